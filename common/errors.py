@@ -1,0 +1,44 @@
+"""The one exception type for what a user can cause or mend.
+
+The message is one sentence that says what happened, what was given, and what to do. The command line prints it
+and leaves with :attr:`HarmonyError.exit_code`; anything else that escapes is a bug and keeps its stack trace.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class HarmonyError(Exception):
+    """Wrong usage or input: a bad picture, mask, checkpoint, bundle, option or missing package (exit code 2)."""
+
+    exit_code = 2
+
+
+class WorkFailed(HarmonyError):
+    """The input was fine and the work still failed: an engine outside its gate, a disk that filled up (exit code 1)."""
+
+    exit_code = 1
+
+
+def require(module: str, extra: str, why: str) -> ModuleType:
+    """Import an optional package where it is used.
+
+    Args:
+        module: what to import, for example ``"openvino"``.
+        extra: the extra of this distribution that installs it.
+        why: what needs it, as the sentence's subject ("the OpenVINO backend").
+
+    Raises:
+        HarmonyError: naming the ``pip install 'harmonyrt[extra]'`` that mends it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.split(".")[0]
+        if error.name is not None and error.name.split(".")[0] != name:
+            raise
+        raise HarmonyError(
+            f"{why} needs the package {name}, which is not installed: run pip install 'harmonyrt[{extra}]'"
+        ) from None

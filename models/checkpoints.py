@@ -1,0 +1,147 @@
+"""Checkpoint files -> modules: recognises the configuration from tensor shapes, and says what is wrong when it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models.phnet import FFHQH, IHARMONY4, PHNet, PHNetConfig
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts wrap a bare state dict in
+_OUTPUTS = ("sigmoid", "residual")
+
+
+def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
+    """Open a PHNet checkpoint.
+
+    Args:
+        path: a released checkpoint (bare state dict in .pth/.pt, read with ``weights_only=True``) or .safetensors.
+        output: ``"sigmoid"`` or ``"residual"``; by default what the file's metadata says, and ``"sigmoid"`` where it
+            says nothing (released checkpoints).
+
+    Returns:
+        The network in eval mode, float32, on the CPU.
+
+    Raises:
+        HarmonyError: the file is missing, unreadable, of another network, or holds NaN; the first missing, unexpected
+            or misshapen tensor is named.
+    """
+    path = Path(path)
+    tensors, metadata = read_tensors(path)
+    config = recognise(tensors, path)
+    output = output or metadata.get("output", "sigmoid")
+    if output not in _OUTPUTS:
+        raise HarmonyError(f"{path}: output {output!r} is not known; use one of {', '.join(_OUTPUTS)}")
+    config = dataclasses.replace(config, output=output)
+    with torch.device("meta"):
+        network = PHNet(config)
+    _check(tensors, network.state_dict(), path)
+    converted = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    network.load_state_dict(converted, strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a file of named tensors without running any code from it.
+
+    Returns:
+        The tensors by name (a ``state_dict`` wrapper and a ``module.`` prefix are taken off), and the metadata
+        of a safetensors file ({} for others).
+    """
+    if not path.exists():
+        raise HarmonyError(f"{path} does not exist; give the path of a checkpoint (.pth or .safetensors)")
+    if not path.is_file():
+        raise HarmonyError(f"{path} is not a file; give the path of a checkpoint (.pth or .safetensors)")
+    tensors, metadata = (_read_safetensors if path.suffix == ".safetensors" else _read_pickle)(path)
+    for key in _WRAPPERS:
+        if isinstance(tensors.get(key), dict):
+            tensors = tensors[key]
+            break
+    stray = next((k for k, v in tensors.items() if not (isinstance(k, str) and isinstance(v, Tensor))), None)
+    if not tensors or stray is not None:
+        what = f"its entry {stray!r} is not a tensor" if tensors else "it is empty"
+        raise HarmonyError(f"{path} is not a state dict: {what}; save model.state_dict() and give that file")
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, metadata
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HarmonyError(f"{path} cannot be read as safetensors ({error}); download it again") from None
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many types for damaged files
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            reason = "it holds objects other than tensors, which are not opened because they could run code"
+        else:
+            reason = "it is damaged, cut short or of another format"
+        if isinstance(error, PermissionError):
+            reason = "permission denied"
+        fix = "download it again or save its state_dict()" if zipfile.is_zipfile(path) else "download it again"
+        raise HarmonyError(f"{path} cannot be read as a checkpoint: {reason}; {fix}") from None
+    if not isinstance(state, dict):
+        raise HarmonyError(f"{path} holds a {type(state).__name__}, not a state dict; save model.state_dict()")
+    return state, {}
+
+
+def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
+    """Configuration from shapes; where tensors are missing, the released configuration that shares most of them."""
+    names = tensors.keys()
+    if not any(re.match(r"(encoder|decoder|skip|normalizers)\.\d+\.", name) for name in names):
+        raise HarmonyError(
+            f"{path} is not a PHNet checkpoint: it has no tensor encoder.0.0.weight, its first is {next(iter(names))};"
+            " give a checkpoint of PHNet"
+        )
+    widths, grids = [3], []
+    while (weight := tensors.get(f"encoder.{len(widths) - 1}.0.weight")) is not None and weight.ndim == 4:
+        widths.append(weight.shape[0])
+    while (scores := tensors.get(f"normalizers.{len(grids)}.grid_weights")) is not None and scores.ndim == 4:
+        grids.append(scores.shape[-1])
+    if len(widths) == 7 and 2 <= len(grids) <= 4 and widths[-1] % 8 == 0:
+        return PHNetConfig(enc_sizes=tuple(widths), grid_count=tuple(grids))
+
+    def shared(config: PHNetConfig) -> int:
+        with torch.device("meta"):
+            expected = PHNet(config).state_dict()
+        return sum(name in tensors and tensors[name].shape == value.shape for name, value in expected.items())
+
+    return max((FFHQH, IHARMONY4), key=shared)
+
+
+def _check(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
+    """Name the first tensor that is missing, misshapen, unexpected or not finite."""
+    for name, want in expected.items():
+        if name not in tensors:
+            raise HarmonyError(f"{path}: tensor {name} {list(want.shape)} is missing; give a complete PHNet checkpoint")
+        got = tensors[name]
+        if got.shape != want.shape:
+            raise HarmonyError(
+                f"{path}: tensor {name} has shape {list(got.shape)}, expected {list(want.shape)};"
+                " give a checkpoint of one configuration"
+            )
+        if not got.is_floating_point() or torch.isfinite(got).all():
+            continue
+        if name.endswith("running_var") and not torch.isnan(got).any():  # PyTorch's own result: a constant channel
+            warnings.warn(
+                f"{path}: {int(torch.isinf(got).sum())} values of {name} are infinite (a variance that overflowed"
+                " when it was saved in float16); these channels are constant",
+                stacklevel=3,
+            )
+            continue
+        raise HarmonyError(f"{path}: tensor {name} holds NaN or infinite values; give an intact checkpoint")
+    unexpected = next((name for name in tensors if name not in expected), None)
+    if unexpected is not None:
+        raise HarmonyError(f"{path}: tensor {unexpected} is unexpected in a PHNet; give a checkpoint of PHNet alone")

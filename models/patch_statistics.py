@@ -1,0 +1,80 @@
+"""Means and standard deviations of masks and patches, as sums and products: no loop over patches.
+
+A grid of g x g patches is two 0/1 membership matrices R (g, H) and C (g, W); the sum of every patch of x is R x C^T. The
+partition is the published one (PHNET.md, "Patch partition"): patches of H//g rows, the last one takes the remainder.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Keep a statistic in float32 inside an autocast region: small regions amplify rounding of the mean by thousands."""
+
+    @functools.wraps(function)
+    def wrapper(self, *tensors: Tensor) -> Tensor:
+        device = tensors[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return function(self, *tensors)
+        with torch.autocast(device, enabled=False):
+            return function(self, *(tensor.float() for tensor in tensors))
+
+    return wrapper
+
+
+def membership(length: int, cells: int, like: Tensor) -> Tensor:
+    """0/1 matrix (cells, length): which of `length` rows belongs to which of `cells` patches.
+
+    With more cells than rows, every row belongs to the last cell and the others are empty, as published.
+    """
+    step = length // cells
+    row = torch.arange(length, device=like.device)
+    cell = torch.clamp(row // step, max=cells - 1) if step else torch.full_like(row, cells - 1)
+    return (cell[None, :] == torch.arange(cells, device=like.device)[:, None]).to(like.dtype)
+
+
+class PatchGrid:
+    """A grid of patches over pictures of one size: sums of patches, and patch values spread back over their pixels."""
+
+    def __init__(self, picture: Tensor, cells: int) -> None:
+        self.rows = membership(picture.shape[-2], cells, picture)  # (g, H)
+        self.columns = membership(picture.shape[-1], cells, picture)  # (g, W)
+        self.pixels = self.rows.sum(1)[:, None] * self.columns.sum(1)[None, :]  # (g, g)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C,g,g)."""
+        return self.rows @ (x @ self.columns.T)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """(B,C,g,g) -> (B,C,H,W): every pixel receives the value of its patch."""
+        return (self.rows.T @ values) @ self.columns
+
+    def mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased standard deviation of every patch, each (B,C,g,g); 0 for a patch without variance."""
+        mean = self.sum(x) / self.pixels.clamp(min=1)
+        deviation = x - self.spread(mean)
+        return mean, torch.sqrt(self.sum(deviation * deviation) / (self.pixels - 1).clamp(min=1))
+
+
+def masked_mean_and_std(x: Tensor, mask: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Statistics of x (B,C,H,W) under a mask (B,1,H,W), each (B,C,1,1).
+
+    Biased; eps joins the count and the variance; the mask is squared in the variance (PHNET.md, "PN").
+    """
+    count = mask.sum((2, 3), keepdim=True) + eps
+    mean = (x * mask).sum((2, 3), keepdim=True) / count
+    deviation = (x - mean) * mask
+    return mean, torch.sqrt((deviation * deviation).sum((2, 3), keepdim=True) / count + eps)
+
+
+def global_mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased standard deviation over all pixels, each (B,C,1,1)."""
+    mean = x.mean((2, 3), keepdim=True)
+    deviation = x - mean
+    pixels = x.shape[-2] * x.shape[-1]
+    return mean, torch.sqrt((deviation * deviation).sum((2, 3), keepdim=True) / (pixels - 1))

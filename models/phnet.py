@@ -1,0 +1,224 @@
+"""PHNet: patch-based normalization for image harmonization (Efremyan et al., arXiv 2402.17561).
+
+The network as its authors released it, which differs from the paper in places; the tensor names are those of the
+released checkpoints, so a state dict loads with ``strict=True``. Reading order: :class:`PHNet`, then the parts above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from harmonyrt.models.patch_statistics import PatchGrid, global_mean_and_std, in_float32, masked_mean_and_std
+
+PN_EPS = 1e-7
+PFE_EPS = 1e-8
+PFE_BACKGROUND_DIVISOR = 255  # of pictures that are in [0, 1] already; published so, and the weights depend on it
+
+
+@dataclass(frozen=True)
+class PHNetConfig:
+    """Shape of a PHNet.
+
+    Attributes:
+        enc_sizes: channels of the picture and of the six encoder blocks.
+        grid_count: patches per side of each PatchNormalizer, from the deepest to the shallowest; the last entry
+            belongs to a stage that does not exist and only keeps checkpoints loadable.
+        init_weights: initial mixing pair [global, patch] of every PatchNormalizer.
+        init_value: initial scale in every PatchNormalizer.
+        output: ``"sigmoid"``, the released form, or ``"residual"``: the composite plus the last layer, unclamped.
+    """
+
+    enc_sizes: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
+    grid_count: tuple[int, ...] = (4, 3, 2, 1)
+    init_weights: tuple[float, float] = (0.5, 0.5)
+    init_value: float = 0.8
+    output: Literal["sigmoid", "residual"] = "sigmoid"
+
+    def __post_init__(self) -> None:
+        for name in ("enc_sizes", "grid_count", "init_weights"):  # JSON brings lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+FFHQH = PHNetConfig()
+"""39,921,641 parameters: the paper's "39.9 M", of the FFHQH checkpoints."""
+IHARMONY4 = PHNetConfig(enc_sizes=(3, 16, 32, 64, 128, 256, 512), grid_count=(10, 5, 1))
+"""9,994,295 parameters: the iHarmony4 checkpoint."""
+
+
+class PatchNormalizer(nn.Module):
+    """PN block: gives foreground features the statistics of the background, globally and by patches (paper, 4.1)."""
+
+    def __init__(self, channels: int, grid: int, init_weights: tuple[float, float], init_value: float) -> None:
+        super().__init__()
+        self.grid = grid
+        per_channel = (1, channels, 1, 1)
+        self.weights = nn.Parameter(torch.tensor(init_weights))
+        self.fg_var = nn.Parameter(torch.full(per_channel, init_value))
+        self.fg_bias = nn.Parameter(torch.zeros(per_channel))
+        self.patched_fg_var = nn.Parameter(torch.full(per_channel, init_value))
+        self.patched_fg_bias = nn.Parameter(torch.zeros(per_channel))
+        self.bg_var = nn.Parameter(torch.full(per_channel, init_value))
+        self.bg_bias = nn.Parameter(torch.zeros(per_channel))
+        self.grid_weights = nn.Parameter(torch.full((1, channels, grid, grid), 1 / (grid * grid * channels)))
+
+    @in_float32
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """features (B,C,H,W), mask (B,1,H,W) -> (B,C,H,W): one affine map for each region, then a select."""
+        background = 1 - mask
+        mean_fg, std_fg = masked_mean_and_std(features, mask, PN_EPS)
+        mean_bg, std_bg = masked_mean_and_std(features, background, PN_EPS)
+        grid = PatchGrid(features, self.grid)
+        mean_patch = grid.sum(features * background) / (grid.sum(background) + PN_EPS)
+        mean_local = (self.grid_weights * mean_patch).sum((2, 3), keepdim=True)
+
+        w_global, w_patch = self.weights[0], self.weights[1]
+        fg_scale = (w_global * self.fg_var + w_patch * self.patched_fg_var) * (std_bg / std_fg)
+        fg_shift = w_global * (mean_bg * self.fg_var + self.fg_bias) + w_patch * (
+            mean_local * self.patched_fg_var + self.patched_fg_bias
+        )
+        # The mean is subtracted before scaling: a region of one pixel has std 3e-4, and a folded shift would cancel.
+        foreground_out = (features - mean_fg) * fg_scale + fg_shift
+        background_out = (features - mean_bg) * (self.bg_var / std_bg) + self.bg_bias
+        return foreground_out * mask + background_out * background
+
+
+class PatchHarmonizer(nn.Module):
+    """Statistical colour transfer from background to foreground, local and global (paper, Eq. 5 and 8)."""
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.grid_weights = nn.Parameter(torch.tensor([0.9, 0.1]))
+
+    def forward(self, foreground: Tensor, background: Tensor) -> Tensor:
+        """Both (B,3,H,W), zero outside their region; the zeros take part in the statistics, as published."""
+        mean_fg, std_fg = global_mean_and_std(foreground)
+        mean_bg, std_bg = global_mean_and_std(background)
+        transferred = (foreground - mean_fg) * (std_bg / (std_fg + PFE_EPS)) + mean_bg
+
+        grid = PatchGrid(foreground, self.grid)
+        mean_fg, std_fg = grid.mean_and_std(foreground)
+        mean_bg, std_bg = grid.mean_and_std(background)
+        scale = grid.spread(std_bg / (std_fg + PFE_EPS))
+        transferred_by_patch = (foreground - grid.spread(mean_fg)) * scale + grid.spread(mean_bg)
+        return self.grid_weights[0] * transferred_by_patch + self.grid_weights[1] * transferred
+
+
+class FeatureExtractor(nn.Module):
+    """PFE: a three-channel map of the composite after colour transfer; only its maxima reach the network (paper, 4.2)."""
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.patch_harmonizer = PatchHarmonizer(grid)
+        self.head = nn.Sequential(nn.Conv2d(6, 3, 3, padding=1), nn.ReLU())
+
+    @in_float32
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        foreground, background = image * mask, image * (1 - mask)
+        transferred = self.patch_harmonizer(foreground, background)
+        recomposed = transferred * mask + (background / PFE_BACKGROUND_DIVISOR) * (1 - mask)
+        return self.head(torch.cat([foreground, recomposed], 1))
+
+
+class GatedSqueezeExcitation(nn.Module):
+    """Squeeze-and-excitation whose channel gates are joined by one scalar gate from the feature extractor."""
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        hidden = channels // reduction
+        self.fc = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+
+    def forward(self, x: Tensor, extracted: Tensor) -> Tensor:
+        channel_gates = self.fc(x.mean((2, 3)))[:, :, None, None]
+        picture_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
+        return x * (channel_gates + picture_gate)
+
+
+class SkipFusion(nn.Module):
+    """Joins a decoder feature with its encoder skip feature: 2c -> c channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.rconv = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, decoded: Tensor, skip: Tensor) -> Tensor:
+        return torch.relu(self.rconv(torch.cat([decoded, skip], 1)))
+
+
+def _kernel_and_stride(level: int) -> tuple[int, int]:
+    """Even levels halve (or double) the resolution, odd ones keep it."""
+    return (4, 2) if level % 2 == 0 else (3, 1)
+
+
+def _encoder_block(level: int, inputs: int, outputs: int) -> nn.Sequential:
+    kernel, stride = _kernel_and_stride(level)
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, 1), nn.InstanceNorm2d(outputs), nn.ReLU())
+
+
+def _decoder_block(stage: int, inputs: int, outputs: int, stages: int) -> nn.Sequential:
+    kernel, stride = _kernel_and_stride(stages - 1 - stage)
+    block = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, kernel, stride, 1))
+    if stage < 3:
+        block.append(nn.BatchNorm2d(outputs))
+    if stage < stages - 1:
+        block.append(nn.LeakyReLU(0.01))
+    return block
+
+
+class PHNet(nn.Module):
+    """Encoder, gated bottleneck, and a decoder whose shallow skip features pass through PatchNormalizers (paper, 4.3)."""
+
+    def __init__(self, config: PHNetConfig = FFHQH) -> None:
+        super().__init__()
+        self.config = config
+        sizes = config.enc_sizes
+        stages = len(sizes) - 1
+        self.first_normalized_stage = len(sizes) - len(config.grid_count)
+        widths = sizes[::-1]  # what the decoder passes through, deepest first
+
+        self.feature_extractor = FeatureExtractor(config.grid_count[1])
+        self.encoder = nn.ModuleList(_encoder_block(i, sizes[i], sizes[i + 1]) for i in range(stages))
+        self.normalizers = nn.ModuleList(
+            PatchNormalizer(channels, grid, config.init_weights, config.init_value)
+            for channels, grid in zip(widths[self.first_normalized_stage :], config.grid_count, strict=True)
+        )
+        self.decoder = nn.ModuleList(_decoder_block(i, widths[i], widths[i + 1], stages) for i in range(stages))
+        self.skip = nn.ModuleList(SkipFusion(channels) for channels in widths)
+        self.SE_block = GatedSqueezeExcitation(sizes[-1])
+        if config.output == "residual":  # start as the identity
+            last = self.decoder[-1][0]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Harmonize, before blending.
+
+        Args:
+            image: composite, float (B,3,H,W), RGB in [0, 1]; H and W multiples of 8, at least 16.
+            mask: float (B,1,H,W) in [0, 1], 1 = foreground; soft values are allowed.
+
+        Returns:
+            (B,3,H,W): the sigmoid map, or for ``output="residual"`` the composite plus the predicted change. Blending
+            (``out * mask + image * (1 - mask)``) is left to the caller.
+        """
+        extracted = self.feature_extractor(image, mask)
+
+        features, masks, x, m = [], [], image, mask
+        for level, block in enumerate(self.encoder):
+            x = block(x)
+            if level % 2 == 0:
+                m = m[:, :, ::2, ::2]
+            features.append(x)
+            masks.append(m)
+
+        x = self.SE_block(x, extracted)
+        for stage, block in enumerate(self.decoder):
+            skip = features[-1 - stage]
+            if stage >= self.first_normalized_stage:
+                skip = self.normalizers[stage - self.first_normalized_stage](skip, masks[-1 - stage])
+            x = block(self.skip[stage](x, skip))
+        return torch.sigmoid(x) if self.config.output == "sigmoid" else image + x
