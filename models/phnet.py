@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
 from harmonyrt.models.patch_statistics import PatchGrid, global_mean_and_std, in_float32, masked_mean_and_std
+from torch import Tensor, nn
 
 PN_EPS = 1e-7
 PFE_EPS = 1e-8

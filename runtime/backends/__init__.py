@@ -1,0 +1,35 @@
+"""What runs engines: one module for each inference engine, imported only when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How to run an engine.
+
+    Attributes:
+        threads: CPU threads; None leaves it to the engine (all cores that the process may use).
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None lets the backend choose and report.
+        cache: folder for compiled forms; None for the backend's own default, which may be none.
+    """
+
+    threads: int | None = None
+    device: str | None = None
+    cache: str | None = None
+
+
+class Session(Protocol):
+    """An engine that is loaded and ready. One session belongs to one thread."""
+
+    backend: str
+    device: str
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: arrays by input name in, arrays by output name out; shapes and types as in the manifest."""
+        ...

@@ -1,0 +1,60 @@
+"""Opening a bundle: the manifest, and files whose hashes match it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import sha256_of
+from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, Manifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk. Engine files are verified when they are asked for, not before."""
+
+    path: Path
+    manifest: Manifest
+
+    def verified_file(self, engine: EngineSpec) -> Path:
+        """Path of the file that a backend opens, after every file of the engine proved equal to its hash.
+
+        Raises:
+            HarmonyError: a file is missing, cut short or altered.
+        """
+        for file in engine.files:
+            path = self.path / file.path
+            rebuild = f"build the bundle again ({self.path})"
+            if not path.is_file():
+                raise HarmonyError(f"{path} is missing from the bundle; {rebuild}")
+            if path.stat().st_size != file.bytes:
+                raise HarmonyError(f"{path} has {path.stat().st_size} bytes, its manifest says {file.bytes}; {rebuild}")
+            found = sha256_of(path)
+            if found != file.sha256:
+                raise HarmonyError(
+                    f"{path} was altered: found sha256 {found[:12]}…, need {file.sha256[:12]}…; {rebuild}"
+                )
+        return self.path / engine.files[0].path
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Read a bundle's manifest.
+
+    Args:
+        path: folder that `harmonyrt build` wrote.
+
+    Raises:
+        HarmonyError: no such folder, no manifest (an interrupted build leaves none), or a manifest that cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise HarmonyError(f"{path} does not exist; build it with: harmonyrt build phnet")
+    manifest = path / FILE_NAME
+    if not path.is_dir() or not manifest.is_file():
+        raise HarmonyError(f"{path} is not a bundle: it has no {FILE_NAME}; give a folder that `harmonyrt build` wrote")
+    try:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarmonyError(f"{manifest} cannot be read ({error}); build the bundle again") from None
+    return Bundle(path, Manifest.from_json(text, str(manifest)))
