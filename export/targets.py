@@ -1,0 +1,113 @@
+"""What engines there are: which combinations of target, precision and size can exist, and who builds each.
+
+The matrix is documented in docs/building.md. A builder receives a graph that is already typed (or quantized) and
+writes files; it never chooses a precision.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+Size = tuple[int, int] | None
+"""[height, width] of an engine, or None for one that takes any multiple of 8."""
+
+Progress = Callable[[str, float | None], None]
+"""Called with what is being done, and the share that is done (0 to 1) where it is known."""
+
+
+def _silent(doing: str, share: float | None) -> None:
+    """No progress wanted."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a target builder may be told beside the graph.
+
+    Attributes:
+        target: which target is being built: one module serves both flavours of TensorRT.
+        size: [height, width] of a static engine, or None: any multiple of 8, any batch.
+        threads: CPU threads for the build; None leaves it to the builder.
+        compute_capabilities: TensorRT: cards to build for, for example ``("8.6", "8.9")``; empty for the flavour's
+            own default (the local card, or for TensorRT for RTX every one that it can build for).
+        optimization_level: TensorRT's builder optimisation level; None for its default.
+        workspace_mib: TensorRT's workspace limit; None for its default.
+        version_compatible: TensorRT: plans that newer minor versions can open.
+        hardware_compatible: TensorRT: plans that later cards can open.
+        cache: folder for timing caches that outlive the build; None for none.
+        progress: told what is going on.
+    """
+
+    target: str
+    size: Size
+    threads: int | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    optimization_level: int | None = None
+    workspace_mib: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    cache: Path | None = None
+    progress: Progress = field(default=_silent, compare=False)
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine that a builder wrote.
+
+    Attributes:
+        files: names relative to the bundle's folder; the first is the one that a backend opens.
+        census: how many nodes or layers compute in which type, for example ``{"float16": 40, "float32": 61}``.
+        needs: what the machine must have (see :class:`harmonyrt.runtime.manifest.EngineSpec`).
+        runs_here: the building machine can run it; otherwise its gate is measured on the typed graph.
+    """
+
+    files: tuple[str, ...]
+    census: dict[str, int]
+    needs: dict[str, str] = field(default_factory=dict)
+    runs_here: bool = True
+
+
+Builder = Callable[["onnx.ModelProto", Path, str, BuildOptions], list[BuiltEngine]]
+"""(typed graph, folder of the bundle, precision, options) -> the engines that it wrote into the folder.
+
+Raises HarmonyError for a missing package or an impossible wish, WorkFailed when a build fails."""
+
+_IMPOSSIBLE = {
+    ("onnx", "bf16"): "ONNX Runtime's CPU provider has no BF16 convolution",
+    ("openvino", "fp16"): "OpenVINO's CPU plugin would compute it in FP32",
+    ("tensorrt-rtx", "int8"): "TensorRT for RTX has no INT8 convolution",
+}
+
+
+def why_not(target: str, precision: str, size: Size) -> str | None:
+    """Why a combination cannot exist on any machine; None when it can."""
+    return _IMPOSSIBLE.get((target, precision))
+
+
+def _lazily(module: str) -> Builder:
+    def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
+        return importlib.import_module(module).build(model, folder, precision, options)
+
+    return build
+
+
+BUILDERS: dict[str, Builder] = {
+    "onnx": _lazily("harmonyrt.export.to_onnx_file"),
+    "openvino": _lazily("harmonyrt.export.to_openvino"),
+    "tensorrt": _lazily("harmonyrt.export.to_tensorrt"),
+    "tensorrt-rtx": _lazily("harmonyrt.export.to_tensorrt"),
+}
+
+PACKAGE_OF_TARGET = {
+    "onnx": ("onnxruntime", "build"),
+    "openvino": ("openvino", "openvino"),
+    "tensorrt": ("tensorrt", "tensorrt"),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt-rtx"),
+}
+"""The package that builds each target, and the extra that installs it."""
