@@ -1,4 +1,4 @@
-"""Checkpoint files -> modules: recognises the configuration from tensor shapes, and says what is wrong when it cannot."""
+"""Checkpoint files -> modules: recognises the configuration from tensor shapes, or says what is wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from harmonyrt.common import HarmonyError
@@ -39,7 +40,7 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
     output = output or metadata.get("output", "sigmoid")
     if output not in _OUTPUTS:
         raise HarmonyError(f"{path}: output {output!r} is not known; use one of {', '.join(_OUTPUTS)}")
-    config = dataclasses.replace(config, output=output)
+    config = dataclasses.replace(config, output=cast(Literal["sigmoid", "residual"], output))
     with torch.device("meta"):
         network = PHNet(config)
     _check(tensors, network.state_dict(), path)
@@ -59,11 +60,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise HarmonyError(f"{path} does not exist; give the path of a checkpoint (.pth or .safetensors)")
     if not path.is_file():
         raise HarmonyError(f"{path} is not a file; give the path of a checkpoint (.pth or .safetensors)")
-    tensors, metadata = (_read_safetensors if path.suffix == ".safetensors" else _read_pickle)(path)
-    for key in _WRAPPERS:
-        if isinstance(tensors.get(key), dict):
-            tensors = tensors[key]
-            break
+    contents, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    tensors = next((contents[key] for key in _WRAPPERS if isinstance(contents.get(key), dict)), contents)
     stray = next((k for k, v in tensors.items() if not (isinstance(k, str) and isinstance(v, Tensor))), None)
     if not tensors or stray is not None:
         what = f"its entry {stray!r} is not a tensor" if tensors else "it is empty"
@@ -71,15 +69,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, metadata
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it cannot be iterated)
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise HarmonyError(f"{path} cannot be read as safetensors ({error}); download it again") from None
 
 
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types for damaged files
@@ -104,7 +103,8 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
             f"{path} is not a PHNet checkpoint: it has no tensor encoder.0.0.weight, its first is {next(iter(names))};"
             " give a checkpoint of PHNet"
         )
-    widths, grids = [3], []
+    widths: list[int] = [3]
+    grids: list[int] = []
     while (weight := tensors.get(f"encoder.{len(widths) - 1}.0.weight")) is not None and weight.ndim == 4:
         widths.append(weight.shape[0])
     while (scores := tensors.get(f"normalizers.{len(grids)}.grid_weights")) is not None and scores.ndim == 4:

@@ -1,7 +1,7 @@
 """Means and standard deviations of masks and patches, as sums and products: no loop over patches.
 
-A grid of g x g patches is two 0/1 membership matrices R (g, H) and C (g, W); the sum of every patch of x is R x C^T. The
-partition is the published one (PHNET.md, "Patch partition"): patches of H//g rows, the last one takes the remainder.
+A grid of g x g patches is two 0/1 membership matrices R (g, H) and C (g, W); the sums of all patches of x are R x C^T.
+The partition is the published one: patches of H//g rows and W//g columns, the last ones take the remainder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Keep a statistic in float32 inside an autocast region: small regions amplify rounding of the mean by thousands."""
+    """Keep a statistic in float32 under autocast: a small region amplifies rounding of its mean by thousands."""
 
     @functools.wraps(function)
     def wrapper(self, *tensors: Tensor) -> Tensor:
@@ -32,10 +32,9 @@ def membership(length: int, cells: int, like: Tensor) -> Tensor:
 
     With more cells than rows, every row belongs to the last cell and the others are empty, as published.
     """
-    step = length // cells
-    row = torch.arange(length, device=like.device)
-    cell = torch.clamp(row // step, max=cells - 1) if step else torch.full_like(row, cells - 1)
-    return (cell[None, :] == torch.arange(cells, device=like.device)[:, None]).to(like.dtype)
+    first_rows = torch.arange(cells, device=like.device) * (length // cells)
+    passed = (torch.arange(length, device=like.device) >= first_rows[:, None]).to(like.dtype)
+    return torch.cat([passed[:-1] - passed[1:], passed[-1:]])
 
 
 class PatchGrid:

@@ -1,7 +1,7 @@
 """PHNet: patch-based normalization for image harmonization (Efremyan et al., arXiv 2402.17561).
 
-The network as its authors released it, which differs from the paper in places; the tensor names are those of the
-released checkpoints, so a state dict loads with ``strict=True``. Reading order: :class:`PHNet`, then the parts above it.
+The network as its authors released it, which differs from the paper in places; tensor names are those of the released
+checkpoints, so a state dict loads with ``strict=True``. Reading order: :class:`PHNet`, then the parts above it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class PatchHarmonizer(nn.Module):
 
 
 class FeatureExtractor(nn.Module):
-    """PFE: a three-channel map of the composite after colour transfer; only its maxima reach the network (paper, 4.2)."""
+    """PFE: a map of the composite after colour transfer, of which only the maxima reach the network (paper, 4.2)."""
 
     def __init__(self, grid: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def _decoder_block(stage: int, inputs: int, outputs: int, stages: int) -> nn.Seq
 
 
 class PHNet(nn.Module):
-    """Encoder, gated bottleneck, and a decoder whose shallow skip features pass through PatchNormalizers (paper, 4.3)."""
+    """Encoder, gated bottleneck, decoder; the shallow skip features pass through PatchNormalizers (paper, 4.3)."""
 
     def __init__(self, config: PHNetConfig = FFHQH) -> None:
         super().__init__()
@@ -189,9 +189,8 @@ class PHNet(nn.Module):
         self.skip = nn.ModuleList(SkipFusion(channels) for channels in widths)
         self.SE_block = GatedSqueezeExcitation(sizes[-1])
         if config.output == "residual":  # start as the identity
-            last = self.decoder[-1][0]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in self.decoder[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Harmonize, before blending.

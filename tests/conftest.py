@@ -1,0 +1,115 @@
+"""Golden cases for every room. Another folder of cases, held back ones say, is run with HARMONYRT_GOLDEN=FOLDER."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+GOLDEN = Path(os.environ.get("HARMONYRT_GOLDEN", Path(__file__).parent / "golden"))
+# Largest absolute error that a case allows, by the longest prefix of its name (shared/golden/check_example.py).
+TOLERANCE = {"phnet": 1e-5, "phnet_tiny_mask128": 5e-5, "dh_pipeline": 2e-4, "dh": 5e-5}
+
+
+def _recipe():
+    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "recipe.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Golden:
+    """Reads golden cases and regenerates their weights."""
+
+    def __init__(self) -> None:
+        self.folder = GOLDEN
+        self._weights: dict[str, tuple[dict[str, np.ndarray], dict]] = {}
+
+    def weights(self, state_dict: str) -> tuple[dict[str, np.ndarray], dict]:
+        """Arrays by tensor name and the model configuration, for example of ``"phnet_state_dict.json"``."""
+        if state_dict not in self._weights:
+            info = json.loads((self.folder / state_dict).read_text())
+            self._weights[state_dict] = (_recipe().state_dict(info["tensors"]), info["config"])
+        return self._weights[state_dict]
+
+    def case(self, name: str) -> dict[str, np.ndarray]:
+        """Arrays of one case; `meta` decoded."""
+        path = next(self.folder.glob(f"*/{name}.npz"), None)
+        if path is None:
+            pytest.skip(f"golden case {name} is not in this folder")
+        data = dict(np.load(path, allow_pickle=False))
+        data["meta"] = json.loads(str(data["meta"])) if "meta" in data else {}
+        return data
+
+    @staticmethod
+    def names(prefix: str) -> list[str]:
+        """Names of the cases that begin with `prefix`."""
+        return sorted(path.stem for path in GOLDEN.glob(f"*/{prefix}*.npz"))
+
+    @staticmethod
+    def tolerance(name: str) -> float:
+        """Largest absolute error that the case allows."""
+        return TOLERANCE[max((key for key in TOLERANCE if name.startswith(key)), key=len)]
+
+    @staticmethod
+    def phnet_inputs(data: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """image (B,3,H,W) and mask (B,1,H,W), float32 in [0, 1]."""
+        return (
+            data["image"].astype(np.float32) / np.float32(255),
+            data["mask"].astype(np.float32) / np.float32(data["mask_scale"]),
+        )
+
+    @staticmethod
+    def phnet_error(output: np.ndarray, data: dict[str, np.ndarray]) -> float:
+        """Largest absolute error of a network output; infinite when it is not finite."""
+        output = np.asarray(output, np.float64)
+        if not np.isfinite(output).all():
+            return float("inf")
+        if "output" in data:
+            assert output.shape == data["output"].shape
+            return float(np.abs(output - data["output"]).max())
+        y, x = (int(v) for v in data["crop_yx"])  # large cases are stored thinned out
+        h, w = data["output_crop"].shape[-2:]
+        return max(
+            float(np.abs(output[:, :, ::2, ::2] - data["output_s2"]).max()),
+            float(np.abs(output[:, :, y : y + h, x : x + w] - data["output_crop"]).max()),
+            float(np.abs(output.mean((2, 3)) - data["channel_mean"]).max()),
+        )
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    return Golden()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with the argument `phnet_case` runs once for every PHNet case of the folder."""
+    if "phnet_case" in metafunc.fixturenames:
+        not_networks = ("phnet_e2e", "phnet_losses")
+        names = [name for name in Golden.names("phnet_") if not name.startswith(not_networks)]
+        assert names, f"no golden cases in {GOLDEN}"
+        metafunc.parametrize("phnet_case", names)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say how many tests a missing card, package or folder kept from running."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        gpu = sum("gpu" in report.keywords for report in skipped)
+        terminalreporter.write_line(f"{len(skipped)} skipped, {gpu} of them for want of a GPU")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not any("gpu" in item.keywords for item in items) or _card_present():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA card"))
+
+
+def _card_present() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*"))

@@ -1,0 +1,111 @@
+"""Who may import whom (DESIGN.md, "The house"), and that every module imports without optional packages."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAY_IMPORT = {
+    "common": set(),
+    "models": {"common"},
+    "runtime": {"common"},
+    "evaluation": {"common", "runtime"},
+    "calibration": {"common", "runtime"},
+    "export": {"common", "runtime", "models", "calibration"},
+    "training": {"common", "models", "evaluation"},
+    "benchmarks": {"common", "runtime", "evaluation", "models", "export"},
+    "cli": {"common", "runtime", "models", "evaluation", "calibration", "export", "training", "benchmarks"},
+}
+# What a room may import besides the standard library, numpy and its own house; anything inside a function is free.
+TORCH_ROOMS = ("models", "training", "export", "calibration", "benchmarks")
+OPTIONAL = [
+    "tensorrt",
+    "tensorrt_rtx",
+    "tensorrt_rtx_bindings",
+    "openvino",
+    "diffusers",
+    "transformers",
+    "cuda",
+    "nncf",
+]
+BUILD_ONLY = ["torch", "onnx", "onnxscript", "onnxslim", "safetensors", "matplotlib", "psutil"]
+
+
+def rooms() -> list[str]:
+    return sorted(p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists())
+
+
+def files(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of this house that a file imports, at any depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("harmonyrt.")}
+
+
+def test_every_room_is_known():
+    assert set(rooms()) <= set(MAY_IMPORT), "a new room needs a place in MAY_IMPORT"
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_room_imports_only_the_rooms_below_it(room):
+    for path in files(room):
+        for name in imported(path):
+            other = name.split(".")[1]
+            assert other == room or other in MAY_IMPORT[room] or other == "weights", f"{path}: {name}"
+            if room == "training" and other == "evaluation":
+                assert name.startswith("harmonyrt.evaluation.metrics"), f"{path}: {name}"
+
+
+def test_runtime_never_names_torch():
+    for path in files("runtime"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            assert not any(m.split(".")[0] in ("torch", "onnx", "diffusers") for m in modules), path
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("harmonyrt", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+def test_modules_import_without_optional_packages():
+    """One process for the rooms that need torch, one for those that must not."""
+    with_torch = [module_name(p) for r in rooms() if r in TORCH_ROOMS for p in files(r)]
+    without = [module_name(p) for r in rooms() if r not in TORCH_ROOMS for p in files(r)]
+    for modules, blocked in ((with_torch, OPTIONAL), (without, OPTIONAL + BUILD_ONLY)):
+        script = textwrap.dedent(f"""
+            import importlib, sys
+            class Block:
+                def find_spec(self, name, path=None, target=None):
+                    if name.split(".")[0] in {blocked!r}:
+                        raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
+            sys.meta_path.insert(0, Block())
+            for name in {modules!r}:
+                importlib.import_module(name)
+        """)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_no_export_file_is_named_after_a_package():
+    """`export/` is on sys.path while its script runs: export/onnx.py would hide the package."""
+    taken = {"onnx", "tensorrt", "tensorrt_rtx", "openvino", "torch", "onnxruntime", "numpy", "onnxslim", "onnxscript"}
+    assert not taken & {p.stem for p in files("export")}
