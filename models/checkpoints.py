@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from harmonyrt.common import HarmonyError
-from harmonyrt.models.phnet import FFHQH, IHARMONY4, PHNet, PHNetConfig
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models.phnet import FFHQH, IHARMONY4, PHNet, PHNetConfig
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts wrap a bare state dict in
 _OUTPUTS = ("sigmoid", "residual")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from harmonyrt.models.patch_statistics import PatchGrid, global_mean_and_std, in_float32, masked_mean_and_std
 from torch import Tensor, nn
+
+from harmonyrt.models.patch_statistics import PatchGrid, global_mean_and_std, in_float32, masked_mean_and_std
 
 PN_EPS = 1e-7
 PFE_EPS = 1e-8

@@ -1,4 +1,4 @@
-"""Run mypy on the public faces. mypy knows nothing of package-dir, so it sees the rooms through links in a scratch folder."""
+"""Run mypy on the public faces, through links in a scratch folder: mypy knows nothing of package-dir."""
 
 import subprocess
 import sys
