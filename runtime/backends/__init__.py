@@ -17,11 +17,13 @@ class SessionOptions:
         threads: CPU threads; None leaves it to the engine (all cores that the process may use).
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None lets the backend choose and report.
         cache: folder for compiled forms; None for the backend's own default, which may be none.
+        pin_threads: tie CPU threads to cores, where the backend offers it; None leaves it to the engine.
     """
 
     threads: int | None = None
     device: str | None = None
     cache: str | None = None
+    pin_threads: bool | None = None
 
 
 class Session(Protocol):

@@ -1,0 +1,108 @@
+"""ONNX Runtime: the backend that is always installed. CPU, and CUDA where `onnxruntime-gpu` is.
+
+ONNX Runtime falls back to the CPU by itself when its CUDA provider fails to load; this backend refuses instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import require
+from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.manifest import EngineSpec, Manifest
+
+NAME = "onnxruntime"
+TARGETS = ("onnx",)
+
+_CUDA = "CUDAExecutionProvider"
+_GPU_PACKAGE = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+
+
+class OnnxRuntimeSession:
+    """An ONNX engine that is loaded and ready."""
+
+    backend = NAME
+
+    def __init__(self, session, device: str):
+        self._session = session
+        self.device = device
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: arrays by input name in, arrays by output name out."""
+        names = [output.name for output in self._session.get_outputs()]
+        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        return dict(zip(names, self._session.run(names, feeds), strict=True))
+
+
+def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
+    """Why this backend cannot run `engine` here with `options`, with what to do; None when it can."""
+    if engine.target not in TARGETS:
+        return f"it opens no {engine.target} engines, only onnx"
+    try:
+        ort = require("onnxruntime", "onnxruntime", "the ONNX Runtime backend")
+    except HarmonyError as error:
+        return str(error)
+    device = options.device or "cpu"
+    if _is_cuda(device):
+        available = ort.get_available_providers()
+        if _CUDA not in available:
+            return f"device {device} needs {_CUDA}, found {', '.join(available)}: run {_GPU_PACKAGE}"
+        return None
+    if device != "cpu":
+        return f"it knows no device {device!r}: give cpu, cuda or cuda:N"
+    if engine.precision == "bf16":
+        return "ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda"
+    return None
+
+
+def open_session(
+    path: Path, engine: EngineSpec, manifest: Manifest, options: SessionOptions
+) -> OnnxRuntimeSession:
+    """Load an ONNX engine.
+
+    Args:
+        path: the verified ONNX file.
+        engine: what the manifest says of it.
+        manifest: the bundle's manifest.
+        options: threads (intra-op; inter-op is 1) and device.
+
+    Raises:
+        HarmonyError: ONNX Runtime cannot load the file, or did not get the device that was asked for.
+    """
+    ort = require("onnxruntime", "onnxruntime", "the ONNX Runtime backend")
+    settings = ort.SessionOptions()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.intra_op_num_threads = options.threads or 0
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3  # errors; what matters is said in our own words
+    device = options.device or "cpu"
+    providers: list = ["CPUExecutionProvider"]
+    if _is_cuda(device):
+        providers.insert(0, (_CUDA, {"device_id": int(device.partition(":")[2] or 0)}))
+    try:
+        session = ort.InferenceSession(str(path), settings, providers=providers)
+    except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
+        raise HarmonyError(
+            f"ONNX Runtime {ort.__version__} cannot load {path}: {_first_line(error)};"
+            " build the bundle again or install a newer onnxruntime"
+        ) from None
+    active = session.get_providers()
+    if _is_cuda(device) and (not active or active[0] != _CUDA):
+        raise HarmonyError(
+            f"device {device} was asked for and ONNX Runtime came up on {', '.join(active)}: CUDA or cuDNN did not load;"
+            f" run {_GPU_PACKAGE} with the CUDA and cuDNN that its release needs, or give device cpu"
+        )
+    return OnnxRuntimeSession(session, device)
+
+
+def _is_cuda(device: str) -> bool:
+    return re.fullmatch(r"cuda(:\d+)?", device) is not None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,115 @@
+"""OpenVINO on the CPU: FP32, BF16 where the CPU has it, INT8.
+
+The precision is always passed: left to itself, OpenVINO computes FP32 models in BF16 on CPUs that have it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import require
+from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.manifest import EngineSpec, Manifest
+
+NAME = "openvino"
+TARGETS = ("openvino", "onnx")
+
+_WHO = "the OpenVINO backend"
+# INT8 engines carry their quantisation in the graph; what is left outside it computes in FP32.
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
+
+
+class OpenVinoSession:
+    """A compiled model with one inference request."""
+
+    backend = NAME
+    device = "cpu"
+
+    def __init__(self, compiled):
+        self._request = compiled.create_infer_request()
+        self._outputs = {output.get_any_name(): output for output in compiled.outputs}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: arrays by input name in, arrays by output name out (copies; the request is used again)."""
+        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        result = self._request.infer(feeds, share_inputs=True, share_outputs=True)
+        return {name: np.array(result[output]) for name, output in self._outputs.items()}
+
+
+def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
+    """Why this backend cannot run `engine` here with `options`, with what to do; None when it can."""
+    if engine.target not in TARGETS:
+        return f"it opens no {engine.target} engines, only {' and '.join(TARGETS)}"
+    if engine.target == "onnx" and engine.precision in ("fp16", "bf16"):
+        return f"it computes {engine.precision} only from an openvino engine: build one with --targets openvino"
+    if options.device not in (None, "cpu"):
+        return f"it runs on device cpu here, not on {options.device!r}: use onnxruntime or tensorrt for a card"
+    try:
+        openvino = require("openvino", "openvino", _WHO)
+    except HarmonyError as error:
+        return str(error)
+    needed = _CAPABILITY.get(engine.precision)
+    found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if needed is not None and needed not in found:
+        return f"{engine.precision} needs a CPU with {needed}, found {', '.join(found)}: use the fp32 bundle"
+    return None
+
+
+def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: SessionOptions) -> OpenVinoSession:
+    """Compile an engine for the CPU.
+
+    Args:
+        path: the verified `openvino.xml` (its `.bin` beside it) or ONNX file.
+        engine: what the manifest says of it.
+        manifest: the bundle's manifest.
+        options: threads, pinning, and the folder for compiled models; by default a folder in the user's cache.
+
+    Raises:
+        HarmonyError: OpenVINO cannot read or compile the file.
+    """
+    openvino = require("openvino", "openvino", _WHO)
+    settings: dict[str, str | int | bool] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[engine.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    if options.threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    if options.pin_threads is not None:
+        settings["ENABLE_CPU_PINNING"] = options.pin_threads
+    cache = _cache_folder(options)
+    if cache is not None:
+        settings["CACHE_DIR"] = str(cache)
+    try:
+        # Given the path and not a model that was read, OpenVINO can skip reading when its cache has the answer.
+        return OpenVinoSession(openvino.Core().compile_model(str(path), "CPU", settings))
+    except Exception as error:  # OpenVINO raises RuntimeError and its own types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise HarmonyError(
+            f"OpenVINO {openvino.__version__} cannot open {path}: {reason};"
+            " build the bundle again or install a newer openvino"
+        ) from None
+
+
+def _cache_folder(options: SessionOptions) -> Path | None:
+    """Where compiled models are kept: as asked, else the user's cache; None when that cannot be written."""
+    if options.cache is not None:
+        folder = Path(options.cache)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HarmonyError(f"the cache folder {folder} cannot be made ({error.strerror}); give another") from None
+        return folder
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "harmonyrt" / "openvino"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
