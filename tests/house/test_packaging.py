@@ -1,0 +1,77 @@
+"""What is installed is what is in the checkout, and nothing lands beside it in site-packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomllib", reason="reads pyproject.toml with Python 3.11 or newer")
+
+ROOT = Path(__file__).resolve().parents[2]
+NOT_INSTALLED = {"tests", "docs", "examples"}
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def packages_in_the_checkout() -> set[str]:
+    found = subprocess.run(["git", "ls-files", "*__init__.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    folders = {Path(line).parent for line in found.stdout.splitlines()}
+    return {"harmonyrt." + ".".join(f.parts) for f in folders if f.parts and f.parts[0] not in NOT_INSTALLED}
+
+
+def test_every_package_is_listed():
+    assert set(project()["tool"]["setuptools"]["packages"]) == packages_in_the_checkout()
+
+
+def test_every_extra_is_named_in_messages_as_it_is_called():
+    """`require()` names an extra in its message: it has to exist."""
+    extras = set(project()["project"]["optional-dependencies"])
+    for path in ROOT.rglob("*.py"):
+        if ".venv" in path.parts or path.name == Path(__file__).name:
+            continue
+        for part in path.read_text(errors="replace").split("'harmonyrt[")[1:]:
+            name = part.split("]")[0]
+            assert name in extras or "{" in name or name == "extra", f"{path}: harmonyrt[{name}]"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return next(out.glob("*.whl"))
+
+
+def test_wheel_holds_only_the_namespace(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")} == {"harmonyrt"}
+    assert "harmonyrt/__init__.py" not in names
+
+
+def test_wheel_works_outside_the_checkout(wheel, tmp_path):
+    """Unpacked elsewhere, with the checkout and its editable install out of sight, the rooms import and load weights."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    script = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in getattr(f, '__module__', '')"
+        " and 'Editable' not in getattr(f, '__name__', '')]\n"
+        f"sys.path.insert(0, {str(site)!r})\n"
+        "import harmonyrt.models, harmonyrt.runtime, harmonyrt.export.build, harmonyrt.cli.main\n"
+        "from harmonyrt.models import load_phnet\n"
+        "from harmonyrt.export.recipe import default_checkpoint\n"
+        f"assert harmonyrt.models.__file__.startswith({str(site)!r}), harmonyrt.models.__file__\n"
+        "print(load_phnet(default_checkpoint()).config.output)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "residual"
