@@ -1,0 +1,197 @@
+"""Picture files: read upright and in sRGB for the network, written back in their own colours, depth and transparency.
+
+    picture = read_picture_file("composite.png")
+    harmonized = picture.with_rgb(harmonizer.harmonize(picture.rgb, read_mask_file("mask.png").values))
+    picture_writing.write_picture_file(harmonized, "harmonized.png")
+
+The network sees 8-bit sRGB. What it changed is carried back to the picture's own space as a difference, so that
+pixels which it left alone keep every bit that the file had, whatever their depth and profile. `docs/cli.md` says what
+is read, what is written and what is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.ImageCms import PyCMSError
+
+from harmonyrt.runtime import picture_colours
+from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
+from harmonyrt.runtime.picture_decoding import decode
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture that was read, upright.
+
+    Attributes:
+        rgb: (H,W,3) uint8 sRGB: what the network and people see.
+        native: (H,W,3), or (H,W) when the file is grey: uint8 or uint16, in the file's own colour space.
+        alpha: (H,W) of native's type, or None.
+        profile: the ICC profile of `native`, or None: sRGB.
+        exif: the file's EXIF without its orientation, which has been applied.
+        dpi: dots per inch, where the file says so.
+        file_format: Pillow's name, for example ``"JPEG"``.
+        mode: Pillow's name of the stored pixels, for example ``"CMYK"``.
+        notes: sentences for the user about what could not be kept.
+    """
+
+    rgb: np.ndarray
+    native: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    file_format: str = "PNG"
+    mode: str = "RGB"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """Bits per channel, 8 or 16."""
+        return self.native.dtype.itemsize * 8
+
+    def with_rgb(self, rgb: np.ndarray) -> PictureFile:
+        """The same picture with other colours.
+
+        Args:
+            rgb: (H,W,3) uint8 sRGB. Where it equals :attr:`rgb`, `native` stays as it is; elsewhere `native` moves by
+                the difference that the change makes in its own space. A grey picture stays grey.
+        """
+        if self.native is self.rgb:
+            return dataclasses.replace(self, rgb=rgb, native=rgb)
+        native = self.native.copy()
+        changed = (rgb != self.rgb).any(axis=2)
+        if changed.any():
+            rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+            box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+            difference = self._in_own_space(rgb[box]) - self._in_own_space(self.rgb[box])
+            difference *= np.iinfo(native.dtype).max // 255
+            moved = np.rint(native[box] + difference).clip(0, np.iinfo(native.dtype).max)
+            inside = changed[box] if native.ndim == 2 else changed[box][..., None]
+            native[box] = np.where(inside, moved.astype(native.dtype), native[box])
+        return dataclasses.replace(self, rgb=rgb, native=native)
+
+    def _in_own_space(self, rgb: np.ndarray) -> np.ndarray:
+        if self.native.ndim == 2:
+            return rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+        if self.profile is not None and not picture_colours.is_srgb(self.profile, 3):
+            rgb = picture_colours.from_srgb(rgb, self.profile)
+        return rgb.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask that was read: (H,W) uint8, 255 = foreground, and sentences for the user about how it was read."""
+
+    values: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_picture_file(
+    source: str | Path | bytes, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT
+) -> PictureFile:
+    """Read a picture.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: how messages name it; the path when not given.
+        max_megapixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        HarmonyError: missing, unreadable, empty, damaged, not a picture, an animation, or too large.
+    """
+    where = _name(source, name)
+    stored = decode(source, where, max_megapixels)
+    pixels, profile, notes = stored.pixels, stored.profile, list(stored.notes)
+    if stored.mode == "CMYK":
+        pixels, note = _cmyk_as_rgb(pixels, profile, where)
+        profile = None
+        notes.append(note)
+    channels = 1 if pixels.shape[2] <= 2 else 3
+    alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[2] in (2, 4) else None
+    native = np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels[..., :3])
+    rgb, profile, profile_notes = _as_srgb(native, profile, where)
+    return PictureFile(
+        rgb=rgb,
+        native=native,
+        alpha=alpha,
+        profile=profile,
+        exif=stored.exif,
+        dpi=stored.dpi,
+        file_format=stored.file_format,
+        mode=stored.mode,
+        notes=(*notes, *profile_notes),
+    )
+
+
+def read_mask_file(
+    source: str | Path | bytes, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT
+) -> MaskFile:
+    """Read a mask: bright = foreground. Of a picture whose alpha varies (a cut-out), the alpha is the mask.
+
+    Raises:
+        HarmonyError: as :func:`read_picture_file`.
+    """
+    where = _name(source, name)
+    stored = decode(source, where, max_megapixels)
+    pixels = stored.pixels
+    if pixels.shape[2] in (2, 4) and pixels[..., -1].min() < pixels[..., -1].max():
+        values, notes = pixels[..., -1], [f"the mask is the alpha channel of {where}"]
+    else:
+        grey = pixels[..., 0] if pixels.shape[2] <= 2 else _luma(pixels[..., :3])
+        values, notes = _levels_of_a_mask(grey, stored.mode == "P", where)
+    return MaskFile(np.ascontiguousarray(to_8_bits(values)), tuple(notes))
+
+
+def _name(source: str | Path | bytes, name: str | None) -> str:
+    return name or ("the picture" if isinstance(source, bytes) else str(source))
+
+
+def _luma(colours: np.ndarray) -> np.ndarray:
+    grey = colours @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.rint(grey).astype(colours.dtype)
+
+
+def _levels_of_a_mask(grey: np.ndarray, palette: bool, where: str) -> tuple[np.ndarray, list[str]]:
+    """Masks of labels: 0 and 1 in a grey file, or two colours of a palette, mean background and foreground."""
+    low, high = int(grey.min()), int(grey.max())
+    if high == 1:
+        return (grey > 0).astype(np.uint8) * 255, [f"{where} holds the values 0 and 1: taken as background, foreground"]
+    if palette and low != high and (low, high) != (0, 255) and bool(((grey == low) | (grey == high)).all()):
+        return (grey == high).astype(np.uint8) * 255, [
+            f"{where} has two colours: the brighter one is taken as the foreground"
+        ]
+    return grey, []
+
+
+def _cmyk_as_rgb(stored: np.ndarray, profile: bytes | None, where: str) -> tuple[np.ndarray, str]:
+    if profile is not None:
+        try:
+            return picture_colours.to_srgb(stored, profile), f"{where} is CMYK: converted to sRGB by its colour profile"
+        except PyCMSError:
+            pass
+    cmyk = Image.frombytes("CMYK", (stored.shape[1], stored.shape[0]), stored.tobytes())
+    return np.asarray(cmyk.convert("RGB")), f"{where} is CMYK without a usable colour profile: converted to RGB plainly"
+
+
+def _as_srgb(native: np.ndarray, profile: bytes | None, where: str) -> tuple[np.ndarray, bytes | None, list[str]]:
+    """(H,W,3) uint8 sRGB, the profile to keep, notes. Without any conversion, an RGB picture is returned itself."""
+    pixels = to_8_bits(native)
+    notes = []
+    if profile is not None:
+        try:
+            if not picture_colours.is_srgb(profile, 1 if native.ndim == 2 else 3):
+                return picture_colours.to_srgb(pixels, profile), profile, []
+        except PyCMSError:
+            profile, notes = None, [f"the colour profile of {where} does not fit its pixels: sRGB is assumed"]
+    return (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels), profile, notes
+
+
+def to_8_bits(values: np.ndarray) -> np.ndarray:
+    """uint16 to uint8, rounded (65535 is 255, so a step is 257); uint8 stays as it is."""
+    return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
