@@ -27,13 +27,14 @@ class Golden:
 
     def __init__(self) -> None:
         self.folder = GOLDEN
+        self.recipe = _recipe()
         self._weights: dict[str, tuple[dict[str, np.ndarray], dict]] = {}
 
     def weights(self, state_dict: str) -> tuple[dict[str, np.ndarray], dict]:
         """Arrays by tensor name and the model configuration, for example of ``"phnet_state_dict.json"``."""
         if state_dict not in self._weights:
             info = json.loads((self.folder / state_dict).read_text())
-            self._weights[state_dict] = (_recipe().state_dict(info["tensors"]), info["config"])
+            self._weights[state_dict] = (self.recipe.state_dict(info["tensors"]), info["config"])
         return self._weights[state_dict]
 
     def case(self, name: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,81 @@
+"""Networks with golden weights, from the configuration that a golden case carries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harmonyrt.models import diffharmony as dh
+from harmonyrt.models.diffharmony import folders
+from harmonyrt.models.diffharmony.text import TextConfig, TextEncoder
+
+WHERE = Path("config.json")
+
+
+def _text_config(data: dict, where: Path) -> TextConfig:
+    return TextConfig(**folders._known(TextConfig, data, where))
+
+
+KINDS = {
+    "unet": (dh.UNet, folders.unet_config),
+    "vae": (dh.AutoencoderKL, folders.vae_config),
+    "harmony_vae": (dh.HarmonyVAE, folders.vae_config),
+    "refiner": (dh.Refiner, folders.refiner_config),
+    "text": (TextEncoder, _text_config),
+}
+
+
+@pytest.fixture(scope="session")
+def golden_network(golden):
+    """`golden_network("unet", config)` -> the module with the recipe's weights, which names and shapes decide."""
+    built = {}
+
+    def build(kind: str, config: dict):
+        key = kind, str(config)
+        if key not in built:
+            module, read = KINDS[kind]
+            network = module(read(config, WHERE))
+            prefix = "text_model." if kind == "text" else ""
+            shapes = {prefix + name: tuple(value.shape) for name, value in network.state_dict().items()}
+            weights = golden.recipe.state_dict(shapes)
+            state = {name.removeprefix(prefix): torch.from_numpy(value) for name, value in weights.items()}
+            network.load_state_dict(state, strict=True)
+            built[key] = network.eval().requires_grad_(False)
+        return built[key]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def dh_case(golden):
+    """Arrays of a golden case as tensors; `meta` and other descriptions as they are."""
+
+    def read(name: str) -> dict:
+        data = golden.case(name)
+        return {
+            key: torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" else value
+            for key, value in data.items()
+        }
+
+    return read
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with `<kind>_case` runs once for every golden case of that kind in the folder."""
+    prefixes = {
+        "unet_case": "dh_unet_",
+        "vae_case": "dh_vae_",
+        "cvae_case": "dh_cvae_",
+        "refiner_case": "dh_refiner_",
+        "pipeline_case": "dh_pipeline_",
+        "text_case": ("dh_null_text", "dh_text"),
+    }
+    folder = Path(os.environ.get("HARMONYRT_GOLDEN", Path(__file__).parents[2] / "golden"))
+    for argument, prefix in prefixes.items():
+        if argument in metafunc.fixturenames:
+            names = sorted(path.stem for path in folder.glob("*/dh_*.npz") if path.stem.startswith(prefix))
+            metafunc.parametrize(argument, names)
