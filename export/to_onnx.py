@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harmonyrt.common import HarmonyError
 from harmonyrt.export import rewrites as rewriting
+from harmonyrt.export.recipe import LARGEST_SIDE, SIZE_MULTIPLE
 from harmonyrt.export.targets import Size
 
 if TYPE_CHECKING:
@@ -25,18 +25,7 @@ if TYPE_CHECKING:
     from harmonyrt.models import PHNet
 
 OPSET = 18
-SIZE_MULTIPLE = 8
-SMALLEST_SIDE = 16
-LARGEST_SIDE = 16384
 _FOLDABLE_BYTES = 1 << 28
-
-
-def check_side(side: int) -> None:
-    """Refuse a side that the network cannot take (PHNET.md, "Input and output")."""
-    if side % SIZE_MULTIPLE or not SMALLEST_SIDE <= side <= LARGEST_SIDE:
-        raise HarmonyError(
-            f"size {side} cannot be built: give a multiple of {SIZE_MULTIPLE} from {SMALLEST_SIDE} to {LARGEST_SIDE}"
-        )
 
 
 def trace(network: PHNet) -> ir.Model:

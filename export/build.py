@@ -1,0 +1,329 @@
+"""The build job: checkpoint -> module -> ONNX -> precision -> engines -> gate -> bundle.
+
+Importing this loads no torch: a rebuild with nothing changed is answered from the recipes alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.errors import require
+from harmonyrt.export.bundle import bundle_being_written, check_place, file_spec, write_manifest
+from harmonyrt.export.progress import Reporter, reporting
+from harmonyrt.export.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
+from harmonyrt.export.targets import BUILDERS, BuiltEngine, Size
+from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+    from harmonyrt.export.verify import Reference
+
+WORKING_SIDE = 256
+"""Side that pictures are fitted to for an engine of any size: where the networks were trained."""
+CALIBRATION_COMPOSITES = 32
+
+
+@dataclass
+class Outcome:
+    """What became of one recipe.
+
+    Attributes:
+        recipe: what was asked for.
+        place: folder of the bundle.
+        status: ``"built"``, ``"unchanged"``, ``"failed"`` (nothing was written) or ``"nothing"`` (no engine can exist).
+        manifest: of the bundle that is there now; None where there is none, or an older one.
+        problems: a sentence for every engine that failed.
+    """
+
+    recipe: BundleRecipe
+    place: Path
+    status: str
+    manifest: Manifest | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = False) -> list[Outcome]:
+    """Build every bundle that is not already as its recipe asks.
+
+    Args:
+        recipes: from :func:`harmonyrt.export.recipe.plan`, all of one checkpoint.
+        output: folder that receives the bundles.
+        force: build even what is unchanged.
+
+    Returns:
+        One outcome per recipe. An engine that fails is a problem of its outcome; the others are built all the same.
+
+    Raises:
+        HarmonyError: a bad checkpoint, a missing package, an output that cannot be written: before anything is.
+    """
+    outcomes = []
+    for recipe in recipes:
+        place = output / recipe.name
+        manifest = None if force or not recipe.targets else unchanged(recipe, place)
+        status = "unchanged" if manifest else "pending" if recipe.targets else "nothing"
+        outcomes.append(Outcome(recipe, place, status, manifest))
+    pending = [outcome for outcome in outcomes if outcome.status == "pending"]
+    if not pending:
+        return outcomes
+    for outcome in pending:
+        check_place(outcome.place)
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime"):
+        require(package, "build", "the build")
+    with reporting(steps=2 + sum(1 + len(outcome.recipe.targets) for outcome in pending)) as report:
+        workshop = Workshop(pending[0].recipe.checkpoint, pending[0].recipe.options.threads, report)
+        workshop.prepare()
+        for outcome in pending:
+            _build(outcome, workshop, report)
+    return outcomes
+
+
+class Workshop:
+    """What the engines of one checkpoint share: the module, its trace, graphs and reference outputs by size."""
+
+    def __init__(self, checkpoint: Path, threads: int | None, report: Reporter) -> None:
+        self.checkpoint, self.threads, self.report = checkpoint, threads, report
+        self._graphs: dict[tuple, onnx.ModelProto] = {}
+        self._references: dict[Size, list[Reference]] = {}
+
+    def prepare(self) -> None:
+        """Load and trace: what can fail for a bad checkpoint fails here, before anything is written."""
+        self.report(f"loading {self.checkpoint.name}")
+        assert self.network is not None
+        self.report.step_done()
+        self.report("tracing the network")
+        assert self.traced is not None
+        self.report.step_done()
+
+    @cached_property
+    def network(self):
+        """The PyTorch FP32 module."""
+        import torch
+
+        from harmonyrt.models import load_phnet
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        return load_phnet(self.checkpoint)
+
+    @cached_property
+    def traced(self):
+        """Its trace, for every size."""
+        from harmonyrt.export.to_onnx import trace
+
+        return trace(self.network)
+
+    def graph(self, size: Size, rewrites: tuple[str, ...]) -> onnx.ModelProto:
+        """The FP32 graph."""
+        from harmonyrt.export.to_onnx import export_phnet
+
+        key = ("fp32", size, rewrites)
+        if key not in self._graphs:
+            self._graphs[key] = export_phnet(self.traced, size, rewrites)
+        return self._graphs[key]
+
+    def typed_graph(self, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
+        """The graph in the recipe's precision, in the form that the target runs best."""
+        graph = self.graph(recipe.size, recipe.rewrites)
+        if recipe.precision == "fp32":
+            return graph
+        form = target if recipe.precision == "int8" else ""
+        key = (recipe.precision, recipe.size, recipe.rewrites, form)
+        if key not in self._graphs:
+            self._graphs[key] = _typed(graph, recipe, target)
+        return self._graphs[key]
+
+    def references(self, size: Size) -> list[Reference]:
+        """Composites of this size and what the module makes of them."""
+        from harmonyrt.export.verify import references
+
+        if size not in self._references:
+            self._references[size] = references(self.network, size)
+        return self._references[size]
+
+    def forget_other_sizes(self, size: Size) -> None:
+        """Free what engines of other sizes needed."""
+        self._graphs = {key: graph for key, graph in self._graphs.items() if key[1] == size}
+        self._references = {key: found for key, found in self._references.items() if key == size}
+
+
+def _typed(graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
+    if recipe.precision in ("fp16", "bf16"):
+        from harmonyrt.export.precision import typed_graph
+
+        return typed_graph(graph, recipe.precision)
+    from harmonyrt.calibration.quantize import quantize
+    from harmonyrt.export.composites import composites
+
+    size = recipe.size or (WORKING_SIDE, WORKING_SIDE)
+    feeds = [{"image": c.image, "mask": c.mask} for c in composites(size, CALIBRATION_COMPOSITES)]
+    return quantize(graph, feeds, target)
+
+
+def _build(outcome: Outcome, workshop: Workshop, report: Reporter) -> None:
+    """Build one bundle; engines that fail are left out, and without any engine there is no bundle."""
+    recipe, place = outcome.recipe, outcome.place
+    workshop.forget_other_sizes(recipe.size)
+    with bundle_being_written(place, report) as scratch:
+        engines = _kept_engines(recipe, place, scratch)
+        report(f"{recipe.name}: reference outputs of the module")
+        workshop.references(recipe.size)
+        report.step_done()
+        for target in recipe.targets:
+            report(f"{recipe.name}: {target}")
+            before = set(scratch.iterdir())
+            try:
+                engines += _engines(recipe, target, scratch, workshop, report)
+            except WorkFailed as error:
+                outcome.problems.append(f"{recipe.name}, {target}: {error}")
+                for path in set(scratch.iterdir()) - before:
+                    path.unlink()
+            report.step_done()
+        if {engine.target for engine in engines}.isdisjoint(recipe.targets):
+            outcome.status = "failed"
+            return
+        outcome.manifest = _manifest(recipe, workshop, engines)
+        write_manifest(scratch, outcome.manifest)
+    outcome.status = "built"
+
+
+def _kept_engines(recipe: BundleRecipe, place: Path, scratch: Path) -> list[EngineSpec]:
+    """Take over the engines of other targets from a bundle of the same recipe: a second target adds to the first."""
+    try:
+        old = open_bundle(place)
+        if old.manifest.recipe_sha256 != recipe.sha256():
+            return []
+        kept = [engine for engine in old.manifest.engines if engine.target not in recipe.targets]
+        for engine in kept:
+            old.verified_file(engine)
+    except HarmonyError:
+        return []
+    for name in {file.path for engine in kept for file in engine.files}:
+        _link_or_copy(place / name, scratch / name)
+    return kept
+
+
+def _link_or_copy(source: Path, copy: Path) -> None:
+    try:
+        os.link(source, copy)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, copy)
+
+
+def _engines(
+    recipe: BundleRecipe, target: str, scratch: Path, workshop: Workshop, report: Reporter
+) -> list[EngineSpec]:
+    """Build and gate the engines of one target."""
+    start = time.perf_counter()
+    typed = workshop.typed_graph(recipe, target)
+    cache = recipe.options.cache
+    options = replace(recipe.options, target=target, progress=_within(recipe, report))
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+    built = BUILDERS[target](typed, scratch, recipe.precision, options)
+    seconds = (time.perf_counter() - start) / max(1, len(built))
+    report(f"{recipe.name}: {target}: gate")
+    parity_of_graph: list[Parity] = []
+    specs = []
+    for engine in built:
+        spec = EngineSpec(
+            target=target,
+            precision=recipe.precision,
+            files=tuple(file_spec(scratch, name) for name in engine.files),
+            census=engine.census,
+            parity=_NOT_MEASURED,
+            needs=engine.needs,
+            rewrites=recipe.rewrites,
+            build_seconds=round(seconds, 2),
+        )
+        specs.append(replace(spec, parity=_gated(spec, engine, typed, recipe, scratch, workshop, parity_of_graph)))
+    return specs
+
+
+_NOT_MEASURED = Parity(0, 0.0, 0.0, "", "")
+
+
+def _within(recipe: BundleRecipe, report: Reporter) -> Callable[[str, float | None], None]:
+    return lambda doing, share: report(f"{recipe.name}: {doing}", share)
+
+
+def _gated(
+    spec: EngineSpec,
+    engine: BuiltEngine,
+    typed: onnx.ModelProto,
+    recipe: BundleRecipe,
+    scratch: Path,
+    workshop: Workshop,
+    parity_of_graph: list[Parity],
+) -> Parity:
+    """Measure an engine, or its typed graph where this machine cannot run it (once for all such engines)."""
+    from harmonyrt.export import verify
+
+    expected = workshop.references(recipe.size)
+    run = None
+    if engine.runs_here:
+        manifest = _manifest(recipe, workshop, [spec])
+        run, who = verify.open_engine(scratch / engine.files[0], spec, manifest, workshop.threads)
+    if run is not None:
+        parity = verify.measure(run, expected, recipe.precision, who)
+    else:
+        if not parity_of_graph:
+            run, who = verify.run_onnx(typed, workshop.threads)
+            parity_of_graph.append(verify.measure(run, expected, recipe.precision, who))
+        parity = parity_of_graph[0]
+    verify.check_gate(parity, recipe.precision)
+    return parity
+
+
+def _manifest(recipe: BundleRecipe, workshop: Workshop, engines: list[EngineSpec]) -> Manifest:
+    network, size = workshop.network, recipe.size
+    batch, height, width = (-1, -1, -1) if size is None else (1, *size)
+
+    def tensor(name: str, channels: int, meaning: str) -> TensorSpec:
+        return TensorSpec(name, (batch, channels, height, width), "float32", "NCHW", (0.0, 1.0), meaning)
+
+    targets = sorted({engine.target for engine in engines})
+    return Manifest(
+        name=recipe.name,
+        model=ModelSpec(
+            family=recipe.model,
+            config=_plain(dataclasses.asdict(network.config)),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            checkpoint=recipe.checkpoint.name,
+            checkpoint_sha256=recipe.checkpoint_sha256,
+        ),
+        precision=recipe.precision,
+        size=size,
+        batch=None if size is None else 1,
+        working_size=WORKING_SIDE if size is None else max(size),
+        size_multiple=SIZE_MULTIPLE,
+        binary_mask=True,
+        inputs=(tensor("image", 3, "composite"), tensor("mask", 1, "mask")),
+        outputs=(tensor("output", 3, "output"),),
+        engines=tuple(engines),
+        tools=tool_versions(),
+        recipe={**recipe.facts(), "targets": targets},
+        recipe_sha256=recipe.sha256(),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        skipped=recipe.skipped,
+    )
+
+
+def _plain(config: dict) -> dict:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+
+
+def total_bytes(files: Sequence[FileSpec]) -> int:
+    """Size on disk."""
+    return sum(file.bytes for file in files)

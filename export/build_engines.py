@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Build engine bundles from a checkpoint: the main job, also known as `harmonyrt build`.
+
+python export/build_engines.py phnet --sizes 256 512 --precisions fp32 --targets onnx --output engines/
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+try:
+    from harmonyrt.common import HarmonyError
+    from harmonyrt.export import rewrites
+    from harmonyrt.export.build import build_bundles
+    from harmonyrt.export.bundle import check_place
+    from harmonyrt.export.recipe import BundleRecipe, plan, unchanged
+    from harmonyrt.export.summary import as_json, exit_code, print_plan, print_table
+    from harmonyrt.export.targets import BuildOptions
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("harmonyrt"):
+        raise
+    sys.exit("HarmonyRT is not installed for this Python: run pip install -e '.[build]' in the repository")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise HarmonyError(f"{message}; see harmonyrt build --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `harmonyrt build`."""
+    result = _Parser(prog="harmonyrt build", description="Build engine bundles from a checkpoint, and prove each one.")
+    add = result.add_argument
+    add("model", help="phnet")
+    add("--checkpoint", metavar="PATH", help="weights (.pth or .safetensors); default: the shipped ones")
+    add("--sizes", nargs="+", default=["256", "512"], metavar="SIZE", help="256, 256x512 (height x width), dynamic")
+    add("--precisions", nargs="+", default=["fp32"], metavar="PRECISION", help="fp32, fp16, bf16, int8")
+    add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
+    add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
+    names = ", ".join(rewrites.REWRITES)
+    add("--rewrites", nargs="*", metavar="NAME", help=f"exact graph rewrites instead of the default set: {names}")
+    add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: cards to build for")
+    add("--optimization-level", type=int, metavar="N", help="TensorRT: builder optimisation level")
+    add("--workspace", type=int, metavar="MIB", help="TensorRT: workspace limit")
+    add("--version-compatible", action="store_true", help="TensorRT: plans that later versions open too")
+    add("--hardware-compatible", action="store_true", help="TensorRT: plans that later cards run too")
+    add("--threads", type=int, metavar="N", help="CPU threads; default: all")
+    add("--dry-run", action="store_true", help="print the plan and build nothing")
+    add("--force", action="store_true", help="build even what is unchanged")
+    add("--json", action="store_true", help="print the result as JSON")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `harmonyrt build`; returns the exit code: 0 fine, 1 an engine failed, 2 wrong usage or input."""
+    try:
+        return _run(parser().parse_args(argv))
+    except HarmonyError as error:
+        print(f"harmonyrt: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("harmonyrt: interrupted; the bundle that was being built was not written", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    recipes, output = _recipes(arguments), Path(arguments.output)
+    if arguments.dry_run:
+        for recipe in recipes:
+            check_place(output / recipe.name)
+        print_plan([(r, output / r.name, _status(r, output, arguments.force)) for r in recipes], arguments.json)
+        return 0
+    outcomes = build_bundles(recipes, output, arguments.force)
+    if arguments.json:
+        print(json.dumps(as_json(outcomes), indent=2))
+    else:
+        print_table(outcomes)
+    return exit_code(outcomes)
+
+
+def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
+    for name in ("threads", "workspace"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise HarmonyError(f"--{name} {value} is not possible; give a number from 1")
+    options = BuildOptions(
+        target="",
+        size=None,
+        threads=arguments.threads,
+        compute_capabilities=tuple(arguments.compute_capabilities),
+        optimization_level=arguments.optimization_level,
+        workspace_mib=arguments.workspace,
+        version_compatible=arguments.version_compatible,
+        hardware_compatible=arguments.hardware_compatible,
+        cache=Path(arguments.output) / ".cache",
+    )
+    return plan(
+        arguments.model,
+        arguments.checkpoint,
+        arguments.sizes,
+        arguments.precisions,
+        arguments.targets,
+        rewrites.DEFAULT if arguments.rewrites is None else arguments.rewrites,
+        options,
+    )
+
+
+def _status(recipe: BundleRecipe, output: Path, force: bool) -> str:
+    if not recipe.targets:
+        return "nothing"
+    return "unchanged" if not force and unchanged(recipe, output / recipe.name) else "to build"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

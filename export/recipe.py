@@ -1,0 +1,246 @@
+"""What to build: checked before any work, and hashed so that a rebuild with nothing changed is recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import sha256_of
+from harmonyrt.export import rewrites
+from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
+from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
+
+MODELS = ("phnet",)
+SIZE_MULTIPLE = 8
+SMALLEST_SIDE = 16  # instance norm of one pixel has no answer (PHNET.md, "Input and output")
+LARGEST_SIDE = 16384
+DYNAMIC = "dynamic"
+
+ROOMS = Path(__file__).resolve().parents[1]
+SHIPPED_CHECKPOINT = ROOMS / "weights" / "phnet-10m-residual.safetensors"
+_TOOLS = (
+    "harmonyrt", "torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "openvino", "tensorrt",
+    "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13", "nncf",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BundleRecipe:
+    """One bundle: one model, size and precision; one engine or more for each target.
+
+    Attributes:
+        model: one of :data:`MODELS`.
+        checkpoint: file of the weights.
+        checkpoint_sha256: its hash.
+        size: [height, width], or None for any multiple of 8 and any batch.
+        precision: one of the vocabulary's.
+        targets: those that can exist.
+        skipped: those that were asked for and cannot, with the reason.
+        rewrites: names of graph rewrites.
+        options: what target builders are told.
+    """
+
+    model: str
+    checkpoint: Path
+    checkpoint_sha256: str
+    size: Size
+    precision: str
+    targets: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    rewrites: tuple[str, ...]
+    options: BuildOptions
+
+    @property
+    def name(self) -> str:
+        """The bundle's folder, for example ``"phnet-256-fp32"`` or ``"phnet-dynamic-fp32"``."""
+        return f"{self.model}-{size_name(self.size)}-{self.precision}"
+
+    def facts(self) -> dict:
+        """What decides the bundle's content beside its targets, as JSON can hold it."""
+        options = self.options
+        return {
+            "model": self.model,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "size": None if self.size is None else list(self.size),
+            "precision": self.precision,
+            "rewrites": list(self.rewrites),
+            "compute_capabilities": list(options.compute_capabilities),
+            "optimization_level": options.optimization_level,
+            "workspace_mib": options.workspace_mib,
+            "version_compatible": options.version_compatible,
+            "hardware_compatible": options.hardware_compatible,
+        }
+
+    def sha256(self) -> str:
+        """Equal for two builds that would write the same engines: facts, versions of tools, and our own source."""
+        text = json.dumps([self.facts(), tool_versions(), source_sha256()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def size_name(size: Size) -> str:
+    """``"256"`` for a square, ``"256x512"`` (height x width), ``"dynamic"`` for None."""
+    if size is None:
+        return DYNAMIC
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def parse_size(text: str) -> Size:
+    """``"256"``, ``"256x512"`` (height x width) or ``"dynamic"``.
+
+    Raises:
+        HarmonyError: something else, or a side that the network cannot take.
+    """
+    if text == DYNAMIC:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() and len(side) < 9 for side in sides):
+        raise HarmonyError(f"size {text!r} is not a size; give a number (256), HEIGHTxWIDTH (256x512) or {DYNAMIC}")
+    for side in map(int, sides):
+        if side % SIZE_MULTIPLE or not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+            raise HarmonyError(
+                f"size {text} cannot be built; give a multiple of {SIZE_MULTIPLE}"
+                f" from {SMALLEST_SIDE} to {LARGEST_SIDE}, or {DYNAMIC}"
+            )
+    return int(sides[0]), int(sides[-1])
+
+
+def find_checkpoint(given: str | Path | None) -> Path:
+    """The checkpoint that was given, or the shipped one.
+
+    Raises:
+        HarmonyError: it does not exist.
+    """
+    path = Path(given) if given is not None else SHIPPED_CHECKPOINT
+    if path.is_file():
+        return path
+    if given is None:
+        raise HarmonyError(
+            f"the shipped weights ({path.name}) are not in this installation; give a checkpoint with --checkpoint"
+        )
+    what = "is not a file" if path.exists() else "does not exist"
+    raise HarmonyError(f"{path} {what}; give the path of a checkpoint (.pth or .safetensors)")
+
+
+def plan(
+    model: str,
+    checkpoint: str | Path | None,
+    sizes: Sequence[str],
+    precisions: Sequence[str],
+    targets: Sequence[str],
+    rewrite_names: Sequence[str],
+    options: BuildOptions,
+) -> list[BundleRecipe]:
+    """Every bundle that a call of `build` asks for.
+
+    Args:
+        model: one of :data:`MODELS`.
+        checkpoint: path, or None for the shipped weights.
+        sizes: texts that :func:`parse_size` takes.
+        precisions: names of the vocabulary.
+        targets: names of the vocabulary.
+        rewrite_names: names of :data:`harmonyrt.export.rewrites.REWRITES`.
+        options: common to all engines; its target and size are filled in here.
+
+    Returns:
+        One recipe per size and precision, in the order given; those without any target that can exist have none.
+
+    Raises:
+        HarmonyError: a value that is not known, a package that is missing, or nothing that can exist.
+    """
+    _check_known("model", [model], MODELS)
+    _check_known("precision", precisions, PRECISIONS)
+    _check_known("target", targets, TARGETS)
+    parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
+    path = find_checkpoint(checkpoint)
+    try:
+        sha256 = sha256_of(path)
+    except OSError as error:
+        raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+    recipes = []
+    for size in parsed:
+        for precision in dict.fromkeys(precisions):
+            reasons = {target: why_not(target, precision, size) for target in dict.fromkeys(targets)}
+            recipes.append(
+                BundleRecipe(
+                    model=model,
+                    checkpoint=path,
+                    checkpoint_sha256=sha256,
+                    size=size,
+                    precision=precision,
+                    targets=tuple(target for target, reason in reasons.items() if reason is None),
+                    skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
+                    rewrites=tuple(rewrite.name for rewrite in rewrites.selected(rewrite_names, size)),
+                    options=replace(options, size=size),
+                )
+            )
+    if not any(recipe.targets for recipe in recipes):
+        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
+        raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+    _check_packages({target for recipe in recipes for target in recipe.targets})
+    return recipes
+
+
+def _check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    unknown = next((value for value in given if value not in known), None)
+    if unknown is not None:
+        raise HarmonyError(f"{what} {unknown!r} is not known; choose from {', '.join(known)}")
+
+
+def _check_packages(targets: set[str]) -> None:
+    """Say which package is missing before anything is built. Looks, and does not import."""
+    from importlib.util import find_spec
+
+    for target in sorted(targets):
+        package, extra = PACKAGE_OF_TARGET[target]
+        if find_spec(package) is None:
+            raise HarmonyError(
+                f"target {target} needs the package {package}, which is not installed:"
+                f" run pip install 'harmonyrt[{extra}]'"
+            )
+
+
+def unchanged(recipe: BundleRecipe, place: Path) -> Manifest | None:
+    """The manifest of a bundle that already is what the recipe asks for, every file of it whole; None otherwise."""
+    try:
+        bundle = open_bundle(place)
+        manifest = bundle.manifest
+        have = {engine.target for engine in manifest.engines}
+        if manifest.recipe_sha256 != recipe.sha256() or not have.issuperset(recipe.targets):
+            return None
+        for engine in manifest.engines:
+            bundle.verified_file(engine)
+    except (HarmonyError, OSError):
+        return None
+    return manifest
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the installed packages that can change what a build writes."""
+    versions = {}
+    for name in _TOOLS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def source_sha256() -> str:
+    """Hash of the source that builds: what this project's version number does not tell between releases."""
+    digest = hashlib.sha256()
+    for room in ("models", "export", "calibration", "runtime"):
+        for folder, folders, files in os.walk(ROOMS / room):
+            folders[:] = sorted(name for name in folders if name not in ("__pycache__", "cpp"))
+            for name in sorted(files):
+                if name.endswith((".py", ".jpg", ".png")):
+                    path = Path(folder, name)
+                    digest.update(str(path.relative_to(ROOMS)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

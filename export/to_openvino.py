@@ -1,0 +1,50 @@
+"""The OpenVINO target: typed ONNX -> IR (`openvino.xml` and its `.bin`), in the types that the graph has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harmonyrt.common import WorkFailed
+from harmonyrt.common.errors import require
+from harmonyrt.export.targets import BuildOptions, BuiltEngine
+
+if TYPE_CHECKING:
+    import onnx
+
+FILES = ("openvino.xml", "openvino.bin")
+_COMPUTE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
+_TYPE_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+_CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
+
+
+def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
+    """Write the IR; see :data:`harmonyrt.export.targets.Builder`."""
+    openvino = require("openvino", "openvino", "the openvino target")
+    try:
+        converted = openvino.Core().read_model(model.SerializeToString())
+        openvino.save_model(converted, folder / FILES[0], compress_to_fp16=False)
+    except Exception as error:  # OpenVINO raises RuntimeError and its own types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise WorkFailed(f"OpenVINO {openvino.__version__} cannot convert the graph: {reason}") from None
+    capability = _CAPABILITY.get(precision)
+    capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    runs_here = capability is None or capability in capable
+    needs = {} if capability is None else {"cpu": capability}
+    return [BuiltEngine(FILES, _census(converted), needs, runs_here)]
+
+
+def _census(model) -> dict[str, int]:
+    """Compute operations by the type that they read; quantized ones read through FakeQuantize."""
+    counts: Counter[str] = Counter()
+    for operation in model.get_ops():
+        if operation.get_type_name() not in _COMPUTE:
+            continue
+        sources = [operation.input_value(i).get_node() for i in range(2)]
+        if sources[0].get_type_name() == "FakeQuantize":
+            counts["int8"] += 1
+        else:
+            kind = operation.get_input_element_type(0).get_type_name()
+            counts[_TYPE_NAMES.get(kind, kind)] += 1
+    return dict(sorted(counts.items()))
