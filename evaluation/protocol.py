@@ -1,7 +1,7 @@
 """The papers' protocol: every composite of a split through a harmonizer, at one size, averaged over pictures.
 
-PHNet's way (spec "Data and training"): pictures resized bilinearly to a square, masks thresholded at 0.5, the background
-pasted back, metrics on the 0-255 scale, means of per-picture values, bins by foreground ratio.
+PHNet's way (spec "Data and training"): pictures resized bilinearly to a square, masks thresholded at 0.5, the
+background pasted back, metrics on the 0-255 scale, means of per-picture values, bins by foreground ratio.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_wheel_holds_only_the_namespace(wheel):
 
 
 def test_wheel_works_outside_the_checkout(wheel, tmp_path):
-    """Unpacked elsewhere, with the checkout and its editable install out of sight, the rooms import and load weights."""
+    """Unpacked elsewhere, the checkout and its editable install out of sight, the rooms import and find the weights."""
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     script = (
