@@ -1,0 +1,243 @@
+"""ONNX -> TensorRT's network: parsing with errors as sentences, types as the graph has them, and the census of both.
+
+Strong typing wherever it exists (TensorRT from 10.0, TensorRT for RTX): the network has exactly the graph's types. 8.6
+has none, so every layer is given the type that the graph gives to its tensors, and the builder must obey.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, parse_version
+
+if TYPE_CHECKING:
+    import onnx
+
+_TYPE_NAMES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "FP8": "float8"}
+_TYPE_OF_PRECISION = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+_CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
+_COMPUTE = (*_CONVOLUTIONS, "MATRIX_MULTIPLY")
+_LARGEST_PROTOBUF = 2**31 - 2**20
+
+
+@dataclass
+class Log:
+    """What TensorRT said while it worked; `logger` is what its constructors want."""
+
+    logger: Any = None
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def last_error(self) -> str:
+        """The last error as the end of a sentence."""
+        return " ".join(self.errors[-1].split()) if self.errors else "it gave no reason"
+
+
+def open_log(trt: ModuleType) -> Log:
+    """A logger that keeps errors instead of printing them."""
+    log = Log()
+
+    class Logger(trt.ILogger):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                log.errors.append(message)
+
+    log.logger = Logger()
+    return log
+
+
+def strongly_typed(target: str, version: str) -> bool:
+    """Whether networks of this release have the types of the graph by themselves."""
+    return target == "tensorrt-rtx" or parse_version(version)[0] >= 10
+
+
+def create_network(trt: ModuleType, builder: Any) -> Any:
+    """An empty network: explicit batch, and strongly typed where that exists."""
+    flags = 0
+    for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):  # 8.6 has the first, 10 both, later ones only the second
+        flag = getattr(trt.NetworkDefinitionCreationFlag, name, None)
+        if flag is not None:
+            flags |= 1 << int(flag)
+    return builder.create_network(flags)
+
+
+def parse(trt: ModuleType, target: str, network: Any, model: onnx.ModelProto, log: Log) -> Any:
+    """Fill a network from a graph.
+
+    Returns:
+        The parser, which must live as long as the network: it owns the weights.
+
+    Raises:
+        WorkFailed: the parser does not take the graph; the sentence names the node.
+    """
+    parser = trt.OnnxParser(network, log.logger)
+    if model.ByteSize() < _LARGEST_PROTOBUF:
+        parsed = parser.parse(model.SerializeToString())
+    else:
+        parsed = _parse_with_external_weights(parser, model)
+    if not parsed:
+        raise WorkFailed(_parser_sentence(parser, target, trt.__version__, model, log))
+    return parser
+
+
+def _parse_with_external_weights(parser: Any, model: onnx.ModelProto) -> bool:
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path, save_as_external_data=True, location="weights.bin", convert_attribute=False)
+        return parser.parse_from_file(str(path))
+
+
+def _parser_sentence(parser: Any, target: str, version: str, model: onnx.ModelProto, log: Log) -> str:
+    name = f"{DISPLAY_NAME[target]} {version}"
+    if parser.num_errors == 0:
+        return f"{name} cannot read the graph: {log.last_error}; build another target"
+    error = parser.get_error(0)
+    index = error.node()
+    node = model.graph.node[index] if 0 <= index < len(model.graph.node) else None
+    # 8.6 gives only the node's index.
+    node_name = error.node_name() if hasattr(error, "node_name") else (node.name or node.output[0]) if node else ""
+    operator = error.node_operator() if hasattr(error, "node_operator") else node.op_type if node else ""
+    description = " ".join(str(error.desc()).split())
+    where = f"node {node_name} ({operator})" if node_name or operator else "the graph"
+    return f"{name} cannot read {where}: {description}; build another target, or another version of {name.split()[0]}"
+
+
+def constrain_precisions(trt: ModuleType, network: Any, model: onnx.ModelProto) -> None:
+    """Give every layer of a weakly typed network (8.6) the type that the graph gives to its results.
+
+    A node may become several layers; those between its inputs and its named output take the type of what they read.
+    """
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    by_type = {onnx.TensorProto.FLOAT: trt.DataType.FLOAT, onnx.TensorProto.FLOAT16: trt.DataType.HALF}
+    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.input, *inferred.output)}
+    known = {name: by_type[kind] for name, kind in types.items() if kind in by_type}
+    known |= {t.name: by_type[t.data_type] for t in inferred.initializer if t.data_type in by_type}
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        inputs = [tensor.name for k in range(layer.num_inputs) if (tensor := layer.get_input(k)) is not None]
+        inherited = next((known[name] for name in inputs if name in known), None)
+        for k in range(layer.num_outputs):
+            tensor = layer.get_output(k)
+            if tensor.dtype not in (trt.DataType.FLOAT, trt.DataType.HALF):
+                continue  # shapes and conditions
+            kind = known.get(tensor.name, inherited)
+            if kind is None:
+                continue
+            known[tensor.name] = kind
+            if layer.type not in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE):
+                layer.precision = kind
+                layer.set_output_type(k, kind)
+
+
+def census_of_network(network: Any, weakly_typed: bool = False) -> dict[str, int]:
+    """Count the layers that compute (convolutions and matrix products) by type, as the typed network has it.
+
+    Returns:
+        For example ``{"float16": 18, "float32": 25}``.
+    """
+    return _count(network, weakly_typed, _COMPUTE)
+
+
+def _count(network: Any, weakly_typed: bool, kinds: tuple[str, ...]) -> dict[str, int]:
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    dequantized = {layer.get_output(0).name for layer in layers if layer.type.name == "DEQUANTIZE"}
+    counts: Counter[str] = Counter()
+    for layer in layers:
+        if layer.type.name not in kinds:
+            continue
+        inputs = [
+            layer.get_input(k) for k in range(min(layer.num_inputs, 2))
+        ]  # data, and weight where it is no constant
+        if len(inputs) == 2 and all(tensor is not None and tensor.name in dequantized for tensor in inputs):
+            kind = "INT8"
+        else:
+            kind = (layer.precision if weakly_typed else layer.get_output(0).dtype).name
+        counts[_TYPE_NAMES.get(kind, kind.lower())] += 1
+    return dict(sorted(counts.items()))
+
+
+def check_census(network: Any, precision: str, weakly_typed: bool = False) -> None:
+    """Refuse a network that does not compute in the precision that was asked for.
+
+    Raises:
+        WorkFailed: fewer than half of the convolutions (or of all products, where there are none) run in it.
+    """
+    wanted = _TYPE_OF_PRECISION[precision]
+    counts = _count(network, weakly_typed, _CONVOLUTIONS) or _count(network, weakly_typed, _COMPUTE)
+    total = sum(counts.values())
+    if 2 * counts.get(wanted, 0) < total or (total == 0 and precision != "fp32"):
+        found = ", ".join(f"{n} in {kind}" for kind, n in counts.items()) or "none at all"
+        raise WorkFailed(
+            f"{precision} was asked for and {counts.get(wanted, 0)} of {total} convolutions compute in {wanted}"
+            f" ({found}): the graph is not typed; give the builder the typed graph"
+        )
+
+
+def census_of_engine(trt: ModuleType, engine: Any) -> dict[str, int]:
+    """Count the layers of a built engine by the type of their results, as its inspector tells (needs a card).
+
+    Returns:
+        Empty where the inspector tells nothing: its answer depends on the profiling verbosity of the build.
+    """
+    inspector = engine.create_engine_inspector()
+    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    counts: Counter[str] = Counter()
+    for layer in json.loads(text).get("Layers", []):
+        if not isinstance(layer, dict):
+            continue  # names only
+        for output in layer.get("Outputs", [])[:1]:
+            stated = str(output.get("Format/Datatype") or output.get("DataType") or output.get("Datatype") or "")
+            kind = _type_in(stated)
+            if kind:
+                counts[kind] += 1
+    return dict(sorted(counts.items()))
+
+
+def _type_in(text: str) -> str | None:
+    """``"Row major linear FP16 format"`` (10) or ``"Half"`` (11) -> ``"float16"``."""
+    spelled = (
+        (("bf16", "bfloat16"), "bfloat16"),
+        (("fp16", "half", "float16"), "float16"),
+        (("int8",), "int8"),
+        (("fp32", "float"), "float32"),
+    )
+    lower = text.lower()
+    return next((name for words, name in spelled if any(word in lower for word in words)), None)
+
+
+def check_engine_census(counts: dict[str, int], precision: str) -> None:
+    """Refuse a built engine in which nothing runs in the precision that was asked for.
+
+    Raises:
+        WorkFailed: the builder chose other types.
+    """
+    wanted = _TYPE_OF_PRECISION[precision]
+    if counts and precision != "fp32" and counts.get(wanted, 0) == 0:
+        found = ", ".join(f"{n} in {kind}" for kind, n in counts.items())
+        raise WorkFailed(f"{precision} was asked for and no layer of the engine runs in {wanted} ({found}); build fp32")
+
+
+def check_readable(precision: str, target: str, version: str) -> None:
+    """Refuse a precision that the release has no type for.
+
+    Raises:
+        HarmonyError: BF16 for 8.6, INT8 for TensorRT for RTX.
+    """
+    if precision == "bf16" and not strongly_typed(target, version):
+        raise HarmonyError(f"TensorRT {version} has no BF16: build fp16, or install TensorRT 10.0 or newer")
+    if precision == "int8" and target == "tensorrt-rtx":
+        raise HarmonyError("TensorRT for RTX has no INT8 convolution: build fp16, or int8 for target tensorrt")

@@ -1,0 +1,200 @@
+"""How TensorRT's builder is told to build: limits, compatibility, dynamic sizes, timing cache, progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import written_whole
+from harmonyrt.export.targets import BuildOptions, Progress
+from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, Capability, named, parse_version
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A range of shapes that an engine is optimised for: (smallest, typical, largest) batch and side."""
+
+    batch: tuple[int, int, int]
+    side: tuple[int, int, int]
+
+
+PROFILES = (Profile((1, 1, 1), (64, 512, 2048)), Profile((2, 4, 16), (64, 256, 512)))
+"""What dynamic engines take: one picture up to 2048 x 2048, or up to 16 up to 512 x 512. The runtime chooses."""
+
+
+def configure(trt: ModuleType, builder: Any, network: Any, precision: str, options: BuildOptions) -> Any:
+    """Builder settings for one engine.
+
+    TF32 is always off: it would put products of ten bits into FP32 graphs and into the FP32 islands of the others.
+
+    Raises:
+        HarmonyError: an option that this flavour or release does not have.
+    """
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if options.version_compatible:
+        _refuse_for_rtx(options, "version-compatible engines: every release needs its own")
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatible:
+        _refuse_for_rtx(options, "hardware-compatible mode: name several compute capabilities instead")
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.target == "tensorrt":
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the census reads the layers' types
+        if parse_version(trt.__version__)[0] < 10:
+            _weak_typing(trt, config, precision)
+    _add_profiles(builder, network, config)
+    return config
+
+
+def _refuse_for_rtx(options: BuildOptions, lacking: str) -> None:
+    if options.target == "tensorrt-rtx":
+        raise HarmonyError(f"TensorRT for RTX has no {lacking}; leave the option out for target tensorrt-rtx")
+
+
+def _weak_typing(trt: ModuleType, config: Any, precision: str) -> None:
+    """8.6: allow the lower type, and hold the builder to the types that the layers were given."""
+    flags = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8",)}[precision]
+    for name in (*flags, "OBEY_PRECISION_CONSTRAINTS"):
+        config.set_flag(getattr(trt.BuilderFlag, name))
+
+
+def set_capabilities(trt: ModuleType, config: Any, capabilities: tuple[Capability, ...]) -> None:
+    """TensorRT for RTX: which cards one engine is for."""
+    config.num_compute_capabilities = len(capabilities)
+    for i, capability in enumerate(capabilities):
+        member = getattr(trt.ComputeCapability, _member(capability))
+        if not config.set_compute_capability(member, i):
+            raise HarmonyError(
+                f"{DISPLAY_NAME['tensorrt-rtx']} {trt.__version__} refused compute capability {named(capability)};"
+                " leave it out"
+            )
+
+
+def known_capabilities(trt: ModuleType) -> tuple[Capability, ...]:
+    """Cards that the installed TensorRT for RTX can build for, lowest first."""
+    names = (name[2:] for name in dir(trt.ComputeCapability) if name.startswith("SM") and name[2:].isdigit())
+    return tuple(sorted((int(name[:-1]), int(name[-1])) for name in names))
+
+
+def _member(capability: Capability) -> str:
+    return f"SM{capability[0]}{capability[1]}"
+
+
+def _add_profiles(builder: Any, network: Any, config: Any) -> None:
+    """Static networks need no profile; dynamic ones get :data:`PROFILES`."""
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    if all(size >= 0 for tensor in inputs for size in tensor.shape):
+        return
+    for profile in PROFILES:
+        shapes = builder.create_optimization_profile()
+        for tensor in inputs:
+            shapes.set_shape(tensor.name, *(_filled(tuple(tensor.shape), profile, i) for i in range(3)))
+        config.add_optimization_profile(shapes)
+
+
+def _filled(shape: tuple[int, ...], profile: Profile, which: int) -> tuple[int, ...]:
+    free = (profile.batch[which], 0, profile.side[which], profile.side[which])  # N, C, H, W
+    return tuple(size if size >= 0 else free[axis] for axis, size in enumerate(shape))
+
+
+# --- timing cache (TensorRT only: with TensorRT for RTX it has no effect, and forbids building without a card)
+
+
+def timing_cache_file(options: BuildOptions, version: str, capability: Capability) -> Path | None:
+    """Where measurements of kernels are kept between builds: they hold for one release and one kind of card."""
+    if options.cache is None:
+        return None
+    return options.cache / f"tensorrt-{version}-sm{capability[0]}{capability[1]}.timing"
+
+
+def load_timing_cache(config: Any, path: Path | None) -> None:
+    """Use what earlier builds measured; a cache that TensorRT does not take is measured anew."""
+    if path is None:
+        return
+    blob = path.read_bytes() if path.is_file() else b""
+    cache = config.create_timing_cache(blob) or config.create_timing_cache(b"")
+    if cache is not None:
+        config.set_timing_cache(cache, ignore_mismatch=False)
+
+
+def save_timing_cache(config: Any, path: Path | None) -> None:
+    """Keep what this build measured."""
+    cache = config.get_timing_cache() if path is not None else None
+    if cache is None or path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as scratch:
+        scratch.write_bytes(bytes(cache.serialize()))
+
+
+# --- progress
+
+
+def watch(trt: ModuleType, config: Any, doing: str, progress: Progress) -> Any:
+    """Report the builder's progress where it tells any (from 10.0); keep what is returned until the build ends."""
+    if not hasattr(trt, "IProgressMonitor"):
+        progress(doing, None)
+        return None
+    shares = Shares()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            shares.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            progress(doing, shares.step(phase_name, step))
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress(doing, shares.finish(phase_name))
+
+    config.progress_monitor = monitor = Monitor()
+    return monitor
+
+
+class Shares:
+    """Nested phases of unequal length as one share from 0 to 1 that never falls."""
+
+    def __init__(self) -> None:
+        self._phases: dict[str, tuple[str | None, int, int]] = {}  # parent, steps, steps done
+        self._share = 0.0
+
+    def start(self, phase: str, parent: str | None, steps: int) -> None:
+        """A phase begins."""
+        self._phases[phase] = (parent, max(steps, 1), 0)
+
+    def step(self, phase: str, step: int) -> float:
+        """Step number `step` (from 0) of a phase is done."""
+        if phase in self._phases:
+            parent, steps, _ = self._phases[phase]
+            self._phases[phase] = (parent, steps, min(step + 1, steps))
+        return self._now()
+
+    def finish(self, phase: str) -> float:
+        """A phase ends, perhaps early."""
+        self._phases.pop(phase, None)
+        if not self._phases:
+            self._share = 1.0
+        return self._now()
+
+    def _now(self) -> float:
+        root = next((name for name, (parent, _, _) in self._phases.items() if parent is None), None)
+        if root is not None:
+            self._share = max(self._share, min(self._done(root), 1.0))
+        return self._share
+
+    def _done(self, phase: str) -> float:
+        _, steps, done = self._phases[phase]
+        children = [name for name, (parent, _, _) in self._phases.items() if parent == phase]
+        inner = sum(self._done(child) for child in children) / len(children) if children and done < steps else 0.0
+        return (done + inner) / steps

@@ -1,0 +1,222 @@
+"""Typed ONNX -> engines of TensorRT (8.6, 10, 11) and of TensorRT for RTX (1.x).
+
+TensorRT builds on the card that the engine is for. TensorRT for RTX builds anywhere, also without a card, for any of
+its compute capabilities; one engine serves several of them, because the weights are most of it and the kernels are
+compiled on the user's card. Turing (7.5) gets an engine of its own: NVIDIA's support matrix advises it, and its graph
+differs (see :mod:`harmonyrt.export.tensorrt_turing`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.files import written_whole
+from harmonyrt.export import tensorrt_network as networks
+from harmonyrt.export import tensorrt_settings as settings
+from harmonyrt.export.targets import BuildOptions, BuiltEngine
+from harmonyrt.export.tensorrt_bf16 import without_bf16_transposed
+from harmonyrt.export.tensorrt_opset import lower_opset
+from harmonyrt.export.tensorrt_turing import without_fp32_products
+from harmonyrt.runtime.backends import cuda, tensorrt_versions
+from harmonyrt.runtime.backends.tensorrt_plan import check_header
+from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, DRIVER_OF_CUDA, Capability, named
+
+if TYPE_CHECKING:
+    import onnx
+
+TURING: Capability = (7, 5)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One engine to build: its file, the cards that it is for, and the card at hand if it is one of them."""
+
+    file: str
+    capabilities: tuple[Capability, ...]
+    runs_here: bool
+
+
+def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
+    """Build every engine of one target from one typed graph.
+
+    Args:
+        model: typed graph (fp16, bf16), plain graph (fp32), or graph with Q/DQ (int8).
+        folder: of the bundle; engines are written whole or not at all.
+        precision: that the graph has.
+        options: cards, limits and who watches.
+
+    Returns:
+        TensorRT: one engine for the card at hand. TensorRT for RTX: one for the cards from Ampere on, one for Turing.
+
+    Raises:
+        HarmonyError: package or card missing, or a wish that this release or card cannot fulfil.
+        WorkFailed: the graph cannot be parsed or built, or the engine does not compute in `precision`.
+    """
+    trt = tensorrt_versions.load(options.target)
+    networks.check_readable(precision, options.target, trt.__version__)
+    jobs = (
+        _rtx_jobs(trt, precision, options)
+        if options.target == "tensorrt-rtx"
+        else [_local_job(trt, precision, options)]
+    )
+    return [_build_one(trt, model, folder, precision, options, job) for job in jobs]
+
+
+def _rtx_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[_Job]:
+    known = settings.known_capabilities(trt)
+    asked = tuple(tensorrt_versions.parse_capability(text) for text in options.compute_capabilities)
+    unknown = [named(c) for c in asked if c not in known]
+    if unknown:
+        raise HarmonyError(
+            f"TensorRT for RTX {trt.__version__} builds for compute capabilities {', '.join(map(named, known))}, not"
+            f" for {', '.join(unknown)}; choose among those, or target tensorrt on that card"
+        )
+    chosen = tuple(sorted(asked or known))
+    if precision == "bf16" and TURING in chosen:
+        if asked == (TURING,):
+            raise HarmonyError("compute capability 7.5 has no BF16: build fp16 for it")
+        options.progress("compute capability 7.5 has no BF16: left out", None)
+        chosen = tuple(c for c in chosen if c != TURING)
+    here = _local_capabilities()
+    groups = [tuple(c for c in chosen if c != TURING), tuple(c for c in chosen if c == TURING)]
+    return [
+        _Job(f"tensorrt-rtx-{'-'.join(f'sm{a}{b}' for a, b in group)}.engine", group, bool(set(here) & set(group)))
+        for group in groups
+        if group
+    ]
+
+
+def _local_capabilities() -> list[Capability]:
+    """Cards of this machine; none where CUDA cannot be asked."""
+    try:
+        device = cuda.open_cuda()
+        return [device.capability(i) for i in range(device.device_count())]
+    except HarmonyError:
+        return []
+
+
+def _local_job(trt: ModuleType, precision: str, options: BuildOptions) -> _Job:
+    here = _local_capabilities()
+    if not here:
+        raise HarmonyError(
+            "TensorRT builds on the NVIDIA card that the engine is for, and none is usable here (cuda-python and a"
+            " driver are needed): run this on that machine, or build target tensorrt-rtx, which needs no card"
+        )
+    capability = here[0]
+    asked = tuple(tensorrt_versions.parse_capability(text) for text in options.compute_capabilities)
+    if asked and asked != (capability,):
+        raise HarmonyError(
+            f"TensorRT builds for the card at hand, compute capability {named(capability)}, and"
+            f" {', '.join(map(named, asked))} was asked for: leave it out, or build there"
+        )
+    refusal = tensorrt_versions.card_refused("tensorrt", trt.__version__, capability)
+    if refusal:
+        raise HarmonyError(refusal)
+    if precision == "bf16" and capability < (8, 0):
+        raise HarmonyError(f"BF16 needs compute capability 8.0, this card has {named(capability)}: build fp16")
+    major, minor, *_ = tensorrt_versions.parse_version(trt.__version__)
+    return _Job(f"tensorrt-{major}.{minor}-sm{capability[0]}{capability[1]}.engine", (capability,), True)
+
+
+def _build_one(
+    trt: ModuleType, model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions, job: _Job
+) -> BuiltEngine:
+    target, version = options.target, trt.__version__
+    weakly_typed = not networks.strongly_typed(target, version)
+    if weakly_typed:
+        model = lower_opset(model)
+    if target == "tensorrt-rtx":
+        model = _for_rtx(model, precision, job)
+    log = networks.open_log(trt)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of flags that a later release ignores
+        builder = _open_builder(trt, target, log)
+        if options.threads is not None:
+            builder.max_threads = options.threads
+        network = networks.create_network(trt, builder)
+        parser = networks.parse(trt, target, network, model, log)
+        if weakly_typed:
+            networks.constrain_precisions(trt, network, model)
+        networks.check_census(network, precision, weakly_typed)
+        plan = _serialized(trt, builder, network, precision, options, job, log)
+    census = networks.census_of_network(network, weakly_typed)
+    del parser  # it had to live until here
+    with written_whole(folder / job.file) as scratch:
+        scratch.write_bytes(plan)
+        if target == "tensorrt-rtx":
+            check_header(scratch, version, job.capabilities)
+    if job.runs_here:
+        _check_here(trt, folder / job.file, precision, log)
+    return BuiltEngine((job.file,), census, _needs(target, version, job.capabilities, options), job.runs_here)
+
+
+def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> onnx.ModelProto:
+    """The same function without what its compiler cannot do."""
+    if job.capabilities == (TURING,):
+        model = without_fp32_products(model)
+    return without_bf16_transposed(model) if precision == "bf16" else model
+
+
+def _open_builder(trt: ModuleType, target: str, log: networks.Log) -> Any:
+    if target == "tensorrt" and hasattr(trt, "init_libnvinfer_plugins"):
+        trt.init_libnvinfer_plugins(log.logger, "")  # 8.6 keeps InstanceNormalization there
+    try:
+        return trt.Builder(log.logger)
+    except TypeError:  # the binding's way to say that the constructor returned nothing
+        raise HarmonyError(
+            f"{DISPLAY_NAME[target]} {trt.__version__} cannot start its builder: {log.last_error}; check the driver"
+            " with nvidia-smi and harmonyrt doctor"
+        ) from None
+
+
+def _serialized(
+    trt: ModuleType, builder: Any, network: Any, precision: str, options: BuildOptions, job: _Job, log: networks.Log
+) -> bytes:
+    name = DISPLAY_NAME[options.target]
+    config = settings.configure(trt, builder, network, precision, options)
+    timing = None
+    if options.target == "tensorrt-rtx":
+        settings.set_capabilities(trt, config, job.capabilities)
+    else:
+        timing = settings.timing_cache_file(options, trt.__version__, job.capabilities[0])
+        settings.load_timing_cache(config, timing)
+    monitor = settings.watch(trt, config, f"building {job.file}", options.progress)
+    plan = builder.build_serialized_network(network, config)
+    del monitor
+    if plan is None:
+        raise WorkFailed(
+            f"{name} {trt.__version__} could not build {job.file}: {log.last_error}; try another optimization level or"
+            " workspace, or another target"
+        )
+    settings.save_timing_cache(config, timing)
+    return bytes(plan)
+
+
+def _check_here(trt: ModuleType, path: Path, precision: str, log: networks.Log) -> None:
+    """On the card that it is for, an engine must open, and its layers must run in what was asked for."""
+    runtime = trt.Runtime(log.logger)
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    try:
+        if engine is None:
+            raise WorkFailed(f"{path.name} was built and does not open: {log.last_error}; run harmonyrt doctor")
+        networks.check_engine_census(networks.census_of_engine(trt, engine), precision)
+    except WorkFailed:
+        path.unlink()
+        raise
+
+
+def _needs(target: str, version: str, capabilities: tuple[Capability, ...], options: BuildOptions) -> dict[str, str]:
+    needs = {"version": version, "compute_capability": ", ".join(map(named, capabilities))}
+    if options.hardware_compatible:
+        needs["compute_capability"] = "8.0+"
+    if options.version_compatible:
+        needs["version_compatible"] = "true"
+    major = tensorrt_versions.cuda_major(target)
+    if major is not None:
+        needs |= {"cuda": str(major), "driver": DRIVER_OF_CUDA[major]}
+    return needs

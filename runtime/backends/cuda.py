@@ -1,0 +1,155 @@
+"""CUDA as the TensorRT backend uses it: memory, streams, events and graphs, through cuda-python.
+
+This is the seam that tests replace: :class:`Cuda` has no logic of its own, it turns errors into sentences. Addresses,
+streams, events and graphs are integers or opaque handles; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from harmonyrt.common import HarmonyError, WorkFailed
+
+LEGACY_STREAM = 0
+"""CUDA's default stream, on which PyTorch and CuPy work unless told otherwise."""
+
+
+def open_cuda() -> Cuda:
+    """CUDA on this machine.
+
+    Raises:
+        HarmonyError: cuda-python is not installed.
+    """
+    for name in ("cuda.bindings.runtime", "cuda.cudart"):  # the second: cuda-python before 12.6
+        try:
+            return Cuda(importlib.import_module(name))
+        except ImportError:
+            continue
+    raise HarmonyError("CUDA needs the package cuda-python, which is not installed: run pip install 'harmonyrt[cuda]'")
+
+
+class Cuda:
+    """The calls of the CUDA runtime that are used, each checked."""
+
+    def __init__(self, runtime: ModuleType) -> None:
+        self._runtime = runtime
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        error, *values = getattr(self._runtime, name)(*arguments)
+        if int(error) != 0:
+            _, text = self._runtime.cudaGetErrorString(error)
+            raise WorkFailed(f"CUDA's {name} failed: {text.decode()}; free the card or its memory and try again")
+        return values[0] if values else None
+
+    # --- what is there
+
+    def device_count(self) -> int:
+        """Cards that can be used; 0 without a driver."""
+        error, count = self._runtime.cudaGetDeviceCount()
+        return count if int(error) == 0 else 0
+
+    def driver(self) -> int:
+        """Newest CUDA major version that the driver knows; 0 without a driver."""
+        return self._call("cudaDriverGetVersion") // 1000
+
+    def capability(self, device: int) -> tuple[int, int]:
+        """Compute capability of a card."""
+        properties = self._call("cudaGetDeviceProperties", device)
+        return properties.major, properties.minor
+
+    def name(self, device: int) -> str:
+        """A card's name, for example ``"NVIDIA GeForce RTX 4090"``."""
+        name = self._call("cudaGetDeviceProperties", device).name
+        return name.decode().rstrip("\0") if isinstance(name, bytes) else str(name)
+
+    def set_device(self, device: int) -> None:
+        """Make a card the current one of this thread."""
+        self._call("cudaSetDevice", device)
+
+    # --- memory
+
+    def allocate(self, size: int) -> int:
+        """Device memory."""
+        return int(self._call("cudaMalloc", max(size, 1)))
+
+    def free(self, address: int) -> None:
+        """Give device memory back."""
+        self._call("cudaFree", address)
+
+    def allocate_pinned(self, size: int) -> int:
+        """Page-locked host memory: copies from and to it run beside the host."""
+        return int(self._call("cudaMallocHost", max(size, 1)))
+
+    def free_pinned(self, address: int) -> None:
+        """Give page-locked memory back."""
+        self._call("cudaFreeHost", address)
+
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """Copy between any two places, in the order of `stream`."""
+        self._call("cudaMemcpyAsync", target, source, size, self._runtime.cudaMemcpyKind.cudaMemcpyDefault, stream)
+
+    # --- order
+
+    def create_stream(self) -> Any:
+        """A stream that does not wait for the default one."""
+        return self._call("cudaStreamCreateWithFlags", self._runtime.cudaStreamNonBlocking)
+
+    def destroy_stream(self, stream: Any) -> None:
+        """Give a stream back."""
+        self._call("cudaStreamDestroy", stream)
+
+    def synchronize(self, stream: Any) -> None:
+        """Let the host wait for a stream."""
+        self._call("cudaStreamSynchronize", stream)
+
+    def create_event(self, timing: bool = False) -> Any:
+        """An event."""
+        flags = 0 if timing else self._runtime.cudaEventDisableTiming
+        return self._call("cudaEventCreateWithFlags", flags)
+
+    def destroy_event(self, event: Any) -> None:
+        """Give an event back."""
+        self._call("cudaEventDestroy", event)
+
+    def record(self, event: Any, stream: Any) -> None:
+        """Mark a point of a stream."""
+        self._call("cudaEventRecord", event, stream)
+
+    def wait(self, stream: Any, event: Any) -> None:
+        """Let a stream, not the host, wait for an event."""
+        self._call("cudaStreamWaitEvent", stream, event, 0)
+
+    def milliseconds(self, first: Any, second: Any) -> float:
+        """Time between two events that have happened."""
+        return self._call("cudaEventElapsedTime", first, second)
+
+    # --- graphs
+
+    def begin_capture(self, stream: Any) -> None:
+        """Record what is put on `stream` from here on instead of running it."""
+        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call("cudaStreamBeginCapture", stream, mode)
+
+    def end_capture(self, stream: Any) -> Any:
+        """What was recorded, ready to launch."""
+        graph = self._call("cudaStreamEndCapture", stream)
+        try:
+            return self._call("cudaGraphInstantiate", graph, 0)
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def abandon_capture(self, stream: Any) -> None:
+        """End a capture that failed, whatever CUDA thinks of it."""
+        error, graph = self._runtime.cudaStreamEndCapture(stream)
+        if int(error) == 0:
+            self._runtime.cudaGraphDestroy(graph)
+
+    def launch(self, graph: Any, stream: Any) -> None:
+        """Run a recorded graph."""
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: Any) -> None:
+        """Give a recorded graph back."""
+        self._call("cudaGraphExecDestroy", graph)
