@@ -1,0 +1,145 @@
+"""What a machine can do, and the command that adds what it cannot.
+
+The facts about cards, drivers and TensorRT releases, with their sources, are the table in
+`harmonyrt.runtime.backends.tensorrt_versions`, which the exporter and the runtime read too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harmonyrt.cli.machine_report import Machine
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.backends import tensorrt_versions as trt
+
+_BUILD = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
+_TRAIN = ("torch", "safetensors", "matplotlib")
+_CUDA_PROVIDER = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Something that people want to do here.
+
+    Attributes:
+        what: for example ``"run bundles with OpenVINO on the CPU"``.
+        able: whether it can be done.
+        why: what it runs with, or what is in the way.
+        to_do: what would make it possible or better; empty where there is nothing to do.
+    """
+
+    what: str
+    able: bool
+    why: str = ""
+    to_do: str = ""
+
+
+def abilities(machine: Machine) -> list[Ability]:
+    """What `machine` can do."""
+    return [
+        _onnxruntime(machine),
+        _openvino(machine),
+        _onnxruntime_cuda(machine),
+        _tensorrt(machine, "tensorrt"),
+        _tensorrt(machine, "tensorrt-rtx"),
+        _with_packages(machine, "build bundles from checkpoints (harmonyrt build, verify)", _BUILD, "build"),
+        _build_ahead(machine),
+        _with_packages(machine, "train and synthesize", _TRAIN, "train"),
+        *_notes_about_cards(machine),
+    ]
+
+
+def _onnxruntime(machine: Machine) -> Ability:
+    what, version = "run bundles with ONNX Runtime on the CPU", machine.packages["onnxruntime"]
+    if version is None:
+        return Ability(what, False, "onnxruntime is not installed", "pip install onnxruntime")
+    if not machine.providers:
+        return Ability(what, False, f"onnxruntime {version} does not load", "pip install --force-reinstall onnxruntime")
+    return Ability(what, True, f"onnxruntime {version}")
+
+
+def _openvino(machine: Machine) -> Ability:
+    what, version = "run bundles with OpenVINO on the CPU", machine.packages["openvino"]
+    if version is None:
+        return Ability(what, False, "openvino is not installed", "pip install 'harmonyrt[openvino]'")
+    fast = [name for name in machine.cpu.features if "BF16" in name]
+    why = f"openvino {version}" + (f"; {fast[-1]} makes bf16 bundles worthwhile" if fast else "")
+    return Ability(what, True, why)
+
+
+def _onnxruntime_cuda(machine: Machine) -> Ability:
+    what = "run bundles with ONNX Runtime on a card"
+    has_provider = _CUDA_PROVIDER in machine.providers
+    install = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+    if not machine.cards:
+        return Ability(what, False, "there is no card" + (", though the package is there" if has_provider else ""))
+    if not has_provider:
+        return Ability(what, False, "the installed onnxruntime has no CUDA provider", install)
+    return Ability(what, True, f"onnxruntime {machine.packages['onnxruntime']}, {machine.cards[0].name}")
+
+
+def _tensorrt(machine: Machine, target: str) -> Ability:
+    name, version = trt.DISPLAY_NAME[target], machine.packages[target]
+    what = f"run {name} engines"
+    if not machine.cards:
+        return Ability(what, False, "there is no card" + (f"; {name} {version} is installed" if version else ""))
+    card = machine.cards[0]
+    capability = _capability(card.capability)
+    if capability is None:
+        return Ability(what, False, f"the compute capability of {card.name} is unknown", "update the NVIDIA driver")
+    if not any(series.target == target and series.takes(capability) for series in trt.SERIES):
+        return Ability(what, False, f"{name} does not run on {card.name} (compute capability {card.capability})")
+    if version is None:
+        install = trt.advice(capability) if target == "tensorrt" else "pip install 'harmonyrt[tensorrt-rtx]'"
+        return Ability(what, False, f"{name} is not installed", install)
+    refused = trt.card_refused(target, version, capability)
+    if refused is not None:
+        return Ability(what, False, refused, trt.advice(capability))
+    need = _driver_needed(target)
+    if need and machine.driver and trt.parse_version(machine.driver) < trt.parse_version(need):
+        why = f"{name} {version} needs driver {need} or newer, found {machine.driver}"
+        return Ability(what, False, why, f"update the NVIDIA driver to {need} or newer")
+    if machine.packages["cuda-python"] is None:
+        return Ability(what, False, "cuda-python is not installed", "pip install 'harmonyrt[cuda]'")
+    return Ability(what, True, f"{name} {version} on {card.name}")
+
+
+def _driver_needed(target: str) -> str | None:
+    major = trt.cuda_major(target)
+    return None if major is None else trt.DRIVER_OF_CUDA.get(major)
+
+
+def _capability(text: str | None) -> trt.Capability | None:
+    try:
+        return trt.parse_capability(text or "")
+    except HarmonyError:  # nvidia-smi said "[N/A]" or nothing
+        return None
+
+
+def _with_packages(machine: Machine, what: str, names: tuple[str, ...], extra: str) -> Ability:
+    missing = [name for name in names if machine.packages[name] is None]
+    if missing:
+        return Ability(what, False, f"{', '.join(missing)} not installed", f"pip install 'harmonyrt[{extra}]'")
+    return Ability(what, True, f"torch {machine.packages['torch']}")
+
+
+def _build_ahead(machine: Machine) -> Ability:
+    what = "build TensorRT for RTX engines for other machines, without a card"
+    version = machine.packages["tensorrt-rtx"]
+    if version is None:
+        return Ability(what, False, "TensorRT for RTX is not installed", "pip install 'harmonyrt[build,tensorrt-rtx]'")
+    return Ability(what, True, f"TensorRT for RTX {version}")
+
+
+def _notes_about_cards(machine: Machine) -> list[Ability]:
+    """What only owners of a V100 need to know."""
+    return [
+        Ability(
+            f"use CUDA 13 and current TensorRT on {card.name}",
+            False,
+            f"compute capability {card.capability}: TensorRT 10.5 and later, 11, and CUDA 13 have dropped it",
+            "stay with CUDA 12 and TensorRT 10.4 (pip install 'tensorrt-cu12==10.4.0') or 8.6; see docs/v100.md",
+        )
+        for card in machine.cards
+        if _capability(card.capability) == trt.V100
+    ]

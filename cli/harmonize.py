@@ -1,0 +1,100 @@
+"""`harmonyrt harmonize`: one composite, a folder of them, or a pipe."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Existing(str, Enum):
+    """What to do about an output that is there already."""
+
+    replace = "replace"
+    skip = "skip"
+    refuse = "refuse"
+
+
+class Format(str, Enum):
+    """Formats of outputs, by suffix."""
+
+    png = "png"
+    jpg = "jpg"
+    tif = "tif"
+    webp = "webp"
+    bmp = "bmp"
+
+
+def harmonize(
+    composite: Annotated[str, typer.Argument(help="Composite: a picture, a folder of pictures, or - for stdin.")],
+    mask: Annotated[
+        str | None,
+        typer.Argument(help="Mask of the foreground, white: a picture, or a folder with the composites' names."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Picture to write, a folder for a folder, or - for stdout."),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines."),
+    ] = None,
+    fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")] = False,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="The mask is white on the background.")] = False,
+    alpha_mask: Annotated[
+        bool, typer.Option("--alpha-mask", help="The composite's alpha is the mask; the output has none.")
+    ] = False,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Write composite, mask and harmonized picture next to each other.")
+    ] = False,
+    output_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Format for stdout (default png) and folders (default: the composite's)."),
+    ] = None,
+    existing: Annotated[
+        Existing, typer.Option(help="Outputs that are there already: replace, skip or refuse them.")
+    ] = Existing.replace,
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads. Default: all cores that this process may use."),
+    ] = None,
+    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 200.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Bring a composite's foreground into line with its background.
+
+    harmonyrt harmonize composite.png mask.png -o harmonized.png
+
+    harmonyrt harmonize composites/ masks/ -o harmonized/
+
+    cat composite.png | harmonyrt harmonize - mask.png > harmonized.png
+    """
+    from harmonyrt.cli.harmonizing import Wish, run
+
+    wish = Wish(
+        composite=composite,
+        mask=mask,
+        output=output,
+        bundle=bundle,
+        fit_mask=fit_mask,
+        invert_mask=invert_mask,
+        alpha_mask=alpha_mask,
+        side_by_side=side_by_side,
+        format=None if output_format is None else f".{output_format.value}",
+        existing=existing.value,
+        backend=backend,
+        device=device,
+        threads=threads,
+        max_megapixels=max_megapixels,
+        as_json=as_json,
+    )
+    code = run(wish)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,313 @@
+"""What `harmonyrt harmonize` does once its options are read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harmonyrt.cli.bundles import chosen_bundle
+from harmonyrt.cli.console import collected, print_json, progress, say
+from harmonyrt.cli.pairs import Pair, Pairing, paired
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime import masks
+from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
+from harmonyrt.runtime.pictures import MaskFile, PictureFile, read_mask_file, read_picture_file, to_8_bits
+
+STREAM = "-"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options of `harmonize`, as `harmonyrt harmonize --help` explains them."""
+
+    composite: str
+    mask: str | None
+    output: str | None
+    bundle: Path | None
+    fit_mask: bool
+    invert_mask: bool
+    alpha_mask: bool
+    side_by_side: bool
+    format: str | None
+    existing: str
+    backend: str
+    device: str | None
+    threads: int | None
+    max_megapixels: float
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A composite and its mask, (H,W) uint8 with 255 = foreground, in the composite's size."""
+
+    picture: PictureFile
+    mask: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One harmonized picture, as `--json` reports it. Seconds are the runtime's, without reading and writing files."""
+
+    composite: str
+    mask: str
+    output: str
+    width: int
+    height: int
+    foreground_ratio: float
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def run(wish: Wish) -> int:
+    """Harmonize what was asked for.
+
+    Returns:
+        0, or for a folder the exit code of its failures.
+
+    Raises:
+        HarmonyError: wrong usage or input.
+    """
+    if wish.composite != STREAM and Path(wish.composite).is_dir():
+        return _run_folder(wish)
+    return _run_one(wish)
+
+
+def _run_one(wish: Wish) -> int:
+    output = wish.output or (STREAM if wish.composite == STREAM else None)
+    _check_usage(wish, output)
+    if output != STREAM:
+        check_writable(output)
+        _check_no_input(Path(output), wish.composite, wish.mask)
+        if _is_there(Path(output), wish.existing):
+            say(f"{output} is there already: skipped")
+            return 0
+    inputs = _read(wish, wish.composite, wish.mask)
+    with _opened(wish) as (harmonizer, lines):
+        result, done = _harmonized(harmonizer, inputs, wish, output)
+        notes = [*inputs.notes, *_written(result, output, wish)]
+    for line in lines:
+        say(line)
+    for note in notes:
+        say(f"note: {note}")
+    done = dataclasses.replace(done, notes=tuple(notes))
+    if wish.as_json:
+        print_json(_report(harmonizer, [done]))
+    elif output != STREAM:
+        print(output)
+        say(f"harmonized {done.width}x{done.height} pixels in {done.seconds:.2f} s")
+    return 0
+
+
+def _check_usage(wish: Wish, output: str | None) -> None:
+    if output is None:
+        raise HarmonyError("no output was given; name it with -o harmonized.png, or -o - for stdout")
+    if wish.mask is None and not wish.alpha_mask:
+        raise HarmonyError("no mask was given; name a picture whose foreground is white, or pass --alpha-mask")
+    if wish.mask is not None and wish.alpha_mask:
+        raise HarmonyError(f"both {wish.mask} and --alpha-mask were given; give one mask")
+    if wish.mask == STREAM:
+        raise HarmonyError("the mask cannot come from stdin; name a file (only the composite may be -)")
+    if wish.mask is not None and Path(wish.mask).is_dir():
+        raise HarmonyError(f"{wish.mask} is a folder and {wish.composite} is not; give two pictures or two folders")
+    if output == STREAM and wish.as_json:
+        raise HarmonyError("--json and the picture cannot both go to stdout; write the picture to a file with -o")
+    if output == STREAM and sys.stdout.isatty():
+        raise HarmonyError("stdout is a terminal, which cannot show a picture; redirect it, or name a file with -o")
+
+
+def _check_no_input(output: Path, *inputs: str | None) -> None:
+    for path in inputs:
+        if path and path != STREAM and Path(path).exists() and output.exists() and output.samefile(path):
+            raise HarmonyError(f"the output {output} is the input {path}; choose another output")
+
+
+def _is_there(output: Path, existing: str) -> bool:
+    """Whether to pass over an output that is there already."""
+    if existing == "refuse" and output.exists():
+        raise HarmonyError(f"{output} is there already; choose another output, or pass --existing replace")
+    return existing == "skip" and output.exists()
+
+
+def _read(wish: Wish, composite: str, mask: str | None) -> Inputs:
+    limit = wish.max_megapixels
+    if composite == STREAM:
+        picture = read_picture_file(sys.stdin.buffer.read(), name="the picture from stdin", max_megapixels=limit)
+    else:
+        picture = read_picture_file(composite, max_megapixels=limit)
+    if mask is not None:
+        found = read_mask_file(mask, max_megapixels=limit)
+    elif picture.alpha is None:
+        raise HarmonyError(f"{composite} has no alpha channel to take as the mask; give a mask")
+    else:
+        found = MaskFile(to_8_bits(picture.alpha))
+        picture = dataclasses.replace(picture, alpha=None)
+    values = 255 - found.values if wish.invert_mask else found.values
+    height, width = picture.rgb.shape[:2]
+    values = masks.read_mask(values, width, height, wish.fit_mask)
+    return Inputs(picture, values, (*picture.notes, *found.notes))
+
+
+@contextlib.contextmanager
+def _opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
+    """The runtime, and the lines that it and we have for the user."""
+    from harmonyrt.runtime import Harmonizer
+
+    bundle, chosen = chosen_bundle(wish.bundle)
+    with collected() as lines:
+        lines += chosen
+        yield (
+            Harmonizer.open(
+                bundle,
+                backend=wish.backend,
+                threads=wish.threads,
+                device=wish.device,
+                megapixel_limit=wish.max_megapixels,
+            ),
+            lines,
+        )
+
+
+def _harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done]:
+    picture, mask = inputs.picture, inputs.mask
+    started = time.perf_counter()
+    rgb = harmonizer.harmonize(picture.rgb, mask)
+    seconds = time.perf_counter() - started
+    result = picture.with_rgb(rgb)
+    if wish.side_by_side:
+        row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), rgb], axis=1)
+        result = PictureFile(rgb=row, native=row)
+    height, width = mask.shape
+    ratio = round(float(mask.mean(dtype=np.float64)) / 255, 6)
+    named = "alpha" if wish.mask is None else wish.mask
+    return result, Done(wish.composite, named, output, width, height, ratio, round(seconds, 4), ())
+
+
+def _written(result: PictureFile, output: str, wish: Wish) -> list[str]:
+    if output != STREAM:
+        return write_picture_file(result, output)
+    stream = io.BytesIO()  # whole before the first byte goes out
+    notes = save(result, stream, WRITABLE[wish.format or ".png"], "stdout")
+    sys.stdout.buffer.write(stream.getbuffer())
+    sys.stdout.buffer.flush()
+    return notes
+
+
+def _run_folder(wish: Wish) -> int:
+    output = _output_folder(wish)
+    pairing = paired(Path(wish.composite), Path(wish.mask or ""))
+    results: list[Done] = []
+    failures: list[tuple[Path, HarmonyError]] = []
+    said: set[str] = set()
+    with _opened(wish) as (harmonizer, lines):
+        _make_folder(output)
+        with progress(len(pairing.pairs), "harmonizing") as step:
+            for pair, target in _targets(pairing, output, wish.format):
+                try:
+                    done = _one_of_many(harmonizer, wish, pair, target)
+                    if done is not None:
+                        results.append(done)
+                        if not wish.as_json:
+                            print(target, flush=True)
+                except HarmonyError as error:
+                    failures.append((pair.composite, error))
+                _say_new(lines, said, pair.composite.name)
+                step(pair.composite.name)
+    for path in pairing.without_mask:
+        failures.append(
+            (path, HarmonyError(f"{path} has no mask of the same name in {wish.mask}; add one or remove it"))
+        )
+    _summarize(wish, harmonizer, pairing, results, failures)
+    return 0 if not failures else 1 if any(error.exit_code == 1 for _, error in failures) else 2
+
+
+def _output_folder(wish: Wish) -> Path:
+    if wish.alpha_mask:
+        raise HarmonyError("--alpha-mask is for single pictures; give a folder of masks")
+    if wish.mask is None or not Path(wish.mask).is_dir():
+        raise HarmonyError(f"{wish.composite} is a folder; give a folder of masks with the same names as well")
+    if wish.output is None or wish.output == STREAM:
+        raise HarmonyError("a folder of pictures needs a folder for the output; name it with -o harmonized/")
+    output = Path(wish.output)
+    if output.exists() and not output.is_dir():
+        raise HarmonyError(f"{output} is a file; name a folder for the outputs")
+    for folder in (wish.composite, wish.mask):
+        if output.exists() and output.samefile(folder):
+            raise HarmonyError(f"the output folder {output} is an input folder; choose another one")
+    return output
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
+
+
+def _targets(pairing: Pairing, output: Path, suffix: str | None) -> Iterator[tuple[Pair, Path]]:
+    """Each pair with its output: the composite's name, with a suffix that can be written, and unlike all before."""
+    taken: set[str] = set()
+    for pair in pairing.pairs:
+        own = pair.composite.suffix
+        name = pair.composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
+        if name in taken:
+            name = pair.composite.name + (suffix or ".png")
+        taken.add(name)
+        yield pair, output / name
+
+
+def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done | None:
+    if _is_there(target, wish.existing):
+        return None
+    wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask))
+    inputs = _read(wish, wish.composite, wish.mask)
+    result, done = _harmonized(harmonizer, inputs, wish, str(target))
+    return dataclasses.replace(done, notes=(*inputs.notes, *write_picture_file(result, target)))
+
+
+def _say_new(lines: list[str], said: set[str], name: str) -> None:
+    """Say what was collected; warnings with the picture's name, everything else once."""
+    for line in lines:
+        if line.startswith("warning: "):
+            say(f"{line} ({name})")
+        elif line not in said:
+            said.add(line)
+            say(line)
+    lines.clear()
+
+
+def _summarize(
+    wish: Wish, harmonizer: Any, pairing: Pairing, results: list[Done], failures: list[tuple[Path, HarmonyError]]
+) -> None:
+    if wish.as_json:
+        report = _report(harmonizer, results)
+        report["failed"] = [{"composite": str(path), "error": str(error)} for path, error in failures]
+        report["unused_masks"] = [str(path) for path in pairing.without_composite]
+        print_json(report)
+    for note in sorted({note for done in results for note in done.notes}):
+        say(f"note: {note}")
+    for path in pairing.without_composite:
+        say(f"note: no composite goes with the mask {path}")
+    for _, error in failures:
+        say(f"error: {error}")
+    skipped = len(pairing.pairs) + len(pairing.without_mask) - len(results) - len(failures)
+    extra = f", {skipped} skipped because they are there already" if skipped else ""
+    say(f"{len(results)} harmonized, {len(failures)} failed{extra}")
+
+
+def _report(harmonizer: Any, results: list[Done]) -> dict[str, Any]:
+    return {"engine": _as_plain(harmonizer.info), "results": [dataclasses.asdict(done) for done in results]}
+
+
+def _as_plain(info: Any) -> Any:
+    return dataclasses.asdict(info) if dataclasses.is_dataclass(info) else dict(info)

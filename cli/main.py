@@ -1,0 +1,144 @@
+"""`harmonyrt VERB`: the list of verbs, and what every verb has in common: how it ends.
+
+A verb is a function with typer's annotations in a module of its own (``app.command()(...)`` below), or a program with
+an argparse `main(argv)` of its own that gets its arguments untouched (``_PROGRAMS``). Modules of verbs import nothing
+but typer and the standard library at their top, so that `harmonyrt --help` is quick and works without any optional
+package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+
+import typer
+
+from harmonyrt.cli import doctor, harmonize, info, synthesize, train, verify
+from harmonyrt.common import HarmonyError
+
+_PROGRAMS = {
+    "build": ("harmonyrt.export.build_engines", "Build verified bundles from a checkpoint."),
+}
+"""Verb: the module whose `main(argv)` it is, and its line in the list of verbs."""
+
+app = typer.Typer(
+    name="harmonyrt",
+    help="Image harmonization networks as verified engines, and a runtime that runs them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"harmonyrt {importlib.metadata.version('harmonyrt')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+    ),
+) -> None:
+    """Image harmonization networks as verified engines, and a runtime that runs them."""
+
+
+def _list_program(verb: str, line: str) -> None:
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(verb, help=line, context_settings=settings)(lambda: None)  # for the list: `main` calls the program
+
+
+_list_program("build", _PROGRAMS["build"][1])
+app.command("harmonize")(harmonize.harmonize)
+app.command("verify")(verify.verify)
+app.command("info")(info.info)
+app.command("doctor")(doctor.doctor)
+app.command("train")(train.train)
+app.command("synthesize")(synthesize.synthesize)
+for _verb in [verb for verb in _PROGRAMS if verb != "build"]:
+    _list_program(_verb, _PROGRAMS[_verb][1])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        argv: arguments without the program's name; None for those of this process.
+
+    Returns:
+        0 fine, 1 the work failed, 2 wrong usage or input, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with _terminated_cleanly():
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+        except HarmonyError as error:
+            _say_error(str(error))
+            return error.exit_code
+        except BrokenPipeError:  # who read our output has seen enough, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except MemoryError:
+            _say_error("the machine ran out of memory; give a smaller picture, or run fewer programs beside this one")
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        except Exception as error:
+            usage = _usage_sentence(error)
+            if usage is None:
+                raise
+            _say_error(usage)
+            return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] in _PROGRAMS:
+        result = importlib.import_module(_PROGRAMS[arguments[0]][0]).main(arguments[1:])
+    else:
+        result = app(arguments or ["--help"], prog_name="harmonyrt", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _usage_sentence(error: Exception) -> str | None:
+    """What typer says of a wrong command line; None for any other exception. (Its classes have no public name.)"""
+    if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+        return None
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "harmonyrt"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see {path} --help"
+
+
+def _say_error(sentence: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"error: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """SIGTERM unwinds the stack, so that scratch files go away."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

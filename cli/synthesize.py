@@ -1,0 +1,5 @@
+"""`harmonyrt synthesize`: a dataset of composites on disk."""
+
+
+def synthesize() -> None:
+    """Write a dataset of composites."""

@@ -1,0 +1,84 @@
+"""`harmonyrt train`: the training loop's options in plain words."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Recipe(str, Enum):
+    """Named runs."""
+
+    practical = "practical"
+    paper = "paper"
+
+
+class Precision(str, Enum):
+    """What the loop computes in."""
+
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Photos and masks to make composites from, or a dataset of pairs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; a run that is there goes on.")],
+    minutes: Annotated[float | None, typer.Option(help="Length of the run in minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
+    recipe: Annotated[
+        Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1 as published, days.")
+    ] = Recipe.practical,
+    seed: Annotated[int, typer.Option(help="Equal seeds make equal composites.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    precision: Annotated[Precision, typer.Option(help="Statistics stay in fp32 either way.")] = Precision.bf16,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make composites.")] = 1,
+    init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    ship: Annotated[
+        Path | None,
+        typer.Option(help="Write the averaged weights here too, at every validation."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final validation as JSON.")] = False,
+) -> None:
+    """Train PHNet on composites that are made from photos as it goes.
+
+    Ctrl-C ends it after the step in hand; the same command goes on.
+    """
+    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.common import HarmonyError
+    from harmonyrt.common.errors import require
+
+    if recipe is Recipe.practical and (steps is None) == (minutes is None):
+        raise HarmonyError("a run's length is given once; pass --minutes or --steps")
+    for package in ("torch", "safetensors"):
+        require(package, "train", "harmonyrt train")
+    if not data.is_dir():
+        raise HarmonyError(
+            f"{data} is not a folder; give a folder of photos and masks, or of pairs (see docs/training.md)"
+        )
+    from harmonyrt.training.train import train as run
+
+    chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
+    chosen |= {"workers": workers, "init": init, "ship": ship}
+    result = run(_config(recipe, data, output, steps, minutes, chosen))
+    if as_json:
+        print_json({"steps": result.steps, "minutes": result.minutes, "finished": result.finished,
+                    "weights": str(result.weights), "validation": result.validation})  # fmt: skip
+        return
+    print(result.weights)
+    if not result.finished:
+        say(f"stopped at step {result.steps}; the same command goes on from there")
+
+
+def _config(
+    recipe: Recipe, data: Path, output: Path, steps: int | None, minutes: float | None, chosen: dict[str, Any]
+) -> Any:
+    from harmonyrt.training.config import TrainConfig, paper_config
+
+    if recipe is Recipe.practical:
+        return TrainConfig(data, output, steps=steps, minutes=minutes, **chosen)
+    length = {} if steps is None and minutes is None else {"steps": steps, "minutes": minutes}
+    return paper_config(data, output, **length, **chosen)

@@ -1,0 +1,73 @@
+"""`harmonyrt verify`: the parity of a bundle that was built before, or elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def verify(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(help="Bundle that build wrote. Default: the best one in ./engines."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint that the bundle was built from. Default: the shipped weights."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Check a bundle's hashes, and measure its engines against the PyTorch network again.
+
+    Leaves with 1 when an engine is outside its gate.
+    """
+    from harmonyrt.cli.bundles import chosen_bundle
+    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.common.errors import require
+    from harmonyrt.runtime.bundle import open_bundle
+
+    path, lines = chosen_bundle(bundle)
+    open_bundle(path)  # what is wrong with the bundle is said before what is missing from this machine
+    require("torch", "build", "harmonyrt verify")
+    from harmonyrt.export.recipe import find_checkpoint
+    from harmonyrt.export.verify import verify_bundle
+
+    checks = verify_bundle(path, find_checkpoint(checkpoint), threads)
+    failed = [check for check in checks if check.problem is not None]
+    for line in lines:
+        say(line)
+    if as_json:
+        engines = [{**_plain(check), "target": check.engine.target} for check in checks]
+        print_json({"bundle": str(path), "passed": not failed, "engines": engines})
+    else:
+        for check in checks:
+            print(described(check))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _plain(check: Any) -> dict[str, Any]:
+    return {
+        "precision": check.engine.precision,
+        "parity": None if check.parity is None else dataclasses.asdict(check.parity),
+        "problem": check.problem,
+        "note": check.note,
+    }
+
+
+def described(check: Any) -> str:
+    """A line about an :class:`harmonyrt.export.verify.EngineCheck`."""
+    name = f"{check.engine.target} {check.engine.precision}"
+    if check.problem is not None:
+        return f"FAILED   {name}: {check.problem}"
+    if check.parity is None:
+        return f"not run  {name}: {check.note}"
+    parity = check.parity
+    return (
+        f"fine     {name}: max abs error {parity.max_abs_error:.1e}, {parity.psnr_db:.1f} dB"
+        f" over {parity.cases} composites (gate: {parity.gate}; {parity.measured_on})"
+    )
