@@ -227,10 +227,7 @@ def _engines(
     """Build and gate the engines of one target."""
     start = time.perf_counter()
     typed = workshop.typed_graph(recipe, target)
-    cache = recipe.options.cache
     options = replace(recipe.options, target=target, progress=_within(recipe, report))
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
     built = BUILDERS[target](typed, scratch, recipe.precision, options)
     seconds = (time.perf_counter() - start) / max(1, len(built))
     report(f"{recipe.name}: {target}: gate")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -59,13 +60,19 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `harmonyrt build`; returns the exit code: 0 fine, 1 an engine failed, 2 wrong usage or input."""
     try:
-        return _run(parser().parse_args(argv))
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            return _run(parser().parse_args(argv))
     except HarmonyError as error:
         print(f"harmonyrt: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("harmonyrt: interrupted; the bundle that was being built was not written", file=sys.stderr)
         return 1
+
+
+def _say_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"harmonyrt: warning: {message}", file=sys.stderr)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -236,9 +236,9 @@ def tool_versions() -> dict[str, str]:
 def source_sha256() -> str:
     """Hash of the source that builds: what this project's version number does not tell between releases."""
     digest = hashlib.sha256()
-    for room in ("models", "export", "calibration", "runtime"):
+    for room in ("models", "export", "calibration"):
         for folder, folders, files in os.walk(ROOMS / room):
-            folders[:] = sorted(name for name in folders if name not in ("__pycache__", "cpp"))
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
             for name in sorted(files):
                 if name.endswith((".py", ".jpg", ".png")):
                     path = Path(folder, name)
