@@ -1,0 +1,49 @@
+"""The census counts what computes in which type, and a graph that is not what it claims is refused."""
+
+import numpy as np
+import pytest
+
+from harmonyrt.common import WorkFailed
+from harmonyrt.export.precision import census, check_census, typed_graph
+
+W = np.zeros((4, 4, 1, 1), np.float32)
+
+
+def two_convolutions(graph):
+    return graph(
+        """g (float[1,4,8,8] x) => (float y, float[1,4,8,8] z) {
+        a = Conv(x, w) y = ReduceMax<keepdims=0>(a) b = Conv(x, w) z = Relu(b) }""",
+        w=W,
+    )
+
+
+def test_counts_by_type(graph):
+    model = two_convolutions(graph)
+    assert census(model) == {"float32": 2}
+    assert census(typed_graph(model, "fp16")) == {"float16": 1, "float32": 1}
+    assert census(typed_graph(model, "bf16")) == {"bfloat16": 1, "float32": 1}
+
+
+def test_a_convolution_between_dequantizers_counts_as_int8(graph):
+    model = graph(
+        """g (uint8[1,4,8,8] x) => (float[1,4,8,8] y) {
+        a = DequantizeLinear(x, s, zu) b = DequantizeLinear(wq, s, zi) y = Conv(a, b) }""",
+        wq=np.zeros((4, 4, 1, 1), np.int8),
+        s=np.float32(1),
+        zu=np.uint8(0),
+        zi=np.int8(0),
+    )
+    assert census(model) == {"int8": 1}
+
+
+def test_a_graph_that_stayed_in_fp32_is_refused():
+    check_census({"float16": 1, "float32": 90}, "fp16")
+    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing computes in float16"):
+        check_census({"float32": 18}, "fp16")
+    with pytest.raises(WorkFailed, match="no compute node at all"):
+        check_census({}, "bf16")
+
+
+def test_a_graph_without_anything_to_convert_is_refused(graph):
+    with pytest.raises(WorkFailed, match="nothing computes in float16"):
+        typed_graph(graph("g (float[2] x) => (float[2] y) { y = Relu(x) }"), "fp16")
