@@ -16,6 +16,22 @@ class Recipe(str, Enum):
     paper = "paper"
 
 
+class Optimizer(str, Enum):
+    """What moves the weights."""
+
+    adamw = "adamw"
+    lion = "lion"
+    muon = "muon"
+
+
+class Loss(str, Enum):
+    """What is made small."""
+
+    foreground = "foreground"
+    released = "released"
+    paper = "paper"
+
+
 class Precision(str, Enum):
     """What the loop computes in."""
 
@@ -31,6 +47,13 @@ def train(
     recipe: Annotated[
         Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1 as published, days.")
     ] = Recipe.practical,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="Default: the recipe's.")] = None,
+    loss: Annotated[Loss | None, typer.Option(help="Default: the recipe's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of every stage. Default: the recipe's.")] = None,
+    shares: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Shares of the three stages in the run. Default: the recipe's.", metavar="A B C"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal composites.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="Statistics stay in fp32 either way.")] = Precision.bf16,
@@ -63,6 +86,8 @@ def train(
 
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
     chosen |= {"workers": workers, "init": init, "ship": ship}
+    chosen |= {key: choice.value for key, choice in (("optimizer", optimizer), ("loss", loss)) if choice is not None}
+    chosen["stages"] = _stages(recipe, lr, shares)
     result = run(_config(recipe, data, output, steps, minutes, chosen))
     if as_json:
         print_json({"steps": result.steps, "minutes": result.minutes, "finished": result.finished,
@@ -82,3 +107,14 @@ def _config(
         return TrainConfig(data, output, steps=steps, minutes=minutes, **chosen)
     length = {} if steps is None and minutes is None else {"steps": steps, "minutes": minutes}
     return paper_config(data, output, **length, **chosen)
+
+
+def _stages(recipe: Recipe, lr: float | None, shares: tuple[float, float, float] | None) -> tuple[Any, ...]:
+    import dataclasses
+
+    from harmonyrt.training.config import PAPER_STAGES, PRACTICAL_STAGES
+
+    stages = PRACTICAL_STAGES if recipe is Recipe.practical else PAPER_STAGES
+    if shares is not None:
+        stages = tuple(dataclasses.replace(s, share=share) for s, share in zip(stages, shares, strict=True))
+    return stages if lr is None else tuple(dataclasses.replace(s, lr=lr) for s in stages)

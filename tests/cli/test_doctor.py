@@ -1,0 +1,121 @@
+"""`harmonyrt doctor`: true advice for machines that are not here."""
+
+import json
+
+import pytest
+
+from harmonyrt.cli.abilities import abilities
+from harmonyrt.cli.machine_report import PACKAGES, Card, Cpu, Machine, machine
+
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def imagined(card=None, capability=None, driver="580.65.06", providers=(CPU_PROVIDER,), **packages):
+    cards = () if card is None else (Card(card, capability, "16384 MiB"),)
+    versions = dict.fromkeys(PACKAGES) | {name.replace("_", "-"): version for name, version in packages.items()}
+    cpu = Cpu("A CPU", 8, 4.0, ("AVX2", "AVX-512 BF16"))
+    return Machine("Linux", "3.11.7", cpu, cards, driver if cards else None, versions, providers)
+
+
+@pytest.fixture
+def ability():
+    """The one ability whose description holds some words."""
+
+    def find(found, words):
+        (only,) = [one for one in abilities(found) if words in one.what]
+        return only
+
+    return find
+
+
+def test_nothing_installed_is_no_crash_and_says_what_to_install(ability):
+    found = imagined(providers=())
+    assert all(not one.able for one in abilities(found))
+    assert ability(found, "ONNX Runtime on the CPU").to_do == "pip install onnxruntime"
+    assert ability(found, "build bundles").to_do == "pip install 'harmonyrt[build]'"
+    assert ability(found, "OpenVINO").to_do == "pip install 'harmonyrt[openvino]'"
+
+
+def test_a_package_that_does_not_load_is_no_ability(ability):
+    one = ability(imagined(providers=(), onnxruntime="1.31.1"), "ONNX Runtime on the CPU")
+    assert not one.able
+    assert "does not load" in one.why
+
+
+def test_a_v100_is_led_to_the_last_series_that_takes_it(ability):
+    one = ability(imagined("Tesla V100-SXM2-16GB", "7.0"), "run TensorRT engines")
+    assert not one.able
+    assert "tensorrt-cu12==10.4.0" in one.to_do
+    assert "CUDA 12" in one.to_do
+    warning = ability(imagined("Tesla V100-SXM2-16GB", "7.0"), "use CUDA 13")
+    assert "10.5 and later, 11, and CUDA 13 have dropped it" in warning.why
+    assert "8.6" in warning.to_do
+
+
+@pytest.mark.parametrize(("version", "able"), [("8.6.1", True), ("10.4.0", True), ("10.5.0", False), ("11.4.0", False)])
+def test_tensorrt_releases_on_a_v100(ability, version, able):
+    one = ability(imagined("Tesla V100", "7.0", tensorrt=version, cuda_python="12.6.0"), "run TensorRT engines")
+    assert one.able is able
+    assert able or "does not run on compute capability 7.0" in one.why
+
+
+def test_tensorrt_for_rtx_is_not_for_data_centre_cards_of_hopper_or_volta(ability):
+    for name, capability in (("Tesla V100", "7.0"), ("NVIDIA H200", "9.0")):
+        one = ability(imagined(name, capability, tensorrt_rtx="1.7.1", cuda_python="13.0.0"), "run TensorRT for RTX")
+        assert not one.able
+        assert f"does not run on {name}" in one.why
+    one = ability(
+        imagined("NVIDIA GeForce RTX 4090", "8.9", tensorrt_rtx="1.7.1", cuda_python="13"), "run TensorRT for RTX"
+    )
+    assert one.able
+
+
+def test_a_card_without_a_cuda_provider_is_told_the_exact_packages(ability):
+    one = ability(imagined("NVIDIA L4", "8.9", onnxruntime="1.31.1"), "ONNX Runtime on a card")
+    assert one.to_do == "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+    assert ability(imagined("NVIDIA L4", "8.9", providers=(CUDA_PROVIDER, CPU_PROVIDER)), "ONNX Runtime on a card").able
+
+
+def test_an_old_driver_is_named(ability, monkeypatch):
+    monkeypatch.setattr("harmonyrt.runtime.backends.tensorrt_versions.cuda_major", lambda target: 13)
+    found = imagined("NVIDIA L4", "8.9", "535.104.05", tensorrt="11.4.0", cuda_python="13.0.0")
+    one = ability(found, "run TensorRT engines")
+    assert not one.able
+    assert "found 535.104.05" in one.why
+
+
+def test_a_card_of_unknown_capability_is_no_crash(ability):
+    assert "unknown" in ability(imagined("Some card", "[N/A]"), "run TensorRT engines").why
+    assert "unknown" in ability(imagined("Some card", None), "run TensorRT engines").why
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'case "$1" in *compute_cap*) echo "NVIDIA H200, 9.0, 570.10, 143771 MiB";; esac',
+        'case "$1" in *compute_cap*) exit 1;; *) echo "NVIDIA H200, 570.10, 143771 MiB";; esac',
+        "exit 9",
+        "echo nonsense",
+    ],
+)
+def test_whatever_nvidia_smi_says_is_no_crash(tmp_path, monkeypatch, script):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = machine()
+    if "H200" in script:
+        assert found.cards[0].name == "NVIDIA H200"
+        assert found.driver == "570.10"
+    else:
+        assert found.cards == ()
+    abilities(found)
+
+
+def test_this_machine_in_words_and_in_json(run):
+    done = run("doctor")
+    assert done.code == 0
+    assert "run bundles with ONNX Runtime on the CPU" in done.out
+    report = json.loads(run("doctor", "--json").out)
+    assert report["machine"]["cpu"]["cores_granted"] > 0
+    assert {"what", "able", "why", "to_do"} == set(report["abilities"][0])
