@@ -1,0 +1,110 @@
+"""What a training run is: data classes, and the runs that the project knows by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models import IHARMONY4, PHNetConfig
+from harmonyrt.training.composites import Plan
+from harmonyrt.training.optimizers import OptimizerName
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run.
+
+    Attributes:
+        size: side of the square pictures, a multiple of 8.
+        batch: pictures per step.
+        share: how much of the run it takes, against the other stages' shares.
+        lr: learning rate before the schedule's factor.
+        freeze: names of submodules whose weights stand still, for example ``("encoder",)``.
+        extractor: False cuts the PFE's gate off the SE block (the paper's first stage).
+        settled_norms: measure BatchNorm's statistics anew on this stage's pictures, then train with them as they stand: small
+            batches of large pictures otherwise train one network and ship another.
+    """
+
+    size: int = 256
+    batch: int = 16
+    share: float = 1.0
+    lr: float = 1e-3
+    freeze: tuple[str, ...] = ()
+    extractor: bool = True
+    settled_norms: bool = False
+
+
+PRACTICAL_STAGES = (
+    Stage(size=64, batch=32, share=0.40),
+    Stage(size=128, batch=16, share=0.34),
+    Stage(size=256, batch=8, share=0.26, settled_norms=True),
+)
+"""Small pictures first: colour is learned from 64 pixels as well as from 256, at a fourteenth of the time."""
+
+PAPER_STAGES = (
+    Stage(size=256, batch=16, share=100, lr=1e-4, extractor=False),
+    Stage(size=256, batch=16, share=10, lr=1e-5, freeze=("encoder",)),
+    Stage(size=256, batch=16, share=50, lr=1e-7),
+)
+"""Section 5.1: without the PFE, then with it and the encoder frozen, then all of it; shares are its epochs."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run's result, but for the clock of a run given in minutes.
+
+    Attributes:
+        data: data root (folders of images/ and masks/, folders of photos), or a dataset in iHarmony4's layout.
+        out: run folder: checkpoint.pt, log.jsonl, grids/. A run that is there already is resumed.
+        steps, minutes: length of the run; exactly one. Minutes count while the program runs, pauses included.
+        schedule: ``cosine`` falls to 1 % of the stage's rate over the whole run; ``constant`` is what was released (a
+            scheduler that is never stepped).
+        ema: decay of the averaged weights, which are the ones that are validated and shipped.
+        precision: ``bf16`` (autocast; statistics stay in float32) or ``fp32``.
+        threads: CPU threads, each with a part of every batch (``parallel.py``); None = one per core.
+        workers: processes that make batches; 0 makes them in the training process.
+        ship: where to write the averaged weights at every validation.
+        init: weights to start from.
+    """
+
+    data: Path
+    out: Path
+    network: PHNetConfig = field(default_factory=lambda: replace(IHARMONY4, output="residual"))
+    stages: tuple[Stage, ...] = PRACTICAL_STAGES
+    steps: int | None = None
+    minutes: float | None = None
+    loss: Literal["foreground", "released", "paper"] = "foreground"
+    optimizer: OptimizerName = "adamw"
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: int = 100
+    ema: float = 0.998
+    seed: int = 0
+    plan: Plan = field(default_factory=Plan)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    device: str = "cpu"
+    threads: int | None = None
+    workers: int = 1
+    validate_every: float = 5.0
+    checkpoint_every: float = 2.0
+    report_every: float = 0.5
+    ship: Path | None = None
+    init: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise HarmonyError("a run's length is given in steps or in minutes: set exactly one")
+        if (self.steps or self.minutes) <= 0:
+            raise HarmonyError("a run's length must be positive; give more steps or minutes")
+        for stage in self.stages:
+            if stage.size % 8 or stage.size < 16:
+                raise HarmonyError(f"size {stage.size} is not a multiple of 8 from 16 on; choose another, such as 256")
+
+
+def paper_config(data: Path, out: Path, **changes: object) -> TrainConfig:
+    """The run of section 5.1: three stages, Lion, constant rates, the paper's loss, sigmoid output."""
+    settings = {"steps": 160_000, "network": IHARMONY4, "loss": "paper", "optimizer": "lion", "schedule": "constant"}
+    return TrainConfig(data, out, **{"stages": PAPER_STAGES, "ema": 0.0, **settings, **changes})

@@ -1,0 +1,96 @@
+"""Training losses. Pictures are (B,3,H,W) in [0, 1], masks (B,1,H,W) in [0, 1]; `output` is the network's, not blended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+A_MIN = 100
+"""Pixels: a smaller foreground is normalised as if it had this many (paper, Eq. 14)."""
+WEIGHTS = (0.2, 0.01, 0.01)
+"""Of the PSNR, FN-MSE and gradient terms (paper, Eq. 15, and the released code)."""
+
+
+def blend(output: Tensor, composite: Tensor, mask: Tensor) -> Tensor:
+    """The harmonized picture: the network's output under the mask, the composite elsewhere."""
+    return output * mask + composite * (1 - mask)
+
+
+def psnr_loss(output: Tensor, real: Tensor) -> Tensor:
+    """100 / PSNR of the whole batch with peak 1 (released code)."""
+    return 100 / (1e-7 - 10 * torch.log10((output - real).square().mean()))
+
+
+def paper_psnr_loss(output: Tensor, real: Tensor) -> Tensor:
+    """Eq. 13: 100 / log10(max(I) / ||error||_2), the norm taken as root mean square so that size does not matter.
+
+    With the sum over pixels, as printed, the logarithm is negative for any picture of usual size.
+    """
+    return 100 / (1e-7 + torch.log10(real.amax() / (output - real).square().mean().sqrt()))
+
+
+def fn_mse(output: Tensor, real: Tensor, mask: Tensor, min_area: float = A_MIN) -> Tensor:
+    """Foreground-normalised squared error of each sample, (B,): whole picture, over 3 x the mask's area."""
+    area = mask.sum((1, 2, 3)).clamp(min=min_area)
+    return (output - real).square().sum((1, 2, 3)) / (3 * area)
+
+
+def _gradients(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences in x and y; the last column and row have difference 0."""
+    dx, dy = torch.zeros_like(picture), torch.zeros_like(picture)
+    dx[..., :-1] = picture[..., 1:] - picture[..., :-1]
+    dy[..., :-1, :] = picture[..., 1:, :] - picture[..., :-1, :]
+    return dx, dy
+
+
+def gradient_loss(output: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """Mean over x and y of the L1 distance of gradients, on masked pictures (released code)."""
+    pairs = zip(_gradients(output * mask), _gradients(real * mask), strict=True)
+    return sum((a - b).abs().mean() for a, b in pairs) / 2
+
+
+def paper_gradient_loss(output: Tensor, real: Tensor) -> Tensor:
+    """The paper's words: MSE of gradients."""
+    return sum((a - b).square().mean() for a, b in zip(_gradients(output), _gradients(real), strict=True)) / 2
+
+
+def released_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """0.2 PSNR + 0.01 FN-MSE + 0.01 gradient, on the output before blending, as the released code trains."""
+    psnr, area, gradient = WEIGHTS
+    return (
+        psnr * psnr_loss(output, real)
+        + area * fn_mse(output, real, mask).mean()
+        + gradient * gradient_loss(output, real, mask)
+    )
+
+
+def paper_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """Eq. 15 with Eq. 13 and 14 as printed, on the blended picture (the paper's network blends)."""
+    psnr, area, gradient = WEIGHTS
+    harmonized = blend(output, composite, mask)
+    return (
+        psnr * paper_psnr_loss(harmonized, real)
+        + area * fn_mse(harmonized, real, mask).mean()
+        + gradient * paper_gradient_loss(harmonized, real)
+    )
+
+
+def foreground_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """What the shipped weights were trained with: error of the blended picture, per foreground pixel.
+
+    Three views of one error. The squared one is the fMSE that is reported, and is ruled by the pictures that are
+    furthest off; the absolute one weighs pictures more evenly; the logarithm is a PSNR per picture, and keeps
+    pictures that need little from being made worse. Its floor, an error of 2/255, is where changes stop being seen.
+    """
+    error = blend(output, composite, mask) - real
+    pixels = 3 * mask.sum((1, 2, 3)).clamp(min=mask.shape[-1] * mask.shape[-2] * A_MIN / 256**2)
+    squared = error.square().sum((1, 2, 3)) / pixels
+    absolute = error.abs().sum((1, 2, 3)) / pixels
+    return (10 * squared + absolute + 0.02 * torch.log(squared + (2 / 255) ** 2)).mean()
+
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+LOSSES: dict[str, Loss] = {"foreground": foreground_loss, "released": released_loss, "paper": paper_loss}
+"""By name: ``loss(output, composite, real, mask) -> scalar``."""

@@ -1,0 +1,166 @@
+"""Pictures and masks on disk, which split each belongs to, and a cache of them in memory.
+
+A data root holds any number of folders with ``images/`` and ``masks/`` (same stems), and folders of photos without
+masks. Two optional lists stand in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can be
+learned from them) and ``near_duplicates.txt`` (pairs that must share a split).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from harmonyrt.common import HarmonyError
+
+Split = Literal["train", "val", "test"]
+SUFFIXES = (".jpg", ".jpeg", ".png")
+SHARES = {"ccp": (0.085, 0.035)}
+"""(test, val) shares by source folder where they differ from the default: street fashion would fill both splits."""
+DEFAULT_SHARES = (0.22, 0.10)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photo: `name` is its path below the data root, `mask` the path of its mask where it has one."""
+
+    name: str
+    image: Path
+    mask: Path | None
+    split: Split
+
+    @property
+    def source(self) -> str:
+        """Folder that it came from, for example ``coco_by``."""
+        parts = Path(self.name).parts[:-1]
+        return next((part for part in reversed(parts) if part not in ("images", "photos")), "")
+
+
+def find_pictures(root: str | Path) -> list[Picture]:
+    """All usable pictures below a data root, sorted by name, each with its split.
+
+    The split is decided per group of near-duplicates, by a hash of the group's first name: it does not change when pictures
+    are added or when the folder moves. Only pictures with masks are drawn for test and validation; a photo without mask that
+    resembles one of them is in their split, and so out of training.
+
+    Raises:
+        HarmonyError: the folder is missing or holds no pictures.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise HarmonyError(f"{root} is not a folder; give a folder of pictures, or one with images/ and masks/ in it")
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or path.parent.name == "masks":
+            continue
+        mask = None
+        if path.parent.name == "images":
+            mask = path.parent.parent / "masks" / f"{path.stem}.png"
+            mask = mask if mask.exists() else None
+        found[path.relative_to(root).as_posix()] = (path, mask)
+    if not found:
+        raise HarmonyError(f"{root} holds no .jpg or .png pictures; give a folder of pictures")
+    for line in _lines(root / "low_chroma.txt"):
+        found.pop(line.split("\t")[0].split(" ")[0], None)
+    groups = _groups(found, (line.split() for line in _lines(root / "near_duplicates.txt")))
+    pictures = []
+    for group in groups:
+        split = _split_of(group, found)
+        pictures += [Picture(name, *found[name], split) for name in group]
+    return sorted(pictures, key=lambda picture: picture.name)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+
+
+def _groups(names: Iterable[str], pairs: Iterable[list[str]]) -> list[list[str]]:
+    """Names joined by pairs, or by a shared stem: the same COCO picture can stand in two folders."""
+    parent = {name: name for name in names}
+
+    def top(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    def join(a: str, b: str) -> None:
+        first, second = sorted((top(a), top(b)))
+        parent[second] = first
+
+    by_stem: dict[str, str] = {}
+    for name in sorted(parent):
+        join(by_stem.setdefault(Path(name).stem, name), name)
+    for a, b, *_ in pairs:
+        if a in parent and b in parent:
+            join(a, b)
+    groups: dict[str, list[str]] = {}
+    for name in sorted(parent):
+        groups.setdefault(top(name), []).append(name)
+    return list(groups.values())
+
+
+def _split_of(group: list[str], found: dict[str, tuple[Path, Path | None]]) -> Split:
+    masked = [name for name in group if found[name][1] is not None]
+    if not masked:
+        return "train"
+    point = int.from_bytes(hashlib.sha256(masked[0].encode()).digest()[:8], "big") / 2**64
+    parts = Path(masked[0]).parts
+    test, val = next((SHARES[part] for part in parts if part in SHARES), DEFAULT_SHARES)
+    return "test" if point < test else "val" if point < test + val else "train"
+
+
+class Album:
+    """Decoded pictures and masks in memory, at full and half size.
+
+    A crop is cut from the smallest version that has enough pixels, so a 64-pixel crop does not pay for filtering 288.
+    """
+
+    def __init__(self, pictures: list[Picture]) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @functools.cache  # noqa: B019 - an album lives as long as its run
+    def _versions(self, index: int, mask: bool) -> tuple[Image.Image, Image.Image]:
+        picture = self.pictures[index]
+        path = picture.mask if mask else picture.image
+        try:
+            with Image.open(path) as file:
+                full = file.convert("L" if mask else "RGB")
+        except OSError as error:
+            raise HarmonyError(f"{path} cannot be read as a picture ({error}); remove it or replace it") from None
+        return full, full.reduce(2)
+
+    def load(self) -> None:
+        """Decode everything now (a second or three), before worker processes copy the album."""
+        for index, picture in enumerate(self.pictures):
+            self._versions(index, False)
+            if picture.mask is not None:
+                self._versions(index, True)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(width, height) as stored."""
+        return self._versions(index, False)[0].size
+
+    def crop(self, index: int, box: tuple[float, float, float, float], size: int, mask: bool = False) -> Image.Image:
+        """A part of a picture or its mask, resized to a square.
+
+        Args:
+            index: which picture.
+            box: (left, top, right, bottom) as shares of width and height.
+            size: side of the result in pixels.
+            mask: the mask ("L") instead of the picture ("RGB").
+        """
+        full, half = self._versions(index, mask)
+        width, height = full.size
+        enough = min((box[2] - box[0]) * width, (box[3] - box[1]) * height) / 2 >= size
+        source = half if enough else full
+        width, height = source.size
+        pixels = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+        return source.resize((size, size), Image.Resampling.BILINEAR, box=pixels)

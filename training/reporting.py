@@ -1,0 +1,78 @@
+"""What a run says while it goes: a bar on a terminal, plain lines elsewhere (both on stderr), and JSON lines in a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+SMOOTHING = 0.98
+
+
+class Reporter:
+    """Use as a context manager; ``log`` is appended to, so a resumed run keeps one file."""
+
+    def __init__(self, log: Path, stream: TextIO | None = None) -> None:
+        self.log_path = log
+        self.stream = stream or sys.stderr
+        self.loss: float | None = None
+        self.said = time.monotonic()
+        self.steps_said = 0
+        self.last_score = ""
+        self.bar = None
+
+    def __enter__(self) -> Reporter:
+        self.file = open(self.log_path, "a", buffering=1)  # noqa: SIM115 - closed in __exit__
+        if self.stream.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            self.bar = Progress(*columns, console=Console(file=self.stream))
+            self.bar.start()
+            self.task = self.bar.add_task("training", total=1.0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        self.file.close()
+
+    def say(self, line: str) -> None:
+        """One line of chatter."""
+        if self.bar is not None:
+            self.bar.console.print(line)
+        else:
+            print(line, file=self.stream, flush=True)
+
+    def step(
+        self, step: int, progress: float, minutes: float, size: int, loss: float, rate: float, every: float
+    ) -> None:
+        """After every optimizer step; writes a line every `every` minutes."""
+        self.loss = loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
+        text = f"step {step}  {size} px  loss {self.loss:.4f}{self.last_score}"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=progress, description=text)
+        seconds = time.monotonic() - self.said
+        if seconds < every * 60:
+            return
+        speed = (step - self.steps_said) / seconds if self.steps_said else 0.0
+        self.said, self.steps_said = time.monotonic(), step
+        self._log(step=step, minutes=round(minutes, 2), size=size, loss=round(self.loss, 5), rate=rate, speed=speed)
+        if self.bar is None:
+            self.say(f"{minutes:6.1f} min {progress:5.1%}  {text}  rate {rate:.1e}  {speed:.2f} steps/s")
+
+    def validation(self, step: int, minutes: float, report: dict) -> None:
+        """After every validation; `report` is that of ``scoring.compare``."""
+        before, after = report["composite"], report["harmonized"]
+        self.last_score = f"  val {after['psnr']:.2f} dB fMSE {after['fmse']:.0f}"
+        self._log(step=step, minutes=round(minutes, 2), validation=report)
+        self.say(
+            f"{minutes:6.1f} min  validation: PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB,"
+            f" fMSE {before['fmse']:.0f} -> {after['fmse']:.0f}, {report['worse']:.1%} worse by > 1 dB"
+        )
+
+    def _log(self, **entry: object) -> None:
+        self.file.write(json.dumps(entry) + "\n")

@@ -1,0 +1,139 @@
+"""How good weights are on a fixed set of composites; ``python -m harmonyrt.training.scoring WEIGHTS --data DIR`` prints JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.evaluation import metrics
+from harmonyrt.models import load_phnet
+from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Batch, Composer, Plan
+from harmonyrt.training.losses import blend
+from harmonyrt.training.pictures import Album, Split, find_pictures
+
+SIZE = 256
+SEED = 7
+"""Of the fixed composites: their figures are comparable only as long as it stays."""
+WORSE_DB = 1.0
+"""A picture counts as spoilt when its PSNR fell by more than this."""
+
+
+def fixed_composites(root: str | Path, split: Split, size: int = SIZE, plan: Plan = TEST_PLAN) -> list[Batch]:
+    """One composite for every picture with a mask in a split, in batches of 8; the same ones every time."""
+    pictures = [p for p in find_pictures(root) if p.split == split and p.mask is not None]
+    if not pictures:
+        raise HarmonyError(
+            f"{root} has no pictures with masks in its {split} split; give a folder with images/ and masks/"
+        )
+    composer = Composer(Album(pictures), plan)
+    whole = composer.batch(size, len(pictures), [SEED], range(len(pictures)))
+    cut = lambda n: slice(n, n + 8)  # noqa: E731
+    return [
+        Batch(whole.composite[cut(n)], whole.mask[cut(n)], whole.real[cut(n)], whole.kinds[cut(n)])
+        for n in range(0, len(pictures), 8)
+    ]
+
+
+@torch.no_grad()
+def harmonized(network: nn.Module, batch: Batch, precision: str = "fp32") -> Tensor:
+    """Blended and clipped output (B,3,H,W) on the CPU, network in eval mode and left in the mode it was in."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output = network(batch.composite.to(device), batch.mask.to(device))
+    finally:
+        network.train(was_training)
+    return blend(output.float().cpu(), batch.composite, batch.mask).clamp(0, 1)
+
+
+def _scores(pictures: Tensor, batch: Batch) -> list[metrics.Score]:
+    def pixels(t: Tensor) -> np.ndarray:  # 8 bits, as a user would save them
+        return (t * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+    rows = zip(pixels(pictures), pixels(batch.real), batch.mask[:, 0].numpy(), strict=True)
+    return [metrics.score(*row) for row in rows]
+
+
+def compare(network: nn.Module, batches: Iterable[Batch], precision: str = "fp32") -> dict:
+    """Figures of the composites and of the harmonized pictures.
+
+    Returns:
+        ``composite`` and ``harmonized``: means of mse, fmse, psnr, fpsnr; ``fmse_ratio``, ``psnr_gain`` (dB) and
+        ``worse`` (share of pictures whose PSNR fell by more than 1 dB); the same by ``bins`` of the foreground ratio
+        and by ``kinds`` of change.
+    """
+    before, after, kinds = [], [], []
+    for batch in batches:
+        before += _scores(batch.composite, batch)
+        after += _scores(harmonized(network, batch, precision), batch)
+        kinds += batch.kinds
+    bins = [metrics.bin_name(s.ratio) for s in before]
+    return {
+        **_summary(before, after),
+        "bins": {name: _summary(*_chosen(before, after, bins, name)) for name in sorted(set(bins), key=_lower_edge)},
+        "kinds": {name: _summary(*_chosen(before, after, kinds, name)) for name in sorted(set(kinds))},
+    }
+
+
+def _lower_edge(name: str) -> float:
+    return float(name.split("-")[0])
+
+
+def _chosen(before, after, labels, label):
+    chosen = [n for n, name in enumerate(labels) if name == label]
+    return [before[n] for n in chosen], [after[n] for n in chosen]
+
+
+def _summary(before: list[metrics.Score], after: list[metrics.Score]) -> dict:
+    a, b = metrics.average(before), metrics.average(after)
+    worse = [y.psnr < x.psnr - WORSE_DB for x, y in zip(before, after, strict=True)]
+    return {
+        "pictures": len(before),
+        "composite": {k: round(a[k], 3) for k in ("mse", "fmse", "psnr", "fpsnr")},
+        "harmonized": {k: round(b[k], 3) for k in ("mse", "fmse", "psnr", "fpsnr")},
+        "fmse_ratio": round(b["fmse"] / a["fmse"], 4) if a["fmse"] > 0.01 else None,
+        "psnr_gain": round(b["psnr"] - a["psnr"], 3),
+        "worse": round(sum(worse) / len(worse), 4),
+    }
+
+
+def evaluate_split(network: nn.Module, root: str | Path, split: Split = "test", size: int = SIZE) -> dict:
+    """:func:`compare` on the fixed composites of a split, and under ``unchanged`` on the same pictures left as they were.
+
+    For unchanged pictures ``harmonized`` says what the network spoils: the composite is perfect.
+    """
+    report = {"split": split, "size": size, **compare(network, fixed_composites(root, split, size))}
+    unchanged = compare(network, fixed_composites(root, split, size, SAME_PLAN))
+    report["unchanged"] = {"pictures": unchanged["pictures"], "harmonized": unchanged["harmonized"]}
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Score PHNet weights on the fixed composites of a data root's split.")
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder of pictures and masks")
+    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--output", choices=("sigmoid", "residual"), help="for files whose metadata does not say")
+    options = parser.parse_args(arguments)
+    try:
+        network = load_phnet(options.weights, options.output)
+        print(json.dumps(evaluate_split(network, options.data, options.split, options.size), indent=1))
+    except HarmonyError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Write a dataset of composites in iHarmony4's folder layout, for any program that reads that layout (ours does)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.training.composites import TEST_PLAN, Composer, Plan
+from harmonyrt.training.pictures import Album, Picture, find_pictures
+from harmonyrt.training.regions import merged_region, superpixels
+
+SPLITS = ("train", "val", "test")
+QUALITY = 95
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """What to write.
+
+    Attributes:
+        data: data root (see ``pictures.py``).
+        out: dataset folder, created; must be empty or absent.
+        variants: composites per picture.
+        plan: how the foregrounds change.
+        photos: give photos without masks a foreground of merged superpixels (they are in the train split only).
+        seed: the same seed writes the same files.
+    """
+
+    data: Path
+    out: Path
+    variants: int = 2
+    plan: Plan = field(default_factory=lambda: TEST_PLAN)
+    photos: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """Composites written, by split."""
+
+    out: Path
+    composites: dict[str, int]
+
+
+def synthesize(config: SynthesisConfig, progress: Callable[[int, int], None] | None = None) -> SynthesisResult:
+    """Write ``real_images/NAME.jpg``, ``masks/NAME_1.png``, ``composite_images/NAME_1_VARIANT.jpg`` and the lists.
+
+    Pictures keep their size. ``train.txt``, ``val.txt`` and ``test.txt`` name one composite a line, split by picture. The
+    background of a composite comes from the same JPEG encoder at the same quality as its real picture.
+
+    Args:
+        config: what to write.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        HarmonyError: no pictures, or an output folder that is not empty.
+    """
+    if config.variants < 1:
+        raise HarmonyError(f"{config.variants} variants were asked for; give 1 or more")
+    pictures = [p for p in find_pictures(config.data) if p.mask is not None or config.photos]
+    if not pictures:
+        raise HarmonyError(f"{config.data} has no pictures with masks; add masks/, or allow photos without masks")
+    _prepare(config.out)
+    names = _short_names(pictures)
+    lists: dict[str, list[str]] = {split: [] for split in SPLITS}
+    composer = Composer(Album(pictures), config.plan)
+    try:
+        for index, picture in enumerate(pictures):
+            rng = np.random.default_rng([config.seed, zlib.crc32(picture.name.encode())])
+            real, mask = _load(picture, rng)
+            if mask.max() < 128:  # nothing under the mask
+                continue
+            _write_one(config, composer, names[index], real, mask, rng, lists[picture.split])
+            if progress is not None:
+                progress(index + 1, len(pictures))
+        for split, lines in lists.items():
+            (config.out / f"{split}.txt").write_text("".join(f"composite_images/{line}\n" for line in sorted(lines)))
+    except OSError as error:
+        raise WorkFailed(f"cannot write to {config.out}: {error.strerror}; free some space and run again") from None
+    return SynthesisResult(config.out, {split: len(lines) for split, lines in lists.items()})
+
+
+def _prepare(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise HarmonyError(f"{out} is not empty; choose a new folder for the dataset")
+    try:
+        for name in ("composite_images", "masks", "real_images"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarmonyError(f"cannot create {out}: {error.strerror}; choose another folder") from None
+
+
+def _short_names(pictures: list[Picture]) -> list[str]:
+    """File stems, which iHarmony4's names are built from; a stem that two folders share gets its folder in front."""
+    stems = [picture.image.stem.replace("_", "-") for picture in pictures]
+    counts: dict[str, int] = {}
+    for stem in stems:
+        counts[stem] = counts.get(stem, 0) + 1
+    return [
+        stem if counts[stem] == 1 else f"{picture.source.replace('_', '-')}-{n}-{stem}"
+        for n, (stem, picture) in enumerate(zip(stems, pictures, strict=True))
+    ]
+
+
+def _load(picture: Picture, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(H,W,3) and (H,W) uint8."""
+    try:
+        with Image.open(picture.image) as file:
+            photo = file.convert("RGB")
+        if picture.mask is None:
+            mask = merged_region(superpixels(photo), rng).resize(photo.size, Image.Resampling.BICUBIC)
+        else:
+            with Image.open(picture.mask) as file:
+                mask = file.convert("L").resize(photo.size)
+    except OSError as error:
+        raise HarmonyError(f"{picture.image} or its mask cannot be read ({error}); remove it or replace it") from None
+    return np.asarray(photo), np.where(np.asarray(mask) > 127, 255, 0).astype(np.uint8)
+
+
+def _write_one(
+    config: SynthesisConfig,
+    composer: Composer,
+    name: str,
+    real: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+    lines: list[str],
+) -> None:
+    Image.fromarray(real).save(config.out / "real_images" / f"{name}.jpg", quality=QUALITY)
+    Image.fromarray(mask).save(config.out / "masks" / f"{name}_1.png")
+    photo = torch.from_numpy(real.copy()).permute(2, 0, 1)[None].float() / 255
+    area = torch.from_numpy(mask)[None, None].float() / 255
+    for variant in range(1, config.variants + 1):
+        composite = composer.change(photo, area, rng)
+        pixels = (composite[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        file = f"{name}_1_{variant}.jpg"
+        Image.fromarray(pixels).save(config.out / "composite_images" / file, quality=QUALITY)
+        lines.append(file)

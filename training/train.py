@@ -1,0 +1,258 @@
+"""The training loop: stages, mixed precision, averaged weights, validation; killed at any time, it goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models import PHNet, load_phnet
+from harmonyrt.training.composites import Batch
+from harmonyrt.training.config import Stage, TrainConfig
+from harmonyrt.training.grids import save_grid
+from harmonyrt.training.loading import PairedDataset, Synthesis, batches
+from harmonyrt.training.losses import LOSSES
+from harmonyrt.training.optimizers import build_optimizer
+from harmonyrt.training.parallel import Replicas
+from harmonyrt.training.reporting import Reporter
+from harmonyrt.training.scoring import SIZE, compare, fixed_composites, harmonized
+from harmonyrt.training.shipping import ship
+from harmonyrt.training.state import Average, load_checkpoint, save_checkpoint
+
+FINAL_RATE = 0.01
+"""Where the cosine ends, as a share of the stage's learning rate."""
+SETTLING_BATCHES = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """Where a run ended: `validation` is :func:`harmonyrt.training.scoring.compare` of the averaged weights."""
+
+    steps: int
+    minutes: float
+    finished: bool
+    validation: dict
+    weights: Path
+
+
+def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
+    """Train, or go on with, the run in ``config.out``.
+
+    SIGINT and SIGTERM end it after the step in hand, with a checkpoint; the same call resumes it.
+
+    Raises:
+        HarmonyError: the data, the run folder or the device cannot be used.
+    """
+    _check_device(config.device)
+    config.out.mkdir(parents=True, exist_ok=True)
+    with reporter or Reporter(config.out / "log.jsonl") as report, _interruptible() as interrupted:
+        return _Run(config, report).go(interrupted)
+
+
+def _check_device(name: str) -> None:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise HarmonyError(f"device {name} was asked for, but PyTorch finds no CUDA card; use device cpu")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them (in the main thread, where handlers can be set)."""
+    received: list[int] = []
+    old = {}
+    with contextlib.suppress(ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old[number] = signal.signal(number, lambda n, frame: received.append(n))
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+class _Run:
+    """State of one run; `step` counts optimizer steps, `minutes` wall-clock time over all its sessions."""
+
+    def __init__(self, config: TrainConfig, report: Reporter) -> None:
+        self.config, self.report = config, report
+        torch.manual_seed(config.seed)
+        self.network = (load_phnet(config.init) if config.init else PHNet(config.network)).requires_grad_(True)
+        self.network.to(config.device).train()
+        self.average = Average(self.network, config.ema)
+        self.optimizer = build_optimizer(self.network, config.optimizer, config.stages[0].lr, config.weight_decay)
+        self.description = f"{config.network} with {config.optimizer}, seed {config.seed}"
+        progress = load_checkpoint(config.out, self.network, self.average, self.optimizer, self.description) or {}
+        self.step = int(progress.get("step", 0))
+        self.minutes_before = float(progress.get("minutes", 0.0))
+        self.settled_stage = int(progress.get("settled_stage", -1))
+        paired = PairedDataset.is_one(config.data)
+        self.source = PairedDataset(config.data) if paired else Synthesis(config.data, config.plan)
+        self.held_out = (
+            PairedDataset(config.data, "val").fixed(SIZE) if paired else fixed_composites(config.data, "val")
+        )
+        self.validation: dict = {}
+        self.started = time.monotonic()
+        report.say(f"{'resuming at' if progress else 'starting at'} step {self.step}, {self.description}")
+
+    @property
+    def minutes(self) -> float:
+        return self.minutes_before + (time.monotonic() - self.started) / 60
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 to 1."""
+        done = self.step / self.config.steps if self.config.steps else self.minutes / self.config.minutes
+        return min(done, 1.0)
+
+    def stage_index(self) -> int:
+        total = sum(stage.share for stage in self.config.stages)
+        end = 0.0
+        for index, stage in enumerate(self.config.stages):
+            end += stage.share / total
+            if self.progress < end - 1e-9:
+                return index
+        return len(self.config.stages) - 1
+
+    def rate(self, stage: Stage) -> float:
+        warm = min(1.0, (self.step + 1) / max(self.config.warmup_steps, 1))
+        if self.config.schedule == "constant":
+            return stage.lr * warm
+        return stage.lr * warm * (FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * self.progress)) / 2)
+
+    def go(self, interrupted: list[int]) -> TrainResult:
+        while self.progress < 1 and not interrupted:
+            index = self.stage_index()
+            with self._staged(index) as stage:
+                self._train_stage(index, stage, interrupted)
+        if self.step and not interrupted:
+            self._validate()
+        self._save()
+        weights = self._ship(self.config.out / "weights.safetensors")
+        return TrainResult(self.step, self.minutes, self.progress >= 1, self.validation, weights)
+
+    @contextlib.contextmanager
+    def _staged(self, index: int) -> Iterator[Stage]:
+        """Freeze, cut and settle what the stage asks for, and undo it after."""
+        stage = self.config.stages[index]
+        self.report.say(f"stage {index + 1} of {len(self.config.stages)}: {stage}")
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(not any(name.startswith(f"{frozen}.") for frozen in stage.freeze))
+        hook = None
+        if not stage.extractor:  # sigmoid(-inf) = 0: the SE block keeps its channel gates only
+            hook = self.network.feature_extractor.register_forward_hook(
+                lambda module, inputs, output: torch.full_like(output, -torch.inf)
+            )
+        self.network.train()
+        if stage.settled_norms:
+            if self.settled_stage != index:
+                self._settle_norms(index, stage)
+            for norm in _batch_norms(self.network):
+                norm.eval()
+        try:
+            yield stage
+        finally:
+            if hook is not None:
+                hook.remove()
+            self.network.requires_grad_(True)
+
+    @torch.no_grad()
+    def _settle_norms(self, index: int, stage: Stage) -> None:
+        norms = _batch_norms(self.network)
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+        for n in range(SETTLING_BATCHES):
+            composite, mask, _ = self.source.batch(stage.size, stage.batch, [self.config.seed, 1_000_000_000 + n])
+            with self._autocast():
+                self.network(composite.to(self.config.device), mask.to(self.config.device))
+        for norm, averaged in zip(norms, _batch_norms(self.average.network), strict=True):
+            norm.momentum = 0.1
+            averaged.load_state_dict({**averaged.state_dict(), **dict(norm.named_buffers())})
+        self.settled_stage = index
+
+    def _autocast(self) -> torch.autocast:
+        kind = torch.device(self.config.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _train_stage(self, index: int, stage: Stage, interrupted: list[int]) -> None:
+        config, loss_of = self.config, LOSSES[self.config.loss]
+        stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers)
+        last_validation = last_checkpoint = self.minutes
+        on_cpu = torch.device(config.device).type == "cpu"
+        replicas = Replicas(self.network, (config.threads or os.cpu_count() or 1) if on_cpu else 1)
+
+        def part_loss(network: nn.Module, part: tuple[Tensor, ...]) -> Tensor:
+            composite, mask, real = part
+            with self._autocast():
+                output = network(composite, mask)
+            return loss_of(output.float(), composite, real, mask)
+
+        while self.stage_index() == index and self.progress < 1 and not interrupted:
+            batch = tuple(tensor.to(config.device) for tensor in next(stream))
+            rate = self.rate(stage)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss = replicas.backward(part_loss, batch)
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+            if not torch.isfinite(norm):
+                self.report.say(f"step {self.step}: the gradient is not finite; the step is left out")
+            else:
+                self.optimizer.step()
+                self.average.update(self.network)
+            self.step += 1
+            self.report.step(self.step, self.progress, self.minutes, stage.size, loss, rate, config.report_every)
+            if self.minutes - last_checkpoint >= config.checkpoint_every:
+                self._save()
+                last_checkpoint = self.minutes
+            if self.minutes - last_validation >= config.validate_every:
+                self._validate()
+                last_validation = self.minutes
+        replicas.close()
+
+    def _validate(self) -> None:
+        network = self.average.network
+        self.validation = compare(network, self.held_out, self.config.precision)
+        self.report.validation(self.step, self.minutes, self.validation)
+        self._grid(network, self.held_out[:2])
+        if self.config.ship is not None:
+            self._ship(self.config.ship)
+
+    def _grid(self, network: nn.Module, held_out: list[Batch]) -> None:
+        folder = self.config.out / "grids"
+        folder.mkdir(exist_ok=True)
+        results = [harmonized(network, batch, self.config.precision) for batch in held_out]
+        columns = [torch.cat([getattr(b, name) for b in held_out]) for name in ("composite", "mask", "real")]
+        save_grid(folder / f"{self.step:07d}.png", [columns[0], columns[1], torch.cat(results), columns[2]])
+
+    def _ship(self, path: Path) -> Path:
+        facts = {"steps": self.step, "minutes": round(self.minutes, 1), "seed": self.config.seed}
+        if self.validation:
+            facts["validation"] = {k: self.validation[k] for k in ("composite", "harmonized", "worse")}
+        return ship(self.average.network.state_dict(), self.config.network, path, **facts)
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self.config.out,
+            self.network,
+            self.average,
+            self.optimizer,
+            step=self.step,
+            minutes=self.minutes,
+            settled_stage=self.settled_stage,
+            description=self.description,
+        )
+        text = json.dumps(dataclasses.asdict(self.config), default=str, indent=1)
+        (self.config.out / "config.json").write_text(text)
+
+
+def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
