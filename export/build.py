@@ -21,6 +21,7 @@ from harmonyrt.common.errors import require
 from harmonyrt.export.bundle import bundle_being_written, check_place, file_spec, write_manifest
 from harmonyrt.export.progress import Reporter, reporting
 from harmonyrt.export.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
+from harmonyrt.export.rewrites import fitting
 from harmonyrt.export.targets import BUILDERS, BuiltEngine, Size
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
@@ -135,11 +136,12 @@ class Workshop:
 
     def typed_graph(self, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
         """The graph in the recipe's precision, in the form that the target runs best."""
-        graph = self.graph(recipe.size, recipe.rewrites)
+        rewrites = fitting(recipe.rewrites, recipe.size, target, recipe.precision)
+        graph = self.graph(recipe.size, rewrites)
         if recipe.precision == "fp32":
             return graph
         form = target if recipe.precision == "int8" else ""
-        key = (recipe.precision, recipe.size, recipe.rewrites, form)
+        key = (recipe.precision, recipe.size, rewrites, form)
         if key not in self._graphs:
             self._graphs[key] = _typed(graph, recipe, target)
         return self._graphs[key]
@@ -241,7 +243,7 @@ def _engines(
             census=engine.census,
             parity=_NOT_MEASURED,
             needs=engine.needs,
-            rewrites=recipe.rewrites,
+            rewrites=fitting(recipe.rewrites, recipe.size, target, recipe.precision),
             build_seconds=round(seconds, 2),
         )
         specs.append(replace(spec, parity=_gated(spec, engine, typed, recipe, scratch, workshop, parity_of_graph)))

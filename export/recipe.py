@@ -43,7 +43,7 @@ class BundleRecipe:
         precision: one of the vocabulary's.
         targets: those that can exist.
         skipped: those that were asked for and cannot, with the reason.
-        rewrites: names of graph rewrites.
+        rewrites: names of graph rewrites; each engine gets those that it can take.
         options: what target builders are told.
     """
 
@@ -159,6 +159,7 @@ def plan(
     _check_known("precision", precisions, PRECISIONS)
     _check_known("target", targets, TARGETS)
     parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
+    rewrites.check_names(rewrite_names)
     path = find_checkpoint(checkpoint)
     try:
         sha256 = sha256_of(path)
@@ -177,7 +178,7 @@ def plan(
                     precision=precision,
                     targets=tuple(target for target, reason in reasons.items() if reason is None),
                     skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
-                    rewrites=tuple(rewrite.name for rewrite in rewrites.selected(rewrite_names, size)),
+                    rewrites=tuple(rewrite_names),
                     options=replace(options, size=size),
                 )
             )

@@ -148,7 +148,8 @@ def export_phnet(traced: ir.Model, size: Size, rewrites: Sequence[str] = rewriti
     Args:
         traced: what :func:`trace` returned.
         size: [height, width] for a static graph of batch 1, or None for any multiple of 8 and any batch.
-        rewrites: names from :data:`harmonyrt.export.rewrites.REWRITES`; order does not matter.
+        rewrites: names from :data:`harmonyrt.export.rewrites.REWRITES`; order does not matter, and those that
+            the size does not allow are left out.
 
     Returns:
         A checked model, opset 18, without Loop, Scatter or a Slice per patch.
@@ -157,8 +158,8 @@ def export_phnet(traced: ir.Model, size: Size, rewrites: Sequence[str] = rewriti
     import onnx_ir as ir
 
     model = pin_size(traced, size)
-    for rewrite in rewriting.selected(rewrites, size):
-        rewrite.apply(model)
+    for name in rewriting.fitting(rewrites, size):
+        rewriting.REWRITES[name].apply(model)
         tidy(model)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)

@@ -25,11 +25,23 @@ class Rewrite:
         name: as given to ``--rewrites``; its file has the same name with underscores.
         about: what it does, in a few words.
         static_only: it needs a graph of one size and batch 1.
+        targets: those whose engines can take it; None for all.
+        precisions: those in which it makes sense; None for all.
     """
 
     name: str
     about: str
     static_only: bool = False
+    targets: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+
+    def fits(self, size: tuple[int, int] | None, target: str, precision: str) -> bool:
+        """Whether an engine of this kind can have it."""
+        return (
+            not (self.static_only and size is None)
+            and (self.targets is None or target in self.targets)
+            and (self.precisions is None or precision in self.precisions)
+        )
 
     def apply(self, model: ir.Model) -> int:
         """Rewrite in place; returns the number of places."""
@@ -43,20 +55,35 @@ REWRITES = {
         Rewrite("drop-dead", "convolution biases that an instance norm cancels"),
         Rewrite("fold-batchnorm", "batch norms into the convolutions before them"),
         Rewrite("flip-transposed", "transposed convolutions of stride 1 as convolutions"),
+        Rewrite("share-statistics", "sums over pictures from the sums of their patches", static_only=True),
+        Rewrite(
+            "gate-fold",
+            "the channel gates into the weights of the first skip convolution, which halves it",
+            static_only=True,
+            targets=("onnx", "openvino"),  # TensorRT takes constant weights only
+            precisions=("fp32", "fp16", "bf16"),  # computed weights have no calibrated range
+        ),
     )
 }
 
-DEFAULT = ("drop-dead", "fold-batchnorm", "flip-transposed")
+DEFAULT = ("drop-dead", "fold-batchnorm", "flip-transposed", "share-statistics", "gate-fold")
 """Those that never cost anything."""
 
 
-def selected(names: Sequence[str], size: tuple[int, int] | None) -> list[Rewrite]:
-    """The rewrites of these names in order of application, without those that a dynamic graph cannot take.
+def check_names(names: Sequence[str]) -> None:
+    """Refuse a name that is not known.
 
     Raises:
-        HarmonyError: a name that is not known.
+        HarmonyError: naming it and those that are.
     """
     unknown = next((name for name in names if name not in REWRITES), None)
     if unknown is not None:
         raise HarmonyError(f"rewrite {unknown!r} is not known; choose from {', '.join(REWRITES)}")
-    return [r for r in REWRITES.values() if r.name in names and not (r.static_only and size is None)]
+
+
+def fitting(
+    names: Sequence[str], size: tuple[int, int] | None, target: str = "onnx", precision: str = "fp32"
+) -> tuple[str, ...]:
+    """Those of the names that an engine of this kind can have, in order of application."""
+    check_names(names)
+    return tuple(r.name for r in REWRITES.values() if r.name in names and r.fits(size, target, precision))
