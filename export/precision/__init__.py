@@ -7,6 +7,7 @@ converters that exist, and has measurements.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import onnx
@@ -14,7 +15,7 @@ import onnx
 from harmonyrt.export.precision.cast_boundaries import cast_boundaries
 from harmonyrt.export.precision.census import census, check_census
 from harmonyrt.export.precision.convert_weights import convert_weights
-from harmonyrt.export.precision.mark_islands import low_precision_nodes
+from harmonyrt.export.precision.mark_islands import is_convolution, low_precision_nodes
 from harmonyrt.export.precision.raise_opset import BF16_OPSET, raise_opset
 from harmonyrt.export.precision.resolve_castlike import resolve_castlike
 from harmonyrt.export.precision.runnable import runnable_form
@@ -23,12 +24,17 @@ from harmonyrt.export.precision.tensors import LOW_TYPES, element_types, name_no
 __all__ = ["census", "check_census", "runnable_form", "typed_graph"]
 
 
-def typed_graph(model: onnx.ModelProto, precision: Literal["fp16", "bf16"]) -> onnx.ModelProto:
+def typed_graph(
+    model: onnx.ModelProto,
+    precision: Literal["fp16", "bf16"],
+    computes: Callable[[onnx.NodeProto], bool] = is_convolution,
+) -> onnx.ModelProto:
     """Write a precision into a graph.
 
     Args:
         model: FP32 network graph; not changed.
         precision: type of the convolutions and their weights.
+        computes: whether a node is one of those that leave FP32; by default, whether it is a convolution.
 
     Returns:
         A strongly typed graph of the same function: inputs and outputs stay float32, statistics too.
@@ -43,7 +49,7 @@ def typed_graph(model: onnx.ModelProto, precision: Literal["fp16", "bf16"]) -> o
         typed = raise_opset(typed, BF16_OPSET)
     name_nodes(typed.graph)
     resolve_castlike(typed)
-    low = low_precision_nodes(typed)
+    low = low_precision_nodes(typed, computes)
     types = element_types(typed)
     convert_weights(typed, low, low_type)
     cast_boundaries(typed, low, low_type, types)

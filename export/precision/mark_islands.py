@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx
 
 from harmonyrt.export.precision.tensors import consumers, producers
@@ -18,7 +20,14 @@ ARITHMETIC = frozenset({"Mul", "Add"})
 REDUCTIONS = frozenset({"ReduceMax", "ReduceMean", "ReduceSum", "ReduceMin", "GlobalAveragePool", "GlobalMaxPool"})
 
 
-def low_precision_nodes(model: onnx.ModelProto) -> set[str]:
+def is_convolution(node: onnx.NodeProto) -> bool:
+    """The default of what leaves FP32."""
+    return node.op_type in COMPUTE
+
+
+def low_precision_nodes(
+    model: onnx.ModelProto, computes: Callable[[onnx.NodeProto], bool] = is_convolution
+) -> set[str]:
     """Decide what leaves FP32.
 
     Convolutions do, except those that only feed a statistic (PHNet's PFE head: 0.1 % of the work, and its maximum is
@@ -28,12 +37,13 @@ def low_precision_nodes(model: onnx.ModelProto) -> set[str]:
 
     Args:
         model: FP32, every node named.
+        computes: whether a node is one of those that leave FP32 for the time that it saves.
 
     Returns:
         Names of the nodes that compute in low precision.
     """
     graph = _Neighbours(model.graph)
-    low = {n.name for n in model.graph.node if n.op_type in COMPUTE and not graph.only_measured(n)}
+    low = {n.name for n in model.graph.node if computes(n) and not graph.only_measured(n)}
     before = -1
     while len(low) != before:
         before = len(low)

@@ -1,0 +1,1 @@
+"""DiffHarmony -> specialised ONNX components -> verified bundle."""

@@ -1,0 +1,172 @@
+"""DiffHarmony's engines and the loop over them: composite and mask at network size in, harmonized picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime.backends import Session, SessionOptions
+from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.diffusion.noise import NoiseStream
+from harmonyrt.runtime.diffusion.plan import LoopPlan
+from harmonyrt.runtime.select import Selected, open_best
+
+Progress = Callable[[str, int, int], bool | None]
+"""Called before each part with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts are done
+and how many there are. Answering False cancels the run."""
+
+
+class Cancelled(WorkFailed):
+    """The caller's progress callback answered False; the model can be used again at once."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How one picture is harmonized.
+
+    Attributes:
+        seed: decides the noise: equal seeds give equal noise on every backend.
+        sample: which variation of this seed.
+        steps: denoising steps; None for the bundle's default.
+        progress: told before each part; None for silence.
+    """
+
+    seed: int = 0
+    sample: int = 0
+    steps: int | None = None
+    progress: Progress | None = None
+
+
+class DiffusionModel:
+    """The open engines of one bundle. One model belongs to one thread, like a session.
+
+    Args:
+        plan: of the bundle.
+        sessions: by component.
+        selected: how each was chosen, by component.
+    """
+
+    def __init__(self, plan: LoopPlan, sessions: Mapping[str, Session], selected: Mapping[str, Selected]) -> None:
+        self.plan, self.sessions, self.selected = plan, dict(sessions), dict(selected)
+
+    @classmethod
+    def open(cls, bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> DiffusionModel:
+        """Open every component of a bundle, all by the same rule.
+
+        Args:
+            bundle: an open bundle of the family ``"diffharmony"``.
+            backend: ``"auto"`` or a backend's name.
+            target: only engines of this target; None for any.
+            options: threads, device, cache.
+
+        Raises:
+            HarmonyError: a component is missing or cannot run here as asked.
+        """
+        plan = LoopPlan.of(bundle.manifest)
+        selected: dict[str, Selected] = {}
+        for name in plan.components:
+            engines = tuple(engine for engine in bundle.manifest.engines if engine.component == name)
+            if not engines:
+                raise HarmonyError(f"{bundle.path} has no engine of its component {name}; build the bundle again")
+            part = replace(bundle, manifest=replace(bundle.manifest, engines=engines))
+            selected[name] = open_best(part, backend, target, options)
+        return cls(plan, {name: one.session for name, one in selected.items()}, selected)
+
+    @property
+    def backend(self) -> str:
+        """What runs the UNet, and with it nearly all of the work."""
+        return self.sessions["unet"].backend
+
+    @property
+    def device(self) -> str:
+        """Where the UNet runs."""
+        return self.sessions["unet"].device
+
+    def run(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        small_image: np.ndarray | None = None,
+        small_mask: np.ndarray | None = None,
+        options: RunOptions | None = None,
+    ) -> np.ndarray:
+        """Harmonize one picture at network size.
+
+        Args:
+            image: composite (1,3,H,W), float32 in [0, 1], at inference size.
+            mask: (1,1,H,W), 0 or 1.
+            small_image: composite (1,3,h,w) at output size, resized from the original; only with a refiner.
+            small_mask: (1,1,h,w), 0 or 1, at output size.
+            options: seed, steps and so on.
+
+        Returns:
+            float32 (1,3,h,w) in [0, 1] at output size, before blending.
+
+        Raises:
+            HarmonyError: arrays of another size, unknown steps or seed.
+            WorkFailed: an engine gave values that are not finite.
+            Cancelled: the callback said so.
+        """
+        options = options or RunOptions()
+        plan, program = self.plan, self.plan.program(options.steps)
+        self._check("composite", image, (1, 3, *plan.inference_size))
+        self._check("mask", mask, (1, 1, *plan.inference_size))
+        noise = NoiseStream(options.seed, options.sample)
+        parts = _Parts(options.progress, program.steps + 2 + bool(plan.refiner_channels))
+        latents = noise.normal(plan.latent_shape) * np.float32(program.initial_scale)
+        parts.begin("encode")
+        feeds = {"image": image, "mask": mask, "noise": noise.normal(plan.latent_shape)}
+        condition = self._result("vae-encoder", feeds, "condition")
+        for row in program.rows:
+            parts.begin("step")
+            feeds = {"latents": latents, "condition": condition, "noise": noise.normal(plan.latent_shape)}
+            latents = self._result("unet", {**feeds, "step": np.array([row], np.int64)}, "next_latents")
+        parts.begin("decode")
+        feeds = {"latents": latents}
+        if plan.conditional:
+            feeds |= {"image": image, "mask": mask, "noise": noise.normal(plan.latent_shape)}
+        picture = self._result("vae-decoder", feeds, "picture")
+        if not plan.refiner_channels:
+            return picture
+        parts.begin("refine")
+        return self._refined(picture, small_image, small_mask)
+
+    def _refined(self, picture: np.ndarray, image: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray:
+        feeds = {"image": picture}
+        for name, array, channels, needed in (("mask", mask, 1, 4), ("composite", image, 3, 7)):
+            if self.plan.refiner_channels >= needed:
+                self._check(f"refiner's {name}", array, (1, channels, *self.plan.output_size))
+                feeds[name] = array  # type: ignore[assignment]
+        return self._result("refiner", feeds, "output")
+
+    def _result(self, component: str, feeds: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+        result = self.sessions[component].run(feeds)[output]
+        if not np.isfinite(result).all():
+            raise WorkFailed(
+                f"the {component} gave {int((~np.isfinite(result)).sum())} values that are not finite on"
+                f" {self.sessions[component].backend}; use a bundle of another precision"
+            )
+        return result
+
+    @staticmethod
+    def _check(what: str, array: np.ndarray | None, shape: tuple[int, ...]) -> None:
+        if array is None or array.shape != shape or array.dtype != np.float32:
+            found = "nothing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
+            raise HarmonyError(f"the {what} should be float32 of shape {list(shape)}, found {found}; fit it first")
+
+
+class _Parts:
+    """Counts the parts of a run and tells the caller."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def begin(self, name: str) -> None:
+        """Say that a part begins; raises :class:`Cancelled` when the caller does not want it."""
+        if self._progress is not None and self._progress(name, self._done, self._total) is False:
+            part = f"part {self._done + 1} of {self._total} ({name})"
+            raise Cancelled(f"the run was cancelled before {part}; start it again when wanted")
+        self._done += 1
