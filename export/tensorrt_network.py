@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime.backends.tensorrt_log import Log
 from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, parse_version
 
 if TYPE_CHECKING:
@@ -25,35 +25,6 @@ _TYPE_OF_PRECISION = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", 
 _CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
 _COMPUTE = (*_CONVOLUTIONS, "MATRIX_MULTIPLY")
 _LARGEST_PROTOBUF = 2**31 - 2**20
-
-
-@dataclass
-class Log:
-    """What TensorRT said while it worked; `logger` is what its constructors want."""
-
-    logger: Any = None
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def last_error(self) -> str:
-        """The last error as the end of a sentence."""
-        return " ".join(self.errors[-1].split()) if self.errors else "it gave no reason"
-
-
-def open_log(trt: ModuleType) -> Log:
-    """A logger that keeps errors instead of printing them."""
-    log = Log()
-
-    class Logger(trt.ILogger):  # type: ignore[name-defined, misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                log.errors.append(message)
-
-    log.logger = Logger()
-    return log
 
 
 def strongly_typed(target: str, version: str) -> bool:

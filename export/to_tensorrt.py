@@ -23,6 +23,7 @@ from harmonyrt.export.tensorrt_bf16 import without_bf16_transposed
 from harmonyrt.export.tensorrt_opset import lower_opset
 from harmonyrt.export.tensorrt_turing import without_fp32_products
 from harmonyrt.runtime.backends import cuda, tensorrt_versions
+from harmonyrt.runtime.backends.tensorrt_log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt_plan import check_header
 from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, DRIVER_OF_CUDA, Capability, named
 
@@ -132,7 +133,7 @@ def _build_one(
         model = lower_opset(model)
     if target == "tensorrt-rtx":
         model = _for_rtx(model, precision, job)
-    log = networks.open_log(trt)
+    log = open_log(trt)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of flags that a later release ignores
         builder = _open_builder(trt, target, log)
@@ -162,7 +163,7 @@ def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> onnx.ModelPro
     return without_bf16_transposed(model) if precision == "bf16" else model
 
 
-def _open_builder(trt: ModuleType, target: str, log: networks.Log) -> Any:
+def _open_builder(trt: ModuleType, target: str, log: Log) -> Any:
     if target == "tensorrt" and hasattr(trt, "init_libnvinfer_plugins"):
         trt.init_libnvinfer_plugins(log.logger, "")  # 8.6 keeps InstanceNormalization there
     try:
@@ -175,7 +176,7 @@ def _open_builder(trt: ModuleType, target: str, log: networks.Log) -> Any:
 
 
 def _serialized(
-    trt: ModuleType, builder: Any, network: Any, precision: str, options: BuildOptions, job: _Job, log: networks.Log
+    trt: ModuleType, builder: Any, network: Any, precision: str, options: BuildOptions, job: _Job, log: Log
 ) -> bytes:
     name = DISPLAY_NAME[options.target]
     config = settings.configure(trt, builder, network, precision, options)
@@ -197,7 +198,7 @@ def _serialized(
     return bytes(plan)
 
 
-def _check_here(trt: ModuleType, path: Path, precision: str, log: networks.Log) -> None:
+def _check_here(trt: ModuleType, path: Path, precision: str, log: Log) -> None:
     """On the card that it is for, an engine must open, and its layers must run in what was asked for."""
     runtime = trt.Runtime(log.logger)
     engine = runtime.deserialize_cuda_engine(path.read_bytes())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class DeviceArray:
     def nbytes(self) -> int:
         """Size in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def holding(self, memory: Any) -> DeviceArray:
+        """The same array in that memory (anything with an `address`), kept alive by it."""
+        return replace(self, address=memory.address, owner=memory)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

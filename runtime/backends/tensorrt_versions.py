@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import re
+import sys
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -92,6 +94,23 @@ _DISTRIBUTIONS = {
 }
 
 
+def check_installed(target: str) -> None:
+    """Look for the package without loading its libraries.
+
+    Raises:
+        HarmonyError: not installed.
+    """
+    if not any(name in sys.modules or importlib.util.find_spec(name) for name in _MODULES[target]):
+        raise _missing(target)
+
+
+def _missing(target: str) -> HarmonyError:
+    return HarmonyError(
+        f"{DISPLAY_NAME[target]} needs the package {_MODULES[target][0]}, which is not installed:"
+        f" run pip install 'harmonyrt[{target}]'"
+    )
+
+
 def load(target: str) -> ModuleType:
     """Import the package that builds and runs `target`: `tensorrt`, or `tensorrt_rtx` under any of its names.
 
@@ -111,10 +130,7 @@ def load(target: str) -> ModuleType:
                 f"{DISPLAY_NAME[target]} is installed and does not load ({error}): run"
                 f" pip install --force-reinstall 'harmonyrt[{target}]'"
             ) from None
-    raise HarmonyError(
-        f"{DISPLAY_NAME[target]} needs the package {_MODULES[target][0]}, which is not installed:"
-        f" run pip install 'harmonyrt[{target}]'"
-    )
+    raise _missing(target)
 
 
 def _load_rtx_libraries() -> None:

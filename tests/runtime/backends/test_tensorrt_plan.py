@@ -1,0 +1,107 @@
+"""Headers of engine files, and the cache of compiled kernels."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.backends.tensorrt_cache import RuntimeCacheFile
+from harmonyrt.runtime.backends.tensorrt_plan import check_header, read_header
+
+
+@pytest.fixture
+def engine(tmp_path):
+    path = tmp_path / "tensorrt-rtx.engine"
+    header = struct.pack("<4sIQQ4B4sI", b"vtrt", 0, 2, 136, 1, 7, 1, 116, b"vtrt", 0b1100)
+    path.write_bytes(header.ljust(136, b"\0"))
+    return path
+
+
+def test_a_header_says_version_size_and_cards(engine):
+    header = read_header(engine)
+    assert (header.version, header.bytes, header.capabilities) == ("1.7.1.116", 136, ((8, 6), (8, 9)))
+    check_header(engine, "1.7.1.116", ((8, 9),))
+
+
+def test_what_contradicts_the_header_is_refused(engine):
+    with pytest.raises(HarmonyError, match=r"of version 1\.7\.1\.116, not 1\.6\.1\.120"):
+        check_header(engine, "1.6.1.120", ((8, 9),))
+    with pytest.raises(HarmonyError, match=r"built for compute capabilities 8\.6, 8\.9 and lacks 12\.0"):
+        check_header(engine, "1.7.1.116", ((8, 9), (12, 0)))
+
+
+def test_a_truncated_engine_is_refused(engine):
+    engine.write_bytes(engine.read_bytes()[:-1])
+    with pytest.raises(HarmonyError, match="has 135 bytes, its header says 136"):
+        read_header(engine)
+    engine.write_bytes(engine.read_bytes()[:20])
+    with pytest.raises(HarmonyError, match="cut short at 20 bytes"):
+        read_header(engine)
+    engine.write_bytes(b"")
+    with pytest.raises(HarmonyError, match="is empty"):
+        read_header(engine)
+
+
+def test_other_plans_are_left_to_tensorrt(engine):
+    engine.write_bytes(b"ptrt" + b"\0" * 100)
+    assert read_header(engine) is None
+    check_header(engine, "10.4.0", ((7, 0),))
+
+
+class FakeConfig:
+    """A runtime configuration whose cache accepts blobs that begin with `ok`."""
+
+    def __init__(self) -> None:
+        self.blob, self.given = b"", None
+
+    def create_runtime_cache(self):
+        return self
+
+    def set_runtime_cache(self, cache):
+        self.given = cache
+
+    def deserialize(self, blob):
+        if blob.startswith(b"ok"):
+            self.blob = bytes(blob)
+        return blob.startswith(b"ok")
+
+    def serialize(self):
+        return self.blob
+
+
+def test_compiled_kernels_are_kept_and_used_again(tmp_path):
+    first = FakeConfig()
+    file = RuntimeCacheFile.choose(str(tmp_path / "kernels"), "ab" * 32, "RTX 4090")
+    file.attach(first)
+    assert first.given is first
+    first.blob = b"ok kernels"
+    file.save()
+    assert file.path.read_bytes() == b"ok kernels"
+
+    second = FakeConfig()
+    RuntimeCacheFile.choose(str(tmp_path / "kernels"), "ab" * 32, "RTX 4090").attach(second)
+    assert second.blob == b"ok kernels"
+    assert RuntimeCacheFile.choose(str(tmp_path), "ab" * 32, "RTX 3090").path.name != file.path.name
+
+
+def test_a_cache_that_does_not_fit_is_replaced(tmp_path):
+    file = RuntimeCacheFile(tmp_path / "a.kernels")
+    file.path.write_bytes(b"of another driver")
+    config = FakeConfig()
+    file.attach(config)
+    assert config.blob == b""
+    config.blob = b"ok new"
+    file.save()
+    assert file.path.read_bytes() == b"ok new"
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_a_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    file = RuntimeCacheFile(tmp_path / "file" / "a.kernels")
+    config = FakeConfig()
+    file.attach(config)
+    config.blob = b"ok"
+    file.save()
+    assert file.error
