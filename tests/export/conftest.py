@@ -1,0 +1,93 @@
+"""Networks, traces and a tiny checkpoint; a trace costs ten seconds, so each is made once."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from harmonyrt.export import to_onnx
+from harmonyrt.models import PHNet, PHNetConfig
+
+STATE_DICTS = {"phnet": "phnet_state_dict.json", "phnet_iharmony4": "phnet_iharmony4_state_dict.json"}
+TINY = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))
+
+
+def run_model(model: onnx.ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
+    """Run a graph once on ONNX Runtime's CPU provider, on two threads."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 2
+    settings.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+@pytest.fixture(scope="session")
+def run_onnx():
+    """run_onnx(model, image=..., mask=...) -> list of outputs."""
+    return run_model
+
+
+@pytest.fixture(scope="session")
+def golden_network(golden):
+    """Golden network by the name that a case's `meta` gives it."""
+
+    @functools.cache
+    def build(model: str) -> PHNet:
+        weights, config = golden.weights(STATE_DICTS[model])
+        network = PHNet(PHNetConfig(**config))
+        network.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in weights.items()}, strict=True)
+        return network.eval().requires_grad_(False)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def golden_trace(golden_network):
+    """Its trace."""
+
+    @functools.cache
+    def build(model: str):
+        return to_onnx.trace(golden_network(model))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def golden_graph(golden_trace):
+    """golden_graph(model, size, rewrites): its FP32 graph; size None is the dynamic one."""
+
+    @functools.lru_cache(maxsize=6)
+    def build(model: str, size: tuple[int, int] | None, rewrites=to_onnx.rewriting.DEFAULT) -> onnx.ModelProto:
+        return to_onnx.export_phnet(golden_trace(model), size, rewrites)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A PHNet of 40 thousand parameters with random weights, which builds in moments."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in PHNet(TINY).state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture
+def build(capsys):
+    """build("phnet", "--sizes", ...) -> (exit code, stdout, stderr) of `harmonyrt build`."""
+    from harmonyrt.export.build_engines import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,0 +1,143 @@
+"""The exported graph computes what the published network computes, on every golden case, and is clean."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from harmonyrt.export.rewrites import REWRITES
+
+MODELS = ("phnet", "phnet_iharmony4")
+GOLDEN_ONNX_TOLERANCE = 1e-4
+
+
+def test_the_dynamic_graph_reproduces_every_golden_case(golden, golden_graph, run_onnx, phnet_case):
+    data = golden.case(phnet_case)
+    image, mask = golden.phnet_inputs(data)
+    model = golden_graph(data["meta"].get("model", "phnet"), None)
+    (output,) = run_onnx(model, image=image, mask=mask)
+    assert golden.phnet_error(output, data) <= GOLDEN_ONNX_TOLERANCE
+
+
+@pytest.mark.parametrize("case", ["phnet_odd264x248", "phnet_tiny_mask128", "phnet_iharmony4_m256"])
+def test_static_graphs_reproduce_golden_cases(golden, golden_graph, run_onnx, case):
+    data = golden.case(case)
+    image, mask = golden.phnet_inputs(data)
+    model = golden_graph(data["meta"].get("model", "phnet"), image.shape[-2:])
+    (output,) = run_onnx(model, image=image, mask=mask)
+    assert golden.phnet_error(output, data) <= GOLDEN_ONNX_TOLERANCE
+
+
+@pytest.mark.parametrize("name", REWRITES)
+def test_each_rewrite_keeps_the_function(golden, golden_graph, run_onnx, name):
+    data = golden.case("phnet_iharmony4_m256")
+    image, mask = golden.phnet_inputs(data)
+    (plain,) = run_onnx(golden_graph("phnet_iharmony4", (256, 256), ()), image=image, mask=mask)
+    (rewritten,) = run_onnx(golden_graph("phnet_iharmony4", (256, 256), (name,)), image=image, mask=mask)
+    assert 10 * np.log10(1 / np.mean((plain - rewritten) ** 2)) >= 90
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("shape", [(1, 16, 16), (2, 24, 40)])
+def test_the_dynamic_graph_takes_small_pictures_and_batches(golden_network, golden_graph, run_onnx, model, shape):
+    batch, height, width = shape
+    rng = np.random.default_rng(0)
+    image = rng.random((batch, 3, height, width), np.float32)
+    mask = (rng.random((batch, 1, height, width)) > 0.5).astype(np.float32)
+    expected = golden_network(model)(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+    (output,) = run_onnx(golden_graph(model, None), image=image, mask=mask)
+    np.testing.assert_allclose(output, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["empty", "full", "one even pixel", "one odd pixel"])
+@pytest.mark.parametrize("size", [(128, 128), None])
+def test_extreme_masks_stay_finite_and_close(golden_network, golden_graph, run_onnx, kind, size):
+    image = np.random.default_rng(1).random((1, 3, 128, 128), np.float32)
+    mask = np.full((1, 1, 128, 128), kind == "full", np.float32)
+    if "pixel" in kind:
+        mask[0, 0, 40 + ("odd" in kind), 60 + ("odd" in kind)] = 1
+    expected = golden_network("phnet_iharmony4")(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+    (output,) = run_onnx(golden_graph("phnet_iharmony4", size), image=image, mask=mask)
+    assert np.isfinite(output).all()
+    np.testing.assert_allclose(output, expected, atol=1e-4)
+
+
+def _with_feature_extractor_output(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph that ends at the feature extractor: ONNX Runtime's max pooling would hide a NaN in the full one."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    (head,) = (n for n in probe.graph.node if n.op_type == "Relu" and n.name.startswith("feature_extractor"))
+    del probe.graph.output[:]
+    probe.graph.output.append(onnx.helper.make_tensor_value_info(head.output[0], onnx.TensorProto.FLOAT, None))
+    return probe
+
+
+@pytest.mark.parametrize("size", [(128, 128), None])
+def test_patches_without_variance_give_no_nan(golden_network, golden_graph, run_onnx, size):
+    """Exporters have dropped the 1e-8 that keeps 0/0 away: here most patches hold no foreground, two no background."""
+    image = np.full((1, 3, 128, 128), 0.5, np.float32)
+    mask = np.zeros((1, 1, 128, 128), np.float32)
+    mask[..., :60, :30] = 1
+    network = golden_network("phnet_iharmony4").feature_extractor
+    expected = network(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+    probe = _with_feature_extractor_output(golden_graph("phnet_iharmony4", size))
+    (extracted,) = run_onnx(probe, image=image, mask=mask)
+    assert np.isfinite(extracted).all()
+    np.testing.assert_allclose(extracted, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (264, 248), None])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_graph_is_clean(golden_graph, model, size):
+    graph = golden_graph(model, size).graph
+    operators = Counter(node.op_type for node in graph.node)
+    forbidden = {"Loop", "Scan", "If", "ScatterND", "ScatterElements", "BatchNormalization", "CastLike", "Expand"}
+    assert not forbidden & operators.keys()
+    assert operators["InstanceNormalization"] == 6
+    assert operators["ConvTranspose"] == 3  # those of stride 2
+    if size is not None:
+        assert operators["Slice"] <= 4  # the mask pyramid
+        assert not {"Shape", "Range", "Cast"} & operators.keys()
+        assert len(graph.node) <= 283
+
+
+def test_nothing_of_the_dead_parameters_is_left(golden_graph):
+    names = {tensor.name for tensor in golden_graph("phnet_iharmony4", (256, 256)).graph.initializer}
+    assert not [n for n in names if n.startswith(("normalizers.2.", "skip.6."))]
+    assert not [n for n in names if n.startswith("encoder.") and n.endswith(".bias")]
+
+
+def test_nodes_are_named_by_module_and_the_file_names_no_machine(golden_graph):
+    model = golden_graph("phnet_iharmony4", (256, 256))
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    for module in ("feature_extractor", "encoder.0.0", "encoder.3.1", "SE_block", "normalizers.1", "skip.0.rconv"):
+        assert any(name.startswith(f"{module}/") for name in names), module
+    skeleton = onnx.ModelProto()
+    skeleton.CopyFrom(model)
+    del skeleton.graph.initializer[:]
+    assert b"/site-packages" not in skeleton.SerializeToString()
+    assert not [node for node in model.graph.node if node.metadata_props]
+
+
+def test_sizes_and_names_of_inputs_and_output(golden_graph):
+    def shapes(model):
+        return {
+            value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+            for value in (*model.graph.input, *model.graph.output)
+        }
+
+    assert shapes(golden_graph("phnet_iharmony4", (256, 256))) == {
+        "image": [1, 3, 256, 256],
+        "mask": [1, 1, 256, 256],
+        "output": [1, 3, 256, 256],
+    }
+    assert shapes(golden_graph("phnet_iharmony4", None)) == {
+        "image": ["batch", 3, "height", "width"],
+        "mask": ["batch", 1, "height", "width"],
+        "output": ["batch", 3, "height", "width"],
+    }
