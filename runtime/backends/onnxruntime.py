@@ -60,9 +60,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
     return None
 
 
-def open_session(
-    path: Path, engine: EngineSpec, manifest: Manifest, options: SessionOptions
-) -> OnnxRuntimeSession:
+def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: SessionOptions) -> OnnxRuntimeSession:
     """Load an ONNX engine.
 
     Args:
@@ -94,7 +92,7 @@ def open_session(
     active = session.get_providers()
     if _is_cuda(device) and (not active or active[0] != _CUDA):
         raise HarmonyError(
-            f"device {device} was asked for and ONNX Runtime came up on {', '.join(active)}: CUDA or cuDNN did not load;"
+            f"device {device} was asked for and ONNX Runtime came up on {', '.join(active)}: CUDA did not load;"
             f" run {_GPU_PACKAGE} with the CUDA and cuDNN that its release needs, or give device cpu"
         )
     return OnnxRuntimeSession(session, device)

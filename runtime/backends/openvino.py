@@ -106,10 +106,9 @@ def _cache_folder(options: SessionOptions) -> Path | None:
         except OSError as error:
             raise HarmonyError(f"the cache folder {folder} cannot be made ({error.strerror}); give another") from None
         return folder
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "harmonyrt" / "openvino"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonyrt" / "openvino"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # read-only, or a user without a home
         return None
     return folder if os.access(folder, os.W_OK) else None

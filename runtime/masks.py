@@ -1,0 +1,224 @@
+"""Masks and composites as callers have them, brought to one form, with a sentence for what cannot be used.
+
+Inside the runtime a mask is uint8, height x width, 255 = foreground; values between blend. 8 bits are what the output
+has: a finer mask could not be seen in it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from harmonyrt.common import HarmonyError
+
+MEGAPIXEL_LIMIT = 200.0
+PICTURE_MODES = ("RGB", "RGBA", "L", "LA")
+
+# Above this share, a foreground that also covers the picture's corners is probably the background.
+_INVERTED_SHARE = 0.6
+_INVERTED_CORNERS = 3
+
+
+class HarmonyWarning(UserWarning):
+    """Something that works but is probably not what was meant, such as an empty mask."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A composite in the runtime's form.
+
+    Attributes:
+        rgb: height x width x 3, uint8; a view of the caller's data where possible. Never written to.
+        restore: turns a harmonized array of the same shape into the caller's type, alpha included.
+    """
+
+    rgb: np.ndarray
+    restore: Callable[[np.ndarray], Any]
+
+
+def read_picture(composite: Any, megapixel_limit: float | None = MEGAPIXEL_LIMIT) -> Picture:
+    """Bring a composite to the runtime's form.
+
+    Args:
+        composite: uint8 array, height x width x 3 (or 4: alpha is kept), or PIL image of mode RGB, RGBA, L or LA.
+        megapixel_limit: refuse larger pictures; None for no limit.
+
+    Raises:
+        HarmonyError: another type, shape or mode, an empty or too large picture.
+    """
+    if isinstance(composite, Image.Image):
+        _check_size(composite.width, composite.height, megapixel_limit)
+        return _read_pil(composite)
+    if not isinstance(composite, np.ndarray):
+        raise HarmonyError(
+            f"the composite is a {type(composite).__name__}; give a uint8 array of height x width x 3 or a PIL image"
+        )
+    if composite.ndim != 3 or composite.shape[2] not in (3, 4):
+        raise HarmonyError(
+            f"the composite has shape {composite.shape}; give height x width x 3 (RGB) or x 4 (RGB and alpha)"
+        )
+    if composite.dtype != np.uint8:
+        raise HarmonyError(
+            f"the composite has dtype {composite.dtype}; give uint8 from 0 to 255 (for 0..1: times 255, rounded)"
+        )
+    _check_size(composite.shape[1], composite.shape[0], megapixel_limit)
+    rgb = np.ascontiguousarray(composite[..., :3])
+    if composite.shape[2] == 3:
+        return Picture(rgb, lambda result: result)
+    return Picture(rgb, lambda result: np.concatenate([result, composite[..., 3:]], axis=2))
+
+
+def _read_pil(composite: Image.Image) -> Picture:
+    mode = composite.mode
+    if mode not in PICTURE_MODES:
+        raise HarmonyError(
+            f"the composite is a PIL image of mode {mode}; convert it first, for example with .convert('RGB')"
+        )
+    try:
+        rgb = np.asarray(composite if mode == "RGB" else composite.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # PIL decodes when the pixels are first asked for
+        raise HarmonyError(f"the composite cannot be decoded ({error}); the file is damaged or cut short") from None
+
+    def restore(result: np.ndarray) -> Image.Image:
+        picture = Image.fromarray(result)
+        if mode in ("L", "LA"):  # equal channels go through luma unchanged, so the background stays as it was
+            picture = picture.convert("L")
+        if mode in ("RGBA", "LA"):
+            picture.putalpha(composite.getchannel("A"))
+        return picture
+
+    return Picture(rgb, restore)
+
+
+def _check_size(width: int, height: int, limit: float | None) -> None:
+    if width == 0 or height == 0:
+        raise HarmonyError(f"the composite is empty ({width}x{height}); give a picture with at least one pixel")
+    if limit is not None and width * height > limit * 1e6:
+        raise HarmonyError(
+            f"the composite has {width * height / 1e6:.0f} megapixels ({width}x{height}), the limit is {limit:g};"
+            " raise it with megapixel_limit (--megapixel-limit) or give a smaller picture"
+        )
+
+
+def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False) -> np.ndarray:
+    """Bring a mask to the runtime's form.
+
+    Args:
+        mask: height x width (or x 1) array: bool; integers from 0 to 255, or 0 and 1 only; floats from 0 to 1.
+            Or a PIL image of mode 1, L, I;16, RGB(A), LA or P. Where an RGBA or LA mask has an alpha that varies, the
+            alpha is the mask (a cut-out); else its brightness is.
+        width: of the composite.
+        height: of the composite.
+        fit_mask: resize a mask of another size, instead of refusing it.
+
+    Returns:
+        uint8, height x width, 255 = foreground. May share memory with `mask`; never written to.
+
+    Raises:
+        HarmonyError: another type, shape or range, NaN, or another size without `fit_mask`.
+    """
+    if isinstance(mask, Image.Image):
+        levels = _mask_from_pil(mask)
+    elif isinstance(mask, np.ndarray):
+        levels = _mask_from_array(mask)
+    else:
+        raise HarmonyError(f"the mask is a {type(mask).__name__}; give an array of height x width or a PIL image")
+    found_height, found_width = levels.shape
+    if (found_width, found_height) == (width, height):
+        return levels
+    if not fit_mask or 0 in levels.shape:
+        raise HarmonyError(
+            f"the mask is {found_width}x{found_height} and the composite {width}x{height};"
+            " give a mask of the same size, or fit_mask=True (--fit-mask) to resize it"
+        )
+    return np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _mask_from_pil(mask: Image.Image) -> np.ndarray:
+    try:
+        if mask.mode == "P":
+            mask = mask.convert("RGBA" if "transparency" in mask.info else "RGB")
+        if mask.mode in ("RGBA", "LA"):
+            alpha = np.asarray(mask.getchannel("A"))
+            return alpha if alpha.min() != alpha.max() else np.asarray(mask.convert("RGB").convert("L"))
+        if mask.mode in ("1", "L", "RGB"):
+            levels = np.asarray(mask if mask.mode == "L" else mask.convert("L"))
+            return _from_integers(levels)
+        if mask.mode.startswith("I;16"):
+            return _from_integers(np.asarray(mask))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise HarmonyError(f"the mask cannot be decoded ({error}); the file is damaged or cut short") from None
+    raise HarmonyError(f"the mask is a PIL image of mode {mask.mode}; convert it first, with .convert('L')")
+
+
+def _mask_from_array(mask: np.ndarray) -> np.ndarray:
+    if mask.ndim == 3 and mask.shape[2] == 1:
+        mask = mask[..., 0]
+    if mask.ndim == 3 and mask.shape[2] in (3, 4) and mask.dtype == np.uint8:
+        return _mask_from_pil(Image.fromarray(mask))
+    if mask.ndim != 2:
+        raise HarmonyError(f"the mask has shape {mask.shape}; give height x width, or height x width x 1")
+    if mask.dtype == bool:
+        return mask.view(np.uint8) * np.uint8(255)
+    if mask.dtype.kind in "ui":
+        return _from_integers(mask)
+    if mask.dtype.kind == "f":
+        return _from_floats(mask)
+    raise HarmonyError(f"the mask has dtype {mask.dtype}; give bool, uint8 or float from 0 to 1")
+
+
+def _from_integers(mask: np.ndarray) -> np.ndarray:
+    low, high = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
+    if mask.dtype == np.uint16 and high > 255:
+        return ((mask.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if low < 0 or high > 255:
+        raise HarmonyError(f"the mask has integers from {low} to {high}; give 0 to 255, or 0 and 1")
+    levels = mask.astype(np.uint8, copy=False)
+    return levels * np.uint8(255) if high == 1 else levels
+
+
+def _from_floats(mask: np.ndarray) -> np.ndarray:
+    low, high = (float(mask.min()), float(mask.max())) if mask.size else (0.0, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):  # NaN shows in the minimum
+        raise HarmonyError("the mask has NaN or infinite values; give floats from 0 to 1")
+    if low < 0 or high > 1:
+        raise HarmonyError(f"the mask has floats from {low:g} to {high:g}; give 0 to 1 (for 0..255: divide by 255)")
+    return (mask * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def check_mask(mask: np.ndarray) -> bool:
+    """Warn about a mask that is probably a mistake.
+
+    A mask looks inverted when it covers more than 60 % of the picture and at least three of its four corners:
+    pasted objects seldom do either.
+
+    Args:
+        mask: as :func:`read_mask` returns it.
+
+    Returns:
+        False when the mask is empty, so that there is nothing to do.
+    """
+    share = np.count_nonzero(mask) / mask.size
+    if share == 0:
+        _warn("the mask is empty: the composite is returned unchanged")
+        return False
+    if share == 1 and int(mask.min()) >= 128:
+        _warn("the mask covers the whole picture: the network has no background to learn from")
+    elif share > _INVERTED_SHARE and mask.size > 1:
+        corners = sum(int(mask[row, column]) >= 128 for row in (0, -1) for column in (0, -1))
+        if corners >= _INVERTED_CORNERS:
+            _warn(
+                f"the mask looks inverted: it covers {share:.0%} of the picture and {corners} of its corners;"
+                " the foreground must be white (1) and the background black (0)"
+            )
+    return True
+
+
+def _warn(message: str) -> None:
+    # Points at the caller of Harmonizer.harmonize: _warn, check_mask, Harmonizer._one, Harmonizer.harmonize.
+    warnings.warn(message, HarmonyWarning, stacklevel=5)

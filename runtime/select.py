@@ -1,0 +1,155 @@
+"""Which backend runs a bundle: as asked, or by a documented order; never silently another.
+
+The order of ``backend="auto"``:
+
+1. what `build --tune` measured fastest on this machine with this many threads, if the bundle says so;
+2. ``tensorrt``, where the bundle has a TensorRT engine and the machine its card;
+3. ``onnxruntime`` on ``cuda``, where its CUDA provider is installed;
+4. ``openvino`` on the CPU;
+5. ``onnxruntime`` on the CPU.
+
+``device="cpu"`` leaves out 2 and 3, ``device="cuda"`` leaves out 4 and 5. Whatever is passed over is reported with
+its reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.backends import Session, SessionOptions
+from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.machine import cores, machine_name
+from harmonyrt.runtime.manifest import TARGETS, EngineSpec, Manifest, Measurement
+
+BACKENDS = ("tensorrt", "onnxruntime", "openvino")
+# Which targets a backend opens, the one it prefers first.
+OPENS = {"tensorrt": ("tensorrt", "tensorrt-rtx"), "onnxruntime": ("onnx",), "openvino": ("openvino", "onnx")}
+AUTO_ORDER = (("tensorrt", "cuda"), ("onnxruntime", "cuda"), ("openvino", "cpu"), ("onnxruntime", "cpu"))
+
+log = logging.getLogger("harmonyrt.runtime")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to run a bundle."""
+
+    backend: str
+    engine: EngineSpec
+    options: SessionOptions
+
+    @property
+    def label(self) -> str:
+        """For example ``"onnxruntime (onnx fp32, cpu)"``."""
+        return f"{self.backend} ({self.engine.target} {self.engine.precision}, {self.options.device or 'its device'})"
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What was opened, and what was passed over: pairs of label and reason."""
+
+    choice: Choice
+    session: Session
+    why: str
+    skipped: tuple[tuple[str, str], ...]
+
+
+def open_best(bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> Selected:
+    """Open the session that was asked for, or with ``"auto"`` the first of the order that this machine can run.
+
+    Args:
+        bundle: an open bundle.
+        backend: ``"auto"`` or one of :data:`BACKENDS`.
+        target: only engines of this target, for a bundle that has several for one backend; None for any.
+        options: threads, device (None: any), cache.
+
+    Raises:
+        HarmonyError: an unknown name, or nothing that was asked for can run here; every reason is in the sentence.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise HarmonyError(f"backend {backend!r} is not known; give auto or one of {', '.join(BACKENDS)}")
+    if target is not None and target not in TARGETS:
+        raise HarmonyError(f"target {target!r} is not known; give one of {', '.join(TARGETS)}")
+    choices, why = _choices(bundle.manifest, backend, target, options)
+    skipped: list[tuple[str, str]] = []
+    for choice in choices:
+        reason, session = _try(bundle, choice)
+        if session is not None:
+            for label, cause in skipped:
+                log.info("skipped %s: %s", label, cause)
+            log.info("opened %s with %s: %s", bundle.path, choice.label, why)
+            return Selected(choice, session, why, tuple(skipped))
+        skipped.append((choice.label, reason))
+    if not skipped:
+        found = ", ".join(f"{engine.target} {engine.precision}" for engine in bundle.manifest.engines)
+        asked = f"backend {backend}" + (f", target {target}" if target else "")
+        raise HarmonyError(
+            f"{bundle.path} has no engine for {asked}: found {found or 'none'};"
+            f" build one with --targets {target or (OPENS[backend][0] if backend in OPENS else 'onnx')}"
+        )
+    reasons = "; ".join(f"{label}: {reason}" for label, reason in skipped)
+    raise HarmonyError(f"{bundle.path} cannot run as asked (backend {backend}, device {options.device}): {reasons}")
+
+
+def _try(bundle: Bundle, choice: Choice) -> tuple[str, Session | None]:
+    module = backend_module(choice.backend)
+    reason = module.why_not(choice.engine, choice.options)
+    if reason is not None:
+        return reason, None
+    path = bundle.verified_file(choice.engine)  # a tampered file is an error, not a reason to take another engine
+    try:
+        return "", module.open_session(path, choice.engine, bundle.manifest, choice.options)
+    except HarmonyError as error:
+        return str(error), None
+
+
+def backend_module(name: str) -> ModuleType:
+    """The module of a backend, imported when it is first asked for."""
+    try:
+        return importlib.import_module(f"harmonyrt.runtime.backends.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"harmonyrt.runtime.backends.{name}":
+            raise
+        raise HarmonyError(f"this installation has no {name} backend; install the full harmonyrt") from None
+
+
+def _choices(manifest: Manifest, backend: str, target: str | None, options: SessionOptions) -> tuple[list[Choice], str]:
+    engines = {e.target: e for e in reversed(manifest.engines) if target in (None, e.target)}
+
+    def ways(name: str, device: str | None) -> list[Choice]:
+        return [Choice(name, engines[t], replace(options, device=device)) for t in OPENS[name] if t in engines]
+
+    if backend != "auto":
+        # A backend asked for by name gets its own engines only: OpenVINO reads ONNX when the bundle has no IR.
+        return ways(backend, options.device)[:1] if backend != "tensorrt" else ways(
+            backend, options.device
+        ), "asked for"
+    choices = []
+    for name, kind in AUTO_ORDER:
+        asked = options.device
+        if asked is not None and asked.split(":")[0] != kind:
+            continue
+        # The TensorRT and CUDA rows find their card themselves; the CPU rows are told to stay there.
+        choices += ways(name, asked or (None if name == "tensorrt" else kind))[: None if name == "tensorrt" else 1]
+    measured = _fastest(manifest, options)
+    if measured is None:
+        return choices, _untuned(manifest)
+    first = [c for c in choices if (c.backend, c.engine.target) == (measured.backend, measured.target)]
+    why = f"measured fastest here: {measured.milliseconds:.1f} ms with {measured.threads} threads"
+    return first + [c for c in choices if c not in first], why if first else "the documented order"
+
+
+def _fastest(manifest: Manifest, options: SessionOptions) -> Measurement | None:
+    here, threads = machine_name(), options.threads or cores()
+    usable = [m for m in manifest.measurements if m.machine == here and m.threads == threads]
+    return min(usable, key=lambda m: m.milliseconds, default=None)
+
+
+def _untuned(manifest: Manifest) -> str:
+    elsewhere = {m.machine for m in manifest.measurements} - {machine_name()}
+    if elsewhere:
+        return f"the documented order (the bundle was tuned on {', '.join(sorted(elsewhere))}, not here)"
+    return "the documented order"
