@@ -61,7 +61,7 @@ class _Collector(logging.Handler):
 
 @contextlib.contextmanager
 def progress(total: int, doing: str) -> Iterator[Callable[[str], None]]:
-    """Show how far a loop has come.
+    """Show how far a loop has come: a bar on a terminal, a line every few seconds elsewhere.
 
     Args:
         total: how many steps there are.
@@ -70,22 +70,43 @@ def progress(total: int, doing: str) -> Iterator[Callable[[str], None]]:
     Yields:
         To be called after each step with its name.
     """
+    done = 0
+    with _shown(doing) as show:
+
+        def step(name: str) -> None:
+            nonlocal done
+            done += 1
+            show(done, total, name)
+
+        yield step
+
+
+@contextlib.contextmanager
+def growing_progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """The same for a loop that counts itself: to be called with (steps done, steps in all)."""
+    with _shown(doing) as show:
+        yield lambda done, total: show(done, total, "")
+
+
+@contextlib.contextmanager
+def _shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(doing, total=total)
-            yield lambda name: bar.update(task, advance=1, description=f"{doing} {name}")
+            task = bar.add_task(doing, total=None)
+            yield lambda done, total, name: bar.update(
+                task, completed=done, total=total, description=f"{doing} {name}".strip()
+            )
         return
-    done, said = 0, time.monotonic()
+    said = time.monotonic()
 
-    def step(name: str) -> None:
-        nonlocal done, said
-        done += 1
+    def show(done: int, total: int, name: str) -> None:
+        nonlocal said
         if done == total or time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            say(f"{doing} {done}/{total} {name}")
+            say(f"{doing} {done}/{total} {name}".rstrip())
 
-    yield step
+    yield show

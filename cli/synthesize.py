@@ -1,5 +1,38 @@
 """`harmonyrt synthesize`: a dataset of composites on disk."""
 
+from __future__ import annotations
 
-def synthesize() -> None:
-    """Write a dataset of composites."""
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def synthesize(
+    data: Annotated[Path, typer.Argument(help="Folder of photos and masks.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Dataset folder: new, or empty.")],
+    variants: Annotated[int, typer.Option(min=1, help="Composites per photo.")] = 2,
+    photos: Annotated[
+        bool, typer.Option("--photos/--no-photos", help="Use photos without masks too, with regions as foregrounds.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Equal seeds write equal files.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Write a dataset of composites in iHarmony4's folder layout, with train, val and test lists."""
+    from harmonyrt.cli.console import growing_progress, print_json, say
+    from harmonyrt.common import HarmonyError
+    from harmonyrt.common.errors import require
+
+    require("torch", "train", "harmonyrt synthesize")
+    if not data.is_dir():
+        raise HarmonyError(f"{data} is not a folder; give a folder of photos and masks (see docs/training.md)")
+    from harmonyrt.training.synthesize import SynthesisConfig
+    from harmonyrt.training.synthesize import synthesize as run
+
+    with growing_progress("synthesizing") as progress:
+        result = run(SynthesisConfig(data, output, variants=variants, photos=photos, seed=seed), progress)
+    if as_json:
+        print_json({"output": str(result.out), "composites": result.composites})
+        return
+    print(result.out)
+    say(f"{sum(result.composites.values())} composites: " + ", ".join(f"{n} {s}" for s, n in result.composites.items()))

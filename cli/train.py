@@ -42,8 +42,8 @@ class Precision(str, Enum):
 def train(
     data: Annotated[Path, typer.Argument(help="Photos and masks to make composites from, or a dataset of pairs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; a run that is there goes on.")],
-    minutes: Annotated[float | None, typer.Option(help="Length of the run in minutes.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.001, help="Length of the run in minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of the run in steps.")] = None,
     recipe: Annotated[
         Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1 as published, days.")
     ] = Recipe.practical,
@@ -92,10 +92,11 @@ def train(
     if as_json:
         print_json({"steps": result.steps, "minutes": result.minutes, "finished": result.finished,
                     "weights": str(result.weights), "validation": result.validation})  # fmt: skip
-        return
-    print(result.weights)
+    else:
+        print(result.weights)
     if not result.finished:
         say(f"stopped at step {result.steps}; the same command goes on from there")
+        raise typer.Exit(130)
 
 
 def _config(

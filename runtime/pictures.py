@@ -12,6 +12,7 @@ is read, what is written and what is refused.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from PIL.ImageCms import PyCMSError
 from harmonyrt.runtime import picture_colours
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
 from harmonyrt.runtime.picture_decoding import decode
+
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -65,23 +68,26 @@ class PictureFile:
         if self.native is self.rgb:
             return dataclasses.replace(self, rgb=rgb, native=rgb)
         native = self.native.copy()
-        changed = (rgb != self.rgb).any(axis=2)
-        if changed.any():
-            rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-            box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-            difference = self._in_own_space(rgb[box]) - self._in_own_space(self.rgb[box])
-            difference *= np.iinfo(native.dtype).max // 255
-            moved = np.rint(native[box] + difference).clip(0, np.iinfo(native.dtype).max)
-            inside = changed[box] if native.ndim == 2 else changed[box][..., None]
-            native[box] = np.where(inside, moved.astype(native.dtype), native[box])
+        highest = np.iinfo(native.dtype).max
+        in_own_space = self._conversion()
+        for start in range(0, len(native), _ROWS_AT_ONCE):  # block by block: the differences take four times the space
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            before, after, own = self.rgb[rows], rgb[rows], native[rows]
+            changed = (after != before).any(axis=2)
+            if changed.any():
+                difference = in_own_space(after[changed]) - in_own_space(before[changed])
+                moved = own[changed] + difference * (highest // 255)
+                own[changed] = np.rint(moved).clip(0, highest).astype(native.dtype)
         return dataclasses.replace(self, rgb=rgb, native=native)
 
-    def _in_own_space(self, rgb: np.ndarray) -> np.ndarray:
+    def _conversion(self) -> Callable[[np.ndarray], np.ndarray]:
+        """From (N,3) uint8 sRGB to float32 in the space of `native`: (N,3), or (N,) when it is grey."""
         if self.native.ndim == 2:
-            return rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-        if self.profile is not None and not picture_colours.is_srgb(self.profile, 3):
-            rgb = picture_colours.from_srgb(rgb, self.profile)
-        return rgb.astype(np.float32)
+            return lambda rgb: rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+        profile = self.profile
+        if profile is None or picture_colours.is_srgb(profile, 3):
+            return lambda rgb: rgb.astype(np.float32)
+        return lambda rgb: picture_colours.from_srgb(rgb[None], profile)[0].astype(np.float32)
 
 
 @dataclass(frozen=True)

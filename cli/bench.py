@@ -1,0 +1,149 @@
+"""`harmonyrt bench`: how fast engines run here, side by side, in one interleaved run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harmonyrt.benchmarks.subjects import Subject
+
+
+class Torch(str, Enum):
+    """PyTorch running the same network."""
+
+    torch = "torch"
+    compiled = "torch-compile"
+    bf16 = "torch-bf16"
+
+
+_MODES = {Torch.torch: "eager", Torch.compiled: "compile", Torch.bf16: "eager-bf16"}
+
+
+def bench(
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Bundles to time side by side; the first is the baseline. Default: the best in ./engines."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Say that several bundles are meant to be compared; two at least.")
+    ] = False,
+    against: Annotated[
+        list[Torch] | None, typer.Option(help="Add PyTorch of the same network; the first one becomes the baseline.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights for --against. Default: the shipped weights.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="auto, tensorrt, onnxruntime or openvino; repeat it to time several.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: the backend's choice.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures per call, for dynamic bundles.")] = 1,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Engine size, for dynamic bundles. Default: their working size.")
+    ] = None,
+    picture: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Time whole calls too, on a picture of this size: fit, run, carry back."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side.")] = 7,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Length of one turn.")] = 0.7,
+    save: Annotated[Path | None, typer.Option(help="Write the run as JSON here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the run here (.png or .svg).")] = None,
+    name: Annotated[str, typer.Option(help="What the run is called in tables.")] = "bench",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON instead of a table.")] = False,
+) -> None:
+    """Time engines in processes of their own, turn about; a ratio is given only between sides of one run."""
+    import dataclasses
+    import json
+
+    from harmonyrt.benchmarks.compare import Effort, measure
+    from harmonyrt.benchmarks.results import finished_run, write
+    from harmonyrt.cli.bundles import chosen_bundle
+    from harmonyrt.cli.console import say
+    from harmonyrt.common import HarmonyError
+
+    chosen = list(bundles or [chosen_bundle(None)[0]])
+    if compare and len(chosen) < 2:
+        raise HarmonyError("--compare needs two bundles at least; name another one")
+    common = {"threads": threads, "device": device}
+    subjects: list[Subject] = []
+    for path in chosen:
+        subjects += _of_bundle(path, backend or ["auto"], size, batch, picture, common)
+    if against:
+        subjects = _of_torch(against, checkpoint, subjects[0], common) + subjects
+    effort = Effort(rounds=rounds, seconds=seconds)
+    run = finished_run(name, _command(), effort, measure(subjects, effort, say))
+    if save is not None:
+        write(run, save)
+    if plot is not None:
+        from harmonyrt.benchmarks.plot import plot as draw
+
+        draw(run, plot)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(run), indent=1))
+    else:
+        _print_table(run)
+
+
+def _of_bundle(
+    path: Path, backends: list[str], size: str | None, batch: int, picture: str | None, common: dict
+) -> list[Subject]:
+    from harmonyrt.benchmarks.subjects import Subject
+    from harmonyrt.runtime.bundle import open_bundle
+
+    manifest = open_bundle(path).manifest
+    height, width = manifest.size or _pair(size) or (manifest.working_size, manifest.working_size)
+    subjects = []
+    for backend in backends:
+        subjects.append(Subject("engine", str(path), height, width, batch, backend=backend, **common))
+        if picture is not None:
+            rows, columns = _pair(picture) or (0, 0)
+            subjects.append(Subject("picture", str(path), rows, columns, backend=backend, **common))
+    return subjects
+
+
+def _of_torch(against: list[Torch], checkpoint: Path | None, first: Subject, common: dict) -> list[Subject]:
+    from harmonyrt.benchmarks.subjects import Subject
+    from harmonyrt.export.recipe import find_checkpoint
+
+    path = str(find_checkpoint(checkpoint))
+    shape = (first.height, first.width, first.batch)
+    return [Subject("torch", path, *shape, mode=_MODES[way], **common) for way in dict.fromkeys(against)]
+
+
+def _pair(text: str | None) -> tuple[int, int] | None:
+    from harmonyrt.common import HarmonyError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise HarmonyError(f"{text!r} is not a size; give height x width, for example 512x768")
+    return int(parts[0]), int(parts[-1])
+
+
+def _command() -> str:
+    """This command line, as somebody else would type it."""
+    return "harmonyrt " + " ".join(shlex.quote(argument) for argument in sys.argv[1:])
+
+
+def _print_table(run) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harmonyrt.benchmarks.results import HEADINGS, machine_line, rows
+
+    table = Table(title=machine_line(run), title_justify="left", caption=run.method, caption_justify="left")
+    for i, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows(run):
+        table.add_row(*row)
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=160).print(table)

@@ -1,0 +1,107 @@
+"""`harmonyrt train` and `harmonyrt synthesize`: what their options become."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def data(place):
+    """A folder of two photos with masks."""
+    for name in ("images", "masks"):
+        (place / "data" / "set" / name).mkdir(parents=True)
+    for name in ("one", "two"):
+        Image.open("composite.png").save(f"data/set/images/{name}.jpg")
+        Image.open("mask.png").save(f"data/set/masks/{name}.png")
+    return Path("data")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Configurations that the training loop was called with; it ends at once, finished or not."""
+    configs = []
+    ending = SimpleNamespace(steps=5, minutes=0.1, finished=True, validation={}, weights=Path("w.safetensors"))
+
+    def train(config):
+        configs.append(config)
+        return ending
+
+    monkeypatch.setattr("harmonyrt.training.train.train", train)
+    return SimpleNamespace(configs=configs, ending=ending)
+
+
+def test_options_reach_the_loop(data, asked, run):
+    options = (
+        "--steps",
+        7,
+        "--seed",
+        3,
+        "--precision",
+        "fp32",
+        "--optimizer",
+        "lion",
+        "--lr",
+        0.5,
+        "--shares",
+        1,
+        2,
+        3,
+    )
+    done = run("train", data, "-o", "run", *options)
+    assert done.code == 0, done.err
+    assert done.out == "w.safetensors\n"
+    (config,) = asked.configs
+    assert (config.data, config.out, config.steps, config.minutes) == (data, Path("run"), 7, None)
+    assert (config.seed, config.precision, config.optimizer) == (3, "fp32", "lion")
+    assert [(stage.lr, stage.share) for stage in config.stages] == [(0.5, 1), (0.5, 2), (0.5, 3)]
+
+
+def test_the_papers_recipe_has_a_length_of_its_own(data, asked, run):
+    assert run("train", data, "-o", "run", "--recipe", "paper").code == 0
+    assert asked.configs[0].loss == "paper"
+    assert asked.configs[0].steps == 160_000
+
+
+def test_an_interrupted_run_says_how_it_goes_on(data, asked, run):
+    asked.ending.finished = False
+    done = run("train", data, "-o", "run", "--minutes", 1)
+    assert done.code == 130
+    assert "the same command goes on" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere", "-o", "run", "--steps", "1"), "not a folder"),
+        (("data", "-o", "run"), "--minutes or --steps"),
+        (("data", "-o", "run", "--steps", "1", "--minutes", "1"), "--minutes or --steps"),
+        (("data", "-o", "run", "--steps", "0"), "see harmonyrt train --help"),
+        (("data", "--steps", "1"), "see harmonyrt train --help"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(data, run, arguments, words):
+    done = run("train", *arguments)
+    assert done.code == 2
+    assert words in done.error
+    assert not Path("run").exists()
+
+
+def test_synthesize_writes_a_dataset(data, run):
+    done = run("synthesize", data, "-o", "dataset", "--variants", 1, "--json")
+    assert done.code == 0, done.err
+    assert sum(json.loads(done.out)["composites"].values()) == 2
+    assert len(list(Path("dataset/composite_images").iterdir())) == 2
+    picture = np.asarray(Image.open(next(Path("dataset/composite_images").iterdir())))
+    assert picture.shape == (48, 64, 3)
+
+
+def test_synthesize_refuses_what_it_would_overwrite_or_cannot_find(data, run):
+    assert "is not empty" in run("synthesize", data, "-o", data).error
+    assert "not a folder" in run("synthesize", "nowhere", "-o", "dataset").error
+    assert not Path("dataset").exists()
