@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from harmonyrt.cli import doctor, harmonize, info, synthesize, train, verify
+from harmonyrt.cli import bench, doctor, harmonize, info, synthesize, train, verify
 from harmonyrt.common import HarmonyError
 
 _PROGRAMS = {
@@ -56,6 +56,7 @@ def _list_program(verb: str, line: str) -> None:
 
 _list_program("build", _PROGRAMS["build"][1])
 app.command("harmonize")(harmonize.harmonize)
+app.command("bench")(bench.bench)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

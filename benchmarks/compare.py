@@ -1,0 +1,200 @@
+"""Timing subjects side by side: a process each, rounds in alternating order, ratios pair by pair.
+
+A ratio is the only speed claim that this project makes: both sides come from the same minutes on the same machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harmonyrt.benchmarks.subjects import Subject
+from harmonyrt.benchmarks.timing import Summary, summarize
+from harmonyrt.common import HarmonyError, WorkFailed
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        rounds: turns of every subject.
+        seconds: length of one turn.
+        least: samples in one turn at least.
+        burn_in_seconds: after this an unstable burn-in is given up, and reported.
+    """
+
+    rounds: int = 7
+    seconds: float = 0.7
+    least: int = 3
+    burn_in_seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster than the baseline: (baseline median / own median) of each round, their median and range."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One subject's result.
+
+    Attributes:
+        subject: what was timed.
+        about: backend, device, target, precision, model, as they turned out.
+        latency: over all rounds.
+        load_ms: opening, without the imports of the process.
+        first_call_ms: the first call after opening.
+        peak_rss_mb: of the subject's own process, interpreter and imports included.
+        stable: whether the burn-in became stable.
+        speedup: against the first subject of the run; None for the first itself.
+        psnr_to_first_db: PSNR of its output against the first subject's, peak 1 (255 for pictures); None for the first,
+            and where shapes differ.
+        samples: latencies in milliseconds by round.
+    """
+
+    subject: Subject
+    about: dict[str, str]
+    latency: Summary
+    load_ms: float
+    first_call_ms: float
+    peak_rss_mb: float | None
+    stable: bool
+    speedup: Ratio | None
+    psnr_to_first_db: float | None
+    samples: tuple[tuple[float, ...], ...]
+
+
+class Worker:
+    """A subject in its own process, stopped except while it answers."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harmonyrt.benchmarks.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send one request and wait for its answer.
+
+        Raises:
+            HarmonyError: what the subject refused.
+            WorkFailed: the process died.
+        """
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkFailed(f"the process that timed {self.subject.path} died with code {process.wait()}; see above")
+        process.send_signal(signal.SIGSTOP)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise HarmonyError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def _workers(subjects: Sequence[Subject]) -> Iterator[list[Worker]]:
+    workers: list[Worker] = []
+    try:
+        for subject in subjects:
+            workers.append(Worker(subject))
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def measure(
+    subjects: Sequence[Subject], effort: Effort, on_step: Callable[[str], object] = lambda what: None
+) -> list[Measured]:
+    """Time subjects against the first of them.
+
+    Args:
+        subjects: the first is the baseline.
+        effort: how long.
+        on_step: told what is being done.
+
+    Raises:
+        HarmonyError: a subject does not exist or cannot run here.
+    """
+    with _workers(subjects) as workers, tempfile.TemporaryDirectory() as scratch:
+        loaded = []
+        for worker in workers:
+            on_step(f"loading {Path(worker.subject.path).name} ({worker.subject.kind})")
+            loaded.append(
+                worker.ask(
+                    do="load", subject=dataclasses.asdict(worker.subject), burn_in_seconds=effort.burn_in_seconds
+                )
+            )
+        turns: list[list[dict[str, Any]]] = [[] for _ in workers]
+        for number in range(effort.rounds):
+            on_step(f"round {number + 1} of {effort.rounds}")
+            order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
+            for i in order:
+                turns[i].append(workers[i].ask(do="round", seconds=effort.seconds, least=effort.least))
+        outputs = []
+        for i, worker in enumerate(workers):
+            path = str(Path(scratch) / f"{i}.npy")
+            worker.ask(do="output", path=path)
+            outputs.append(np.load(path))
+    return [
+        _measured(workers[i].subject, loaded[i], turns[i], turns[0], outputs[i], outputs[0], is_first=i == 0)
+        for i in range(len(workers))
+    ]
+
+
+def _measured(subject, loaded, turns, first_turns, output, first_output, is_first: bool) -> Measured:
+    medians = np.array([np.median(turn["samples"]) for turn in turns])
+    ratios = np.array([np.median(turn["samples"]) for turn in first_turns]) / medians
+    speedup = None if is_first else Ratio(float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
+    return Measured(
+        subject=subject,
+        about=loaded["about"],
+        latency=summarize([sample for turn in turns for sample in turn["samples"]]),
+        load_ms=loaded["load_ms"],
+        first_call_ms=loaded["first_call_ms"],
+        peak_rss_mb=turns[-1]["peak_rss_mb"],
+        stable=loaded["stable"],
+        speedup=speedup,
+        psnr_to_first_db=None if is_first else _psnr(output, first_output),
+        samples=tuple(tuple(turn["samples"]) for turn in turns),
+    )
+
+
+def _psnr(output: np.ndarray, reference: np.ndarray) -> float | None:
+    if output.shape != reference.shape:
+        return None
+    peak = 255.0 if reference.dtype == np.uint8 else 1.0
+    error = float(np.mean((output.astype(np.float64) - reference.astype(np.float64)) ** 2))
+    return min(200.0, 10 * float(np.log10(peak**2 / max(error, 1e-30))))

@@ -1,0 +1,149 @@
+"""What a run writes: JSON with the machine that made it, and the table that people read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
+from harmonyrt.benchmarks.subjects import Subject
+from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import written_whole
+
+SCHEMA = 1
+KIND = "harmonyrt-benchmark"
+PAPER_ROWS = (
+    ("PHNet 39.9 M, one thread of an Intel H470 machine", "1.01 FPS", "PHNet paper, 5.2"),
+    ("PHNet 39.9 M, one V100", "34.49 FPS", "PHNet paper, 5.2; resolution not stated there, 256 px by our reading"),
+)
+"""What the authors state: other machines, no ratio can be made of them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One interleaved run.
+
+    Attributes:
+        name: what the run is about, for example ``"cpu-fp32-256-1t"``.
+        command: what reproduces it.
+        made: UTC time.
+        machine: CPU, cores granted, features, cards, driver, versions.
+        effort: rounds and seconds.
+        method: burn-in rule, in words.
+        measured: the subjects' results; the first is the baseline.
+    """
+
+    name: str
+    command: str
+    made: str
+    machine: dict[str, Any]
+    effort: Effort
+    measured: tuple[Measured, ...]
+    method: str = f"burn-in until medians of {WINDOW} calls differ by under {TOLERANCE:.0%}; then interleaved rounds"
+    schema: int = SCHEMA
+    kind: str = KIND
+
+
+def finished_run(name: str, command: str, effort: Effort, measured: Sequence[Measured]) -> Run:
+    """A run of this machine, made now."""
+    from harmonyrt.runtime.machine_report import machine
+
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return Run(name, command, made, dataclasses.asdict(machine()), effort, tuple(measured))
+
+
+def write(run: Run, path: str | Path) -> None:
+    """Write a run as JSON, whole or not at all."""
+    with written_whole(path) as scratch:
+        scratch.write_text(json.dumps(dataclasses.asdict(run), indent=1) + "\n", encoding="utf-8")
+
+
+def read(path: str | Path) -> Run:
+    """Read what :func:`write` wrote.
+
+    Raises:
+        HarmonyError: not such a file, or of another schema.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarmonyError(f"{path} cannot be read as a benchmark ({error}); run the benchmark again") from None
+    if not isinstance(data, dict) or data.get("kind") != KIND or data.get("schema") != SCHEMA:
+        raise HarmonyError(f"{path} is no benchmark of schema {SCHEMA}; run the benchmark again")
+    measured = tuple(_measured(row) for row in data["measured"])
+    return Run(**{**data, "effort": Effort(**data["effort"]), "measured": measured})
+
+
+def _measured(row: dict[str, Any]) -> Measured:
+    return Measured(
+        **{
+            **row,
+            "subject": Subject(**row["subject"]),
+            "latency": Summary(**row["latency"]),
+            "speedup": None if row["speedup"] is None else Ratio(**row["speedup"]),
+            "samples": tuple(tuple(turn) for turn in row["samples"]),
+        }
+    )
+
+
+HEADINGS = ("what", "ms p50", "p90", "p99", "FPS", "against the first", "dB", "load ms", "first ms", "peak MB")
+
+
+def rows(run: Run) -> list[tuple[str, ...]]:
+    """The table of a run, a row per subject under :data:`HEADINGS`."""
+    return [
+        (
+            describe(m),
+            f"{m.latency.p50:.1f}",
+            f"{m.latency.p90:.1f}",
+            f"{m.latency.p99:.1f}",
+            f"{m.latency.fps * m.subject.batch:.2f}",
+            "1" if m.speedup is None else f"{m.speedup.median:.2f}x ({m.speedup.low:.2f}-{m.speedup.high:.2f})",
+            "" if m.psnr_to_first_db is None else f"{m.psnr_to_first_db:.1f}",
+            f"{m.load_ms:.0f}",
+            f"{m.first_call_ms:.0f}",
+            "" if m.peak_rss_mb is None else f"{m.peak_rss_mb:.0f}",
+        )
+        for m in run.measured
+    ]
+
+
+def describe(m: Measured) -> str:
+    """One line that says what was timed, for example ``"openvino bf16, 256x256, 1 thread"``."""
+    about, subject = m.about, m.subject
+    parts = [f"{about['backend']} {about['target']} {about['precision']}"]
+    if about.get("rewrites"):
+        parts.append(about["rewrites"])
+    parts.append(f"{subject.height}x{subject.width}" + (f" batch {subject.batch}" if subject.batch > 1 else ""))
+    if subject.threads is not None:
+        parts.append(f"{subject.threads} thread{'s' if subject.threads > 1 else ''}")
+    if subject.kind == "picture":
+        parts.append("end to end")
+    if not m.stable:
+        parts.append("burn-in not stable")
+    return ", ".join(parts)
+
+
+def machine_line(run: Run) -> str:
+    """The machine in one line."""
+    machine = run.machine
+    cpu = machine["cpu"]
+    cards = ", ".join(card["name"] for card in machine["cards"]) or "no GPU"
+    versions = ", ".join(f"{name} {v}" for name, v in machine["packages"].items() if v and name in _NAMED)
+    return f"{cpu['model']}, {cpu['cores_granted']:g} cores granted, {cards}; {versions}; {run.made}"
+
+
+_NAMED = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch")
+
+
+def markdown(run: Run) -> str:
+    """The run as a Markdown section: table, machine and command."""
+    table = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    table += ["| " + " | ".join(row) + " |" for row in rows(run)]
+    return "\n".join([f"### {run.name}", "", *table, "", f"Machine: {machine_line(run)}.", "", f"`{run.command}`", ""])

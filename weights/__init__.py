@@ -1,0 +1,1 @@
+"""The weights that are shipped: README.md is their model card."""
