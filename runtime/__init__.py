@@ -1,1 +1,7 @@
+"""Opens bundles and runs them. Needs numpy, pillow and one inference engine; never torch."""
 
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime.harmonizer import Harmonizer, Info, Timings
+from harmonyrt.runtime.masks import HarmonyWarning
+
+__all__ = ["HarmonyError", "HarmonyWarning", "Harmonizer", "Info", "Timings", "WorkFailed"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from harmonyrt.runtime.manifest import Manifest
-from harmonyrt.runtime.resample import resample
+from harmonyrt.runtime.resample import Pool, resample
 
 _THRESHOLD = 0.5
 _SMALLEST_SIDE = 32
@@ -54,7 +53,7 @@ def fit(
     mask: np.ndarray,
     size: tuple[int, int],
     binary_mask: bool,
-    pool: ThreadPoolExecutor | None = None,
+    pool: Pool = None,
 ) -> Fitted:
     """Resize a composite and its mask to engine size, with antialias.
 

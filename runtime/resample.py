@@ -20,6 +20,10 @@ _COLUMNS = 16  # output columns per horizontal product when shrinking
 _CHUNK = 12288  # input values per row of one vertical product: long enough that threads seldom meet at Python's lock
 
 
+Pool = ThreadPoolExecutor | None
+"""Threads to share work over, or None to do it in the caller's."""
+
+
 class Taps(NamedTuple):
     """Weights of output samples [start, stop) over input samples [first, last): `weights` is outputs x inputs."""
 
@@ -54,7 +58,7 @@ def for_channels(weights: np.ndarray, channels: int) -> np.ndarray:
     return np.kron(weights.T, np.eye(channels, dtype=np.float32))
 
 
-def in_threads(work: Callable, items: Iterable, pool: ThreadPoolExecutor | None) -> None:
+def in_threads(work: Callable, items: Iterable, pool: Pool) -> None:
     """Run `work(item)` for each item, over a pool when there is one. The first exception is raised."""
     if pool is None:
         for item in items:
@@ -64,7 +68,7 @@ def in_threads(work: Callable, items: Iterable, pool: ThreadPoolExecutor | None)
             pass
 
 
-def resample(picture: np.ndarray, height: int, width: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+def resample(picture: np.ndarray, height: int, width: int, pool: Pool = None) -> np.ndarray:
     """Resize with the triangle filter.
 
     Args:

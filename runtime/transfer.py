@@ -10,13 +10,12 @@ the arithmetic in words for other languages, is in docs/full_resolution.md.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from harmonyrt.runtime.fit import Fitted
-from harmonyrt.runtime.resample import Taps, blocks, for_channels, in_threads, resample, taps
+from harmonyrt.runtime.resample import Pool, Taps, blocks, for_channels, in_threads, resample, taps
 
 # Chosen by benchmarks/carry_back.py; docs/full_resolution.md has the table.
 GRID = 64  # cells along the longer side of the engine's picture
@@ -136,9 +135,7 @@ def _window(cells: int) -> np.ndarray:
     return sum(np.eye(cells, k=k) * WINDOW[k + reach] for k in range(-reach, reach + 1)) / sum(WINDOW)
 
 
-def apply_maps(
-    composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: ThreadPoolExecutor | None = None
-) -> np.ndarray:
+def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: Pool = None) -> np.ndarray:
     """Colour the foreground by the maps and blend: the composite's bytes stay wherever the mask is 0.
 
     Args:
@@ -202,9 +199,7 @@ def _tile(
     pixels[...] = mapped.reshape(height, width, 3).astype(np.uint8)
 
 
-def blend_resized(
-    composite: np.ndarray, mask: np.ndarray, output: np.ndarray, pool: ThreadPoolExecutor | None = None
-) -> np.ndarray:
+def blend_resized(composite: np.ndarray, mask: np.ndarray, output: np.ndarray, pool: Pool = None) -> np.ndarray:
     """Blend the network's picture itself: for composites no larger than the engine, which hold no more detail.
 
     Args:
@@ -232,7 +227,7 @@ def carry_back(
     mask: np.ndarray,
     fitted: Fitted,
     output: np.ndarray,
-    pool: ThreadPoolExecutor | None = None,
+    pool: Pool = None,
 ) -> np.ndarray:
     """The harmonized picture at the composite's size.
 

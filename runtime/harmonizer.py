@@ -1,0 +1,261 @@
+"""The runtime's face: open a bundle, harmonize pictures of any size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.machine import cores
+from harmonyrt.runtime.manifest import Manifest, Parity
+from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Picture, check_mask, read_mask, read_picture
+from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
+from harmonyrt.runtime.tensors import run_tensors
+from harmonyrt.runtime.transfer import carry_back
+
+_MOST_THREADS = 8  # around the engine; the work there is too small for more
+
+
+@dataclass(frozen=True)
+class Info:
+    """What was opened.
+
+    Attributes:
+        bundle: the bundle's folder.
+        model: family, for example ``"phnet"``.
+        config: the network's configuration.
+        parameters: how many the network has.
+        random_weights: the weights are not trained: good for timing, not for pictures.
+        target: of the engine that runs, for example ``"onnx"``.
+        precision: ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
+        backend: what runs it: ``"onnxruntime"``, ``"openvino"`` or ``"tensorrt"``.
+        device: where: ``"cpu"`` or ``"cuda:0"``.
+        threads: CPU threads that were asked for; None when the engine decides.
+        size: (height, width) of the engine; None when it takes any multiple of `size_multiple`.
+        size_multiple: see `size`.
+        parity: distance to the PyTorch module, as measured by the build.
+        why: why this backend was chosen.
+        skipped: what ``backend="auto"`` passed over: (what, why).
+    """
+
+    bundle: str
+    model: str
+    config: dict[str, Any]
+    parameters: int
+    random_weights: bool
+    target: str
+    precision: str
+    backend: str
+    device: str
+    threads: int | None
+    size: tuple[int, int] | None
+    size_multiple: int
+    parity: Parity
+    why: str
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds that the last call spent: before the engine, in it, after it."""
+
+    fit: float
+    engine: float
+    carry_back: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One picture of a call; `prepared` is None when its mask is empty."""
+
+    picture: Picture
+    mask: np.ndarray
+    prepared: Prepared | None
+
+
+class Harmonizer:
+    """A bundle, open and ready. Belongs to one thread at a time; open one for each thread.
+
+    >>> from harmonyrt.runtime import Harmonizer
+    >>> with Harmonizer.open("engines/phnet-256-fp32") as harmonizer:      # doctest: +SKIP
+    ...     harmonized = harmonizer.harmonize(composite, mask)
+    """
+
+    def __init__(self, manifest: Manifest, network: Network, info: Info, megapixel_limit: float | None) -> None:
+        self._manifest, self._network = manifest, network
+        self._megapixel_limit = megapixel_limit
+        threads = min(info.threads or cores(), _MOST_THREADS)
+        self._pool = ThreadPoolExecutor(threads, "harmonyrt") if threads > 1 else None
+        self._closed = False
+        self.info = info
+        self.timings = Timings(0.0, 0.0, 0.0)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        backend: str = "auto",
+        threads: int | None = None,
+        device: str | None = None,
+        *,
+        target: str | None = None,
+        cache: str | Path | None = None,
+        pin_threads: bool | None = None,
+        megapixel_limit: float | None = MEGAPIXEL_LIMIT,
+    ) -> Harmonizer:
+        """Open a bundle: check its manifest and hashes, choose a backend, load the engine.
+
+        Args:
+            path: folder that `harmonyrt build` wrote.
+            backend: ``"auto"`` (see :mod:`harmonyrt.runtime.select` for the order; `info` says what was chosen and what
+                was skipped, and why), or ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, which then runs or raises.
+            threads: CPU threads; None for all cores that the process may use.
+            device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None for any.
+            target: only engines of this target, for bundles with several for one backend.
+            cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for the backend's own.
+            pin_threads: tie CPU threads to cores, where the backend can (OpenVINO).
+            megapixel_limit: refuse larger pictures; None for no limit.
+
+        Raises:
+            HarmonyError: no bundle, a damaged or tampered one, or what was asked for cannot run here.
+        """
+        if threads is not None and threads < 1:
+            raise HarmonyError(f"threads is {threads}; give 1 or more, or None for all cores")
+        bundle = open_bundle(path)
+        options = SessionOptions(threads, device, None if cache is None else str(cache), pin_threads)
+        network = open_network(bundle, backend, target, options)
+        manifest, selected = bundle.manifest, network.selected
+        engine, model = selected.choice.engine, bundle.manifest.model
+        info = Info(
+            bundle=str(bundle.path),
+            model=model.family,
+            config=model.config,
+            parameters=model.parameters,
+            random_weights=model.random_weights,
+            target=engine.target,
+            precision=engine.precision,
+            backend=selected.session.backend,
+            device=selected.session.device,
+            threads=threads,
+            size=manifest.size,
+            size_multiple=manifest.size_multiple,
+            parity=engine.parity,
+            why=selected.why,
+            skipped=selected.skipped,
+        )
+        return cls(manifest, network, info, megapixel_limit)
+
+    def harmonize(self, composite: Any, mask: Any, *, fit_mask: bool = False, options: Any = None) -> Any:
+        """Harmonize one composite, at its own size.
+
+        Args:
+            composite: uint8 array, height x width x 3 (or 4: alpha is kept), or PIL image of mode RGB, RGBA, L or LA.
+            mask: of the same size, foreground = white = 1: bool, uint8 or float array, or PIL image; values between
+                blend. See :func:`harmonyrt.runtime.masks.read_mask` for all forms.
+            fit_mask: resize a mask of another size, instead of refusing it.
+            options: of the model, for example `harmonyrt.runtime.diffusion.RunOptions`; None for its defaults.
+
+        Returns:
+            The same type and size as `composite`. Where the mask is 0 its bytes are the composite's.
+
+        Raises:
+            HarmonyError: a composite or mask that cannot be used.
+
+        Warns:
+            HarmonyWarning: an empty mask (the composite is returned unchanged), a mask of the whole picture, or one
+                that looks inverted.
+        """
+        return self._all([(composite, mask)], fit_mask, options)[0]
+
+    def harmonize_batch(
+        self, composites: Sequence[Any], masks: Sequence[Any], *, fit_mask: bool = False, options: Any = None
+    ) -> list[Any]:
+        """Harmonize several composites; sizes and types may differ. Engines that take a batch get them together.
+
+        Args:
+            composites: as for :meth:`harmonize`.
+            masks: one for each.
+            fit_mask: as for :meth:`harmonize`.
+            options: the same for all.
+
+        Raises:
+            HarmonyError: another number of masks, or a composite or mask that cannot be used (before the engine runs).
+        """
+        if len(composites) != len(masks):
+            raise HarmonyError(f"{len(composites)} composites came with {len(masks)} masks; give one mask for each")
+        return self._all(list(zip(composites, masks, strict=True)), fit_mask, options)
+
+    def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
+        """Run the engine on tensors of its own size, without fitting, carrying back or blending.
+
+        NumPy arrays, DLPack tensors (PyTorch, CuPy, JAX) and `__cuda_array_interface__` arrays are taken without a copy,
+        on the CPU or on the engine's card. The result is of the same library where that reads DLPack
+        (``torch.from_dlpack`` and the like), else an object with both protocols. On a card it is ready in the order of
+        the legacy default stream.
+
+        Args:
+            image: (N, 3, H, W) float32 in [0, 1], composite.
+            mask: (N, 1, H, W) float32, 1 = foreground.
+            out: (N, 3, H, W) float32 to write into; None for a new one.
+
+        Returns:
+            (N, 3, H, W) float32, before blending: ``output * mask + image * (1 - mask)`` is the picture.
+
+        Raises:
+            HarmonyError: wrong shape, type or device, or a bundle of several networks.
+        """
+        self._check_open()
+        if not isinstance(self._network, FeedForward):
+            raise HarmonyError(f"run_tensor is for bundles of one network, not for {self.info.model}: use harmonize()")
+        return run_tensors(self._network.session, self._manifest, image, mask, out)
+
+    def close(self) -> None:
+        """Give back threads and engine. Closing twice is fine; using it afterwards is an error."""
+        if not self._closed:
+            self._closed = True
+            if self._pool is not None:
+                self._pool.shutdown()
+            del self._network
+
+    def __enter__(self) -> Harmonizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HarmonyError("this Harmonizer is closed; open the bundle again")
+
+    def _job(self, composite: Any, mask: Any, fit_mask: bool) -> _Job:
+        picture = read_picture(composite, self._megapixel_limit)
+        height, width, _ = picture.rgb.shape
+        levels = read_mask(mask, width, height, fit_mask)
+        if not check_mask(levels):
+            return _Job(picture, levels, None)
+        return _Job(picture, levels, self._network.prepare(picture.rgb, levels, self._pool))
+
+    def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, options: Any) -> list[Any]:
+        self._check_open()
+        began = time.perf_counter()
+        jobs = [self._job(composite, mask, fit_mask) for composite, mask in pairs]
+        started = time.perf_counter()
+        outputs = iter(self._network.run([job.prepared for job in jobs if job.prepared is not None], options))
+        ran = time.perf_counter()
+        results = []
+        for job in jobs:
+            if job.prepared is None:
+                results.append(job.picture.restore(job.picture.rgb.copy()))
+                continue
+            harmonized = carry_back(job.picture.rgb, job.mask, job.prepared.fitted, next(outputs), self._pool)
+            results.append(job.picture.restore(harmonized))
+        self.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
+        return results

@@ -1,0 +1,137 @@
+"""The networks of a bundle behind one question: fitted pictures in, the network's pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime.backends import Session, SessionOptions
+from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.fit import Fitted, engine_size, fit
+from harmonyrt.runtime.manifest import Manifest
+from harmonyrt.runtime.resample import Pool
+from harmonyrt.runtime.select import Selected, open_best
+
+_LARGEST_BATCH = 8  # pictures per call of an engine that takes any number: more costs memory and gains nothing
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One picture, ready for its network.
+
+    Attributes:
+        fitted: at the size of the network's output; what carrying back compares the output with.
+        feeds: the network's inputs by name, without the batch axis.
+    """
+
+    fitted: Fitted
+    feeds: dict[str, np.ndarray]
+
+
+class Network(Protocol):
+    """The open engines of a bundle."""
+
+    selected: Selected
+
+    def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
+        """Fit one picture."""
+        ...
+
+    def run(self, pictures: Sequence[Prepared], options: Any = None) -> list[np.ndarray]:
+        """The network's picture for each, 3 x height x width float32, before blending."""
+        ...
+
+
+def open_network(bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> Network:
+    """Open what a bundle holds, by its family.
+
+    Raises:
+        HarmonyError: a family that this runtime does not know, or an engine that cannot run here as asked.
+    """
+    family = bundle.manifest.model.family
+    if family == "phnet":
+        return FeedForward(bundle.manifest, open_best(bundle, backend, target, options))
+    if family == "diffharmony":
+        return Diffusion(bundle, backend, target, options)
+    raise HarmonyError(f"{bundle.path} holds the model {family!r}, this runtime knows phnet and diffharmony; update it")
+
+
+class FeedForward:
+    """One engine that takes `image` and `mask` and answers `output` (PHNet)."""
+
+    def __init__(self, manifest: Manifest, selected: Selected) -> None:
+        self._manifest, self.selected = manifest, selected
+
+    @property
+    def session(self) -> Session:
+        """The engine's session."""
+        return self.selected.session
+
+    def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
+        """Fit one picture to the engine's size."""
+        size = engine_size(self._manifest, *mask.shape)
+        fitted = fit(composite, mask, size, self._manifest.binary_mask, pool)
+        return Prepared(fitted, {"image": fitted.image, "mask": fitted.network_mask[None]})
+
+    def run(self, pictures: Sequence[Prepared], options: Any = None) -> list[np.ndarray]:
+        """Run pictures of any sizes; those of one size share calls where the engine takes a batch."""
+        if options is not None:
+            raise HarmonyError("run options (seed, steps) are for DiffHarmony bundles; leave them out for PHNet")
+        results: list[np.ndarray] = [np.empty(0)] * len(pictures)
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, picture in enumerate(pictures):
+            by_size.setdefault(picture.fitted.mask.shape, []).append(i)
+        for indices in by_size.values():
+            at_once = self._manifest.batch or min(_LARGEST_BATCH, len(indices))
+            for start in range(0, len(indices), at_once):
+                chunk = indices[start : start + at_once]
+                for i, output in zip(chunk, self._call([pictures[i] for i in chunk]), strict=True):
+                    results[i] = output
+        return results
+
+    def _call(self, pictures: Sequence[Prepared]) -> np.ndarray:
+        batch = self._manifest.batch or len(pictures)
+        padded = [*pictures, *[pictures[-1]] * (batch - len(pictures))]  # an engine of a fixed batch is fed whole
+        feeds = {
+            name: padded[0].feeds[name][None] if batch == 1 else np.stack([p.feeds[name] for p in padded])
+            for name in ("image", "mask")
+        }
+        output = self.session.run(feeds)["output"][: len(pictures)]
+        if not np.isfinite(output).all():
+            raise WorkFailed(
+                f"the {self.selected.choice.engine.precision} engine gave values that are not finite on"
+                f" {self.session.backend}; use a bundle of another precision"
+            )
+        return output
+
+
+class Diffusion:
+    """DiffHarmony's loop: fitted twice, since its refiner may work at a larger size than its UNet."""
+
+    def __init__(self, bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> None:
+        from harmonyrt.runtime.diffusion import DiffusionModel
+
+        self._model = DiffusionModel.open(bundle, backend, target, options)
+        self.selected = self._model.selected["unet"]
+
+    def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
+        """Fit one picture to the loop's size and to the refiner's."""
+        plan = self._model.plan
+        inside = fit(composite, mask, plan.inference_size, True, pool)
+        fitted = inside
+        if plan.output_size != plan.inference_size:
+            fitted = fit(composite, mask, plan.output_size, True, pool)
+        feeds = {"image": inside.image, "mask": inside.network_mask[None]}
+        feeds |= {"small_image": fitted.image, "small_mask": fitted.network_mask[None]}
+        return Prepared(fitted, feeds)
+
+    def run(self, pictures: Sequence[Prepared], options: Any = None) -> list[np.ndarray]:
+        """Run pictures one after the other, each with the same options."""
+        return [
+            self._model.run(**{name: array[None] for name, array in picture.feeds.items()}, options=options)[0]
+            for picture in pictures
+        ]
