@@ -46,7 +46,7 @@ def test_every_extra_is_named_in_messages_as_it_is_called():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy: setuptools leaves a build folder beside its sources, and packs what an older one left there."""
+    """Built from a copy: setuptools leaves a build folder beside its sources and packs what an older one left."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
@@ -75,9 +75,9 @@ def test_wheel_works_outside_the_checkout(wheel, tmp_path):
         f"sys.path.insert(0, {str(site)!r})\n"
         "import harmonyrt.models, harmonyrt.runtime, harmonyrt.export.build, harmonyrt.cli.main\n"
         "from harmonyrt.models import load_phnet\n"
-        "from harmonyrt.export.recipe import default_checkpoint\n"
+        "from harmonyrt.export.recipe import find_checkpoint\n"
         f"assert harmonyrt.models.__file__.startswith({str(site)!r}), harmonyrt.models.__file__\n"
-        "print(load_phnet(default_checkpoint()).config.output)\n"
+        "print(load_phnet(find_checkpoint(None)).config.output)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
