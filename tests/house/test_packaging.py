@@ -40,8 +40,8 @@ def test_every_extra_is_named_in_messages_as_it_is_called():
         if ".venv" in path.parts or path.name == Path(__file__).name:
             continue
         for part in path.read_text(errors="replace").split("'harmonyrt[")[1:]:
-            name = part.split("]")[0]
-            assert name in extras or "{" in name or name == "extra", f"{path}: harmonyrt[{name}]"
+            for name in part.split("]")[0].split(","):
+                assert name in extras or "{" in name or name == "extra", f"{path}: harmonyrt[{name}]"
 
 
 @pytest.fixture(scope="module")
