@@ -14,6 +14,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export import rewrites
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
+from harmonyrt.runtime.backends import tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
 
@@ -200,6 +201,9 @@ def _check_packages(targets: set[str]) -> None:
     from importlib.util import find_spec
 
     for target in sorted(targets):
+        if target in tensorrt_versions.DISPLAY_NAME:  # its package goes by several names
+            tensorrt_versions.check_installed(target)
+            continue
         package, extra = PACKAGE_OF_TARGET[target]
         if find_spec(package) is None:
             raise HarmonyError(
