@@ -1,0 +1,138 @@
+"""Real engines of TensorRT for RTX, built ahead of time without a card."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.export import to_tensorrt
+from harmonyrt.export.precision import typed_graph
+from harmonyrt.export.targets import BuildOptions
+from harmonyrt.export.tensorrt_bf16 import without_bf16_transposed
+from harmonyrt.export.tensorrt_turing import without_fp32_products
+from harmonyrt.runtime.backends.tensorrt_plan import read_header
+
+needs_rtx = pytest.mark.skipif(
+    not __import__("importlib.util").util.find_spec("tensorrt_rtx_bindings"),
+    reason="TensorRT for RTX is not installed: pip install 'harmonyrt[tensorrt-rtx]'",
+)
+
+
+def options(**wishes):
+    return BuildOptions("tensorrt-rtx", (64, 64), **wishes)
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision):
+    model = golden_graph("phnet_iharmony4", (64, 64))
+    typed = model if precision == "fp32" else typed_graph(model, precision)
+    engines = to_tensorrt.build(typed, tmp_path, precision, options())
+    cards = [header.capabilities for e in engines if (header := read_header(tmp_path / e.files[0]))]
+    expected = [((8, 0), (8, 6), (8, 9), (12, 0), (12, 1)), ((7, 5),)]
+    assert cards == (expected[:1] if precision == "bf16" else expected)  # Turing has no BF16
+    kind = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision]
+    for engine in engines:
+        assert engine.census[kind] >= 18
+        assert engine.needs["version"].startswith("1.")
+        assert not engine.runs_here or pytest.importorskip("torch").cuda.is_available()
+    assert {path.name for path in tmp_path.iterdir()} == {e.files[0] for e in engines}
+
+
+@needs_rtx
+def test_one_card_can_be_asked_for(tmp_path):
+    (engine,) = to_tensorrt.build(_convolution(), tmp_path, "fp32", options(compute_capabilities=("8.9",)))
+    assert engine.files == ("tensorrt-rtx-sm89.engine",)
+    assert engine.needs["compute_capability"] == "8.9"
+
+
+@needs_rtx
+def test_an_untyped_graph_is_not_passed_off_as_fp16(tmp_path):
+    with pytest.raises(WorkFailed, match="fp16 was asked for and 0 of 1 convolutions"):
+        to_tensorrt.build(_convolution(), tmp_path, "fp16", options())
+    assert not list(tmp_path.iterdir())
+
+
+@needs_rtx
+def test_a_node_that_cannot_be_read_is_named(tmp_path):
+    model = _convolution()
+    model.graph.node.append(helper.make_node("Hardmax", ["output"], ["bad"], "somewhere/Hardmax", axis=99))
+    model.graph.output[0].name = "bad"
+    with pytest.raises(WorkFailed, match="cannot read node somewhere/Hardmax"):
+        to_tensorrt.build(model, tmp_path, "fp32", options())
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("precision", "wishes", "words"),
+    [
+        ("fp32", {"compute_capabilities": ("9.0",)}, r"not\s+for 9.0"),
+        ("bf16", {"compute_capabilities": ("7.5",)}, "7.5 has no BF16"),
+        ("int8", {}, "no INT8 convolution"),
+        ("fp32", {"version_compatible": True}, "every release needs its own"),
+        ("fp32", {"hardware_compatible": True}, "name several compute capabilities"),
+    ],
+)
+def test_what_it_does_not_have_is_one_sentence(tmp_path, precision, wishes, words):
+    with pytest.raises(HarmonyError, match=words):
+        to_tensorrt.build(_convolution(), tmp_path, precision, options(**wishes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_products_for_turing_are_the_same_function(run_onnx):
+    random = np.random.default_rng(0)
+    arrays = {
+        "columns": random.random((16, 4), np.float32),
+        "rows": random.random((5, 12), np.float32),
+        "weight": random.random((7, 4), np.float32),
+        "bias": random.random(7, np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "columns"], ["right"], "right"),
+        helper.make_node("MatMul", ["rows", "right"], ["both"], "both"),
+        helper.make_node("ReduceMean", ["both"], ["flat"], "flat", axes=[1, 2], keepdims=0),
+        helper.make_node("Gemm", ["flat", "weight", "bias"], ["y"], "gemm", transB=1),
+    ]
+    model = _model(nodes, ("x", (2, 3, 12, 16)), ("y", (2, 7)), arrays)
+    rewritten = without_fp32_products(model)
+    onnx.checker.check_model(rewritten, full_check=True)
+    assert not {"MatMul", "Gemm"} & {node.op_type for node in rewritten.graph.node}
+    x = random.random((2, 3, 12, 16), np.float32)
+    np.testing.assert_allclose(run_onnx(rewritten, x=x)[0], run_onnx(model, x=x)[0], rtol=1e-5)
+
+
+def test_a_whole_network_for_turing_is_the_same_function(golden_graph, run_onnx):
+    model = golden_graph("phnet_iharmony4", (64, 64))
+    random = np.random.default_rng(0)
+    feeds = {"image": random.random((1, 3, 64, 64), np.float32), "mask": np.zeros((1, 1, 64, 64), np.float32)}
+    feeds["mask"][:, :, 10:40, 20:50] = 1
+    a, b = run_onnx(model, **feeds)[0], run_onnx(without_fp32_products(model), **feeds)[0]
+    np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_transposed_convolutions_in_phases_are_the_same_function(run_onnx):
+    random = np.random.default_rng(0)
+    weight, bias = random.random((6, 5, 4, 4), np.float32), random.random(5, np.float32)
+    node = helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], "up", strides=[2, 2], pads=[1, 1, 1, 1])
+    model = _model([node], ("x", (2, 6, 7, 9)), ("y", (2, 5, 14, 18)), {"w": weight, "b": bias})
+    rewritten = without_bf16_transposed(model, TensorProto.FLOAT)
+    assert [n.op_type for n in rewritten.graph.node] == ["Conv"] * 4 + ["Concat", "DepthToSpace"]
+    assert without_bf16_transposed(model).graph.node[0].op_type == "ConvTranspose"  # this one is FP32
+    x = random.random((2, 6, 7, 9), np.float32)
+    np.testing.assert_allclose(run_onnx(rewritten, x=x)[0], run_onnx(model, x=x)[0], rtol=1e-5)
+
+
+def _convolution():
+    node = helper.make_node("Conv", ["image", "w"], ["output"], "conv", pads=[1, 1, 1, 1])
+    weight = {"w": np.ones((3, 3, 3, 3), np.float32)}
+    return _model([node], ("image", (1, 3, 16, 16)), ("output", (1, 3, 16, 16)), weight)
+
+
+def _model(nodes, given, made, arrays):
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (given, made)]
+    initializers = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    inner = helper.make_graph(nodes, "g", values[:1], values[1:], initializers)
+    return helper.make_model(inner, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

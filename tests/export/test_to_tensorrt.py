@@ -1,0 +1,425 @@
+"""The adapter over TensorRT 8.6, 10 and 11, with a small fake of their API (the real wheels need a card and 800 MB)."""
+
+from __future__ import annotations
+
+import enum
+import json
+import types
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.export import tensorrt_settings, to_tensorrt
+from harmonyrt.export.targets import BuildOptions
+from harmonyrt.runtime.backends import cuda, tensorrt_versions
+
+
+class DataType(enum.Enum):
+    FLOAT, HALF, BF16, INT8, INT64 = range(5)
+
+
+class LayerType(enum.Enum):
+    CONVOLUTION, DECONVOLUTION, MATRIX_MULTIPLY, CAST, REDUCE, CONSTANT, SHAPE, DEQUANTIZE, OTHER = range(9)
+
+
+_KINDS = {"Conv": "CONVOLUTION", "ConvTranspose": "DECONVOLUTION", "MatMul": "MATRIX_MULTIPLY", "Cast": "CAST"}
+_TYPES = {TensorProto.FLOAT: DataType.FLOAT, TensorProto.FLOAT16: DataType.HALF, TensorProto.INT64: DataType.INT64}
+
+
+class Tensor:
+    def __init__(self, name, dtype, shape=()):
+        self.name, self.dtype, self.shape = name, dtype, shape
+
+
+class Layer:
+    def __init__(self, kind, name, inputs, outputs):
+        self.type, self.name, self._inputs, self._outputs = LayerType[kind], name, inputs, outputs
+        self.num_inputs, self.num_outputs = len(inputs), len(outputs)
+        self.precision, self.output_types = DataType.FLOAT, {}
+
+    def get_input(self, i):
+        return self._inputs[i]
+
+    def get_output(self, i):
+        return self._outputs[i]
+
+    def set_output_type(self, i, dtype):
+        self.output_types[i] = dtype
+
+
+class Network:
+    def __init__(self, flags):
+        self.flags, self.layers, self.inputs = flags, [], []
+
+    num_layers = property(lambda self: len(self.layers))
+    num_inputs = property(lambda self: len(self.inputs))
+
+    def get_layer(self, i):
+        return self.layers[i]
+
+    def get_input(self, i):
+        return self.inputs[i]
+
+
+class Config:
+    def __init__(self, trt):
+        self.flags, self.pools, self.profiles, self.timing = {"TF32"}, {}, [], None
+        self.num_compute_capabilities = 0
+        if trt.major >= 10:
+            self.progress_monitor = None
+
+    def set_flag(self, flag):
+        self.flags.add(flag.name)
+
+    def clear_flag(self, flag):
+        self.flags.discard(flag.name)
+
+    def set_memory_pool_limit(self, pool, size):
+        self.pools[pool.name] = size
+
+    def add_optimization_profile(self, profile):
+        self.profiles.append(profile)
+
+    def create_timing_cache(self, blob):
+        return None if blob == b"of another card" else types.SimpleNamespace(serialize=lambda: blob + b"+")
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        self.timing = cache
+
+    def get_timing_cache(self):
+        return self.timing
+
+
+class Profile(dict):
+    def set_shape(self, name, low, typical, high):
+        self[name] = (low, typical, high)
+
+
+class ParserError:
+    """8.6 knows the node's index only."""
+
+    def __init__(self, index, description):
+        self._index, self._description = index, description
+
+    def node(self):
+        return self._index
+
+    def desc(self):
+        return self._description
+
+
+class NewParserError(ParserError):
+    def node_name(self):
+        return "from the parser"
+
+    def node_operator(self):
+        return "Frobnicate"
+
+
+def fake_tensorrt(version: str) -> types.SimpleNamespace:
+    """The API that the adapter uses, as this release has it."""
+    major = int(version.split(".")[0])
+    trt = types.SimpleNamespace(__version__=version, major=major, DataType=DataType, LayerType=LayerType)
+    trt.configs, trt.networks, trt.plan, trt.engine_type = [], [], b"ptrt plan", None
+    flags = {"EXPLICIT_BATCH": 0} if major == 8 else {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}
+    trt.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", flags if major < 11 else {"STRONGLY_TYPED": 1})
+    weak = ["FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"] if major < 11 else []
+    trt.BuilderFlag = enum.Enum("BuilderFlag", ["TF32", "VERSION_COMPATIBLE", *weak])
+    trt.MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
+    trt.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["DETAILED"])
+    trt.HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", ["AMPERE_PLUS"])
+    trt.LayerInformationFormat = enum.Enum("LayerInformationFormat", ["JSON"])
+    trt.init_libnvinfer_plugins = lambda logger, namespace: True
+
+    class ILogger:
+        Severity = enum.Enum("Severity", ["INTERNAL_ERROR", "ERROR", "WARNING"])
+
+    class Monitor:
+        pass
+
+    class OnnxParser:
+        def __init__(self, network, logger):
+            self.network, self.errors = network, []
+
+        num_errors = property(lambda self: len(self.errors))
+
+        def get_error(self, i):
+            return self.errors[i]
+
+        def parse(self, data):
+            model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(data))
+            graph = model.graph
+            types_ = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
+            types_ |= {t.name: t.data_type for t in graph.initializer}
+            strong = major >= 10
+
+            def tensor(name):
+                return Tensor(name, _TYPES[types_[name]] if strong else DataType.FLOAT)
+
+            for value in graph.input:
+                shape = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
+                self.network.inputs.append(Tensor(value.name, DataType.FLOAT, shape))
+            for i, node in enumerate(graph.node):
+                if node.op_type == "Unknown":
+                    self.errors.append((NewParserError if major >= 10 else ParserError)(i, "no importer\nfor it"))
+                    return False
+                kind = _KINDS.get(node.op_type, "OTHER")
+                outputs = [tensor(name) for name in node.output]
+                self.network.layers.append(Layer(kind, node.name, [tensor(n) for n in node.input], outputs))
+            return True
+
+    class Builder:
+        def __init__(self, logger):
+            self.logger = logger
+
+        def create_network(self, flags):
+            trt.networks.append(Network(flags))
+            return trt.networks[-1]
+
+        def create_builder_config(self):
+            trt.configs.append(Config(trt))
+            return trt.configs[-1]
+
+        def create_optimization_profile(self):
+            return Profile()
+
+        def build_serialized_network(self, network, config):
+            monitor = getattr(config, "progress_monitor", None)
+            if monitor is not None:
+                monitor.phase_start("build", None, 2)
+                monitor.step_complete("build", 0)
+                monitor.phase_finish("build")
+            if trt.plan is None:
+                self.logger.log(ILogger.Severity.ERROR, "out of\nworkspace")
+            return trt.plan
+
+    class Runtime:
+        def __init__(self, logger):
+            pass
+
+        def deserialize_cuda_engine(self, data):
+            stated = trt.engine_type or ("Row major linear FP16 format" if major < 11 else "Half")
+            key = "Format/Datatype" if major < 11 else "DataType"
+            layers = {"Layers": ["a name only", {"Outputs": [{key: stated}]}]}
+            inspector = types.SimpleNamespace(get_engine_information=lambda form: json.dumps(layers))
+            return types.SimpleNamespace(create_engine_inspector=lambda: inspector)
+
+    trt.ILogger, trt.OnnxParser, trt.Builder, trt.Runtime = ILogger, OnnxParser, Builder, Runtime
+    if major >= 10:
+        trt.IProgressMonitor = Monitor
+    return trt
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """machine("10.4.0", capability=(7, 0)) -> the fake package, on a machine with such a card."""
+
+    def make(version, capability=(8, 9)):
+        trt = fake_tensorrt(version)
+        monkeypatch.setattr(tensorrt_versions, "load", lambda target: trt)
+        cards = types.SimpleNamespace(device_count=lambda: int(bool(capability)), capability=lambda i: capability)
+        monkeypatch.setattr(cuda, "open_cuda", lambda: cards)
+        return trt
+
+    return make
+
+
+def graph(half=True, batch=1, side=16, opset=17, last=()):
+    """x -> Cast -> Conv in FP16 -> Cast -> ReduceMean -> Sub: a convolution and a statistic."""
+    low = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    weight = np.ones((3, 3, 1, 1), np.float16 if half else np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["low"], "to_low", to=low),
+        helper.make_node("Conv", ["low", "weight"], ["features"], "conv"),
+        helper.make_node("Cast", ["features"], ["high"], "to_high", to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["high"], ["mean"], "mean", axes=[2, 3]),
+        helper.make_node("Sub", ["high", "mean"], ["output"], "sub"),
+        *last,
+    ]
+    shape = [batch, 3, side, side]
+    return helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(weight, "weight")],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )
+
+
+def options(**wishes):
+    return BuildOptions("tensorrt", (16, 16), **wishes)
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.0.1", "10.4.0", "11.4.0"])
+def test_an_engine_for_the_card_at_hand(machine, tmp_path, version):
+    trt = machine(version)
+    (engine,) = to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    major, minor = version.split(".")[:2]
+    assert engine.files == (f"tensorrt-{major}.{minor}-sm89.engine",)
+    assert (tmp_path / engine.files[0]).read_bytes() == b"ptrt plan"
+    assert engine.needs["version"] == version
+    assert engine.needs["compute_capability"] == "8.9"
+    assert engine.runs_here
+    assert engine.census == {"float16": 1}
+    assert "TF32" not in trt.configs[0].flags
+
+
+def test_8_6_is_told_the_type_of_every_layer_and_to_obey(machine, tmp_path):
+    trt = machine("8.6.1")
+    to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= trt.configs[0].flags
+    assert trt.networks[0].flags == 1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH
+    chosen = {layer.name: layer.precision for layer in trt.networks[0].layers}
+    half, full = DataType.HALF, DataType.FLOAT
+    assert chosen == {"to_low": half, "conv": half, "to_high": full, "mean": full, "sub": full}
+    assert all(layer.output_types == {0: layer.precision} for layer in trt.networks[0].layers)
+
+
+@pytest.mark.parametrize(("version", "flags"), [("10.4.0", 0b11), ("11.4.0", 0b10)])
+def test_strong_typing_wherever_it_exists(machine, tmp_path, version, flags):
+    trt = machine(version)
+    to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    assert trt.networks[0].flags == flags
+    assert not {"FP16", "OBEY_PRECISION_CONSTRAINTS"} & trt.configs[0].flags
+
+
+def test_8_6_gets_reductions_in_its_own_opset(machine, tmp_path):
+    model = graph(opset=18)
+    mean = next(node for node in model.graph.node if node.op_type == "ReduceMean")
+    del mean.attribute[:]
+    mean.input.append("axes")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    lowered = to_tensorrt.lower_opset(model)
+    mean = next(node for node in lowered.graph.node if node.op_type == "ReduceMean")
+    assert list(mean.input) == ["high"]
+    assert list(mean.attribute[0].ints) == [2, 3]
+    onnx.checker.check_model(lowered, full_check=True)
+    machine("8.6.1")
+    to_tensorrt.build(model, tmp_path, "fp16", options())
+
+
+def test_what_8_6_would_misread_is_refused(machine, tmp_path):
+    machine("8.6.1")
+    newer = helper.make_node("Mish", ["mean"], ["mish"], "mish")
+    with pytest.raises(HarmonyError, match=r"node mish \(Mish\) cannot be expressed in opset 17"):
+        to_tensorrt.build(graph(opset=18, last=[newer]), tmp_path, "fp16", options())
+
+
+def test_fp16_that_turns_out_fp32_fails(machine, tmp_path):
+    trt = machine("10.4.0")
+    with pytest.raises(WorkFailed, match="fp16 was asked for and 0 of 1 convolutions compute in float16"):
+        to_tensorrt.build(graph(half=False), tmp_path, "fp16", options())
+    trt.engine_type = "Row major linear FP32"
+    with pytest.raises(WorkFailed, match="no layer of the engine runs in float16"):
+        to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    assert not list(tmp_path.iterdir())
+
+
+def test_limits_and_compatibility_are_passed_on(machine, tmp_path):
+    trt = machine("10.4.0")
+    wishes = options(
+        optimization_level=5, workspace_mib=64, version_compatible=True, hardware_compatible=True, threads=2
+    )
+    (engine,) = to_tensorrt.build(graph(), tmp_path, "fp16", wishes)
+    config = trt.configs[0]
+    assert config.builder_optimization_level == 5
+    assert config.pools == {"WORKSPACE": 64 << 20}
+    assert "VERSION_COMPATIBLE" in config.flags
+    assert config.hardware_compatibility_level is trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    assert engine.needs["compute_capability"] == "8.0+"
+    assert engine.needs["version_compatible"] == "true"
+
+
+def test_dynamic_sizes_get_profiles(machine, tmp_path):
+    trt = machine("10.4.0")
+    to_tensorrt.build(graph(batch="batch", side="side"), tmp_path, "fp16", options())
+    one, several = trt.configs[0].profiles
+    assert one["image"] == ((1, 3, 64, 64), (1, 3, 512, 512), (1, 3, 2048, 2048))
+    assert several["image"] == ((2, 3, 64, 64), (4, 3, 256, 256), (16, 3, 512, 512))
+
+
+def test_the_timing_cache_outlives_the_build(machine, tmp_path):
+    machine("10.4.0")
+    cache, folder = tmp_path / "timing", tmp_path / "bundle"
+    folder.mkdir()
+    kept = cache / "tensorrt-10.4.0-sm89.timing"
+    for expected in (b"+", b"++"):
+        to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
+        assert kept.read_bytes() == expected
+    kept.write_bytes(b"of another card")
+    to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
+    assert kept.read_bytes() == b"+"
+
+
+def test_progress_is_told_and_ends_at_one(machine, tmp_path):
+    machine("10.4.0")
+    told = []
+    to_tensorrt.build(graph(), tmp_path, "fp16", options(progress=lambda doing, share: told.append(share)))
+    assert told == [0.5, 1.0]
+    machine("8.6.1")
+    told.clear()
+    to_tensorrt.build(graph(), tmp_path, "fp16", options(progress=lambda doing, share: told.append(share)))
+    assert told == [None]
+
+
+def test_nested_phases_make_one_share_that_never_falls():
+    shares = tensorrt_settings.Shares()
+    shares.start("all", None, 4)
+    shares.start("part", "all", 2)
+    seen = [shares.step("part", 0), shares.finish("part"), shares.step("all", 0)]
+    shares.start("part", "all", 10)
+    seen += [shares.step("part", 0), shares.step("all", 3), shares.finish("all")]
+    assert seen == sorted(seen)
+    assert seen[0] == pytest.approx(0.125)
+    assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("version", "where"), [("8.6.1", "node odd (Unknown)"), ("10.4.0", "node from the parser (Frobnicate)")]
+)
+def test_a_node_that_the_parser_does_not_know_is_named(machine, tmp_path, version, where):
+    machine(version)
+    odd = helper.make_node("Unknown", ["mean"], ["odd"], "odd", domain="test")
+    model = graph(last=[odd])
+    model.opset_import.append(helper.make_opsetid("test", 1))
+    with pytest.raises(WorkFailed) as caught:
+        to_tensorrt.build(model, tmp_path, "fp16", options())
+    assert f"cannot read {where}: no importer for it; build another target" in str(caught.value)
+
+
+def test_a_builder_that_fails_is_one_sentence_and_leaves_nothing(machine, tmp_path):
+    trt = machine("10.4.0")
+    trt.plan = None
+    with pytest.raises(WorkFailed, match=r"could not build tensorrt-10.4-sm89.engine: out of workspace"):
+        to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "precision", "wishes", "words"),
+    [
+        ("10.4.0", None, "fp16", {}, "none is usable here"),
+        ("10.5.0", (7, 0), "fp16", {}, "does not run on compute capability 7.0"),
+        ("8.6.1", (8, 9), "bf16", {}, "TensorRT 8.6.1 has no BF16"),
+        ("10.4.0", (7, 0), "bf16", {}, "BF16 needs compute capability 8.0, this card has 7.0"),
+        ("10.4.0", (8, 9), "fp16", {"compute_capabilities": ("8.6",)}, "builds for the card at hand"),
+    ],
+)
+def test_what_cannot_be_built_is_one_sentence(machine, tmp_path, version, capability, precision, wishes, words):
+    machine(version, capability)
+    with pytest.raises(HarmonyError, match=words):
+        to_tensorrt.build(graph(), tmp_path, precision, options(**wishes))
+
+
+def test_a_v100_builds_with_10_4_and_8_6(machine, tmp_path):
+    for version in ("8.6.1", "10.0.1", "10.4.0"):
+        machine(version, (7, 0))
+        (engine,) = to_tensorrt.build(graph(), tmp_path, "fp16", options())
+        assert engine.needs["compute_capability"] == "7.0"
