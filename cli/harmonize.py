@@ -61,10 +61,16 @@ def harmonize(
         str | None,
         typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice."),
     ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads. Default: all cores that this process may use."),
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which noise. Default: 0.")] = None,
+    sample: Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which variation. Default: 0.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")] = None,
     max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 200.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -91,7 +97,9 @@ def harmonize(
         existing=existing.value,
         backend=backend,
         device=device,
+        target=target,
         threads=threads,
+        diffusion={k: v for k, v in (("seed", seed), ("sample", sample), ("steps", steps)) if v is not None},
         max_megapixels=max_megapixels,
         as_json=as_json,
     )

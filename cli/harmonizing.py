@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
-from harmonyrt.cli.console import collected, print_json, progress, say
+from harmonyrt.cli.console import collected, growing_progress, print_json, progress, say
 from harmonyrt.cli.pairs import Pair, Pairing, paired
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import masks
@@ -41,9 +42,12 @@ class Wish:
     existing: str
     backend: str
     device: str | None
+    target: str | None
     threads: int | None
+    diffusion: dict[str, int]
     max_megapixels: float
     as_json: bool
+    in_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def run(wish: Wish) -> int:
     Raises:
         HarmonyError: wrong usage or input.
     """
+    if wish.device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", wish.device):
+        raise HarmonyError(f"device {wish.device!r} is not known; give cpu, cuda or cuda:N")
     if wish.composite != STREAM and Path(wish.composite).is_dir():
         return _run_folder(wish)
     return _run_one(wish)
@@ -161,27 +167,34 @@ def _read(wish: Wish, composite: str, mask: str | None) -> Inputs:
 @contextlib.contextmanager
 def _opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
     """The runtime, and the lines that it and we have for the user."""
-    from harmonyrt.runtime import Harmonizer
+    from harmonyrt.runtime.harmonizer import Harmonizer
 
     bundle, chosen = chosen_bundle(wish.bundle)
     with collected() as lines:
         lines += chosen
-        yield (
-            Harmonizer.open(
-                bundle,
-                backend=wish.backend,
-                threads=wish.threads,
-                device=wish.device,
-                megapixel_limit=wish.max_megapixels,
-            ),
-            lines,
-        )
+        with Harmonizer.open(
+            bundle,
+            backend=wish.backend,
+            threads=wish.threads,
+            device=wish.device,
+            target=wish.target,
+            megapixel_limit=wish.max_megapixels,
+        ) as harmonizer:
+            if wish.diffusion and harmonizer.info.model != "diffharmony":
+                given = ", ".join(f"--{name}" for name in wish.diffusion)
+                raise HarmonyError(
+                    f"{given} is for diffharmony and {bundle} holds {harmonizer.info.model}; leave it out"
+                )
+            if harmonizer.info.random_weights:
+                lines.append("warning: the weights of this bundle are random: its pictures mean nothing")
+            yield harmonizer, lines
 
 
 def _harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done]:
     picture, mask = inputs.picture, inputs.mask
     started = time.perf_counter()
-    rgb = harmonizer.harmonize(picture.rgb, mask)
+    with _diffusing(harmonizer, wish) as options:
+        rgb = harmonizer.harmonize(picture.rgb, mask, options=options)
     seconds = time.perf_counter() - started
     result = picture.with_rgb(rgb)
     if wish.side_by_side:
@@ -191,6 +204,21 @@ def _harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tup
     ratio = round(float(mask.mean(dtype=np.float64)) / 255, 6)
     named = "alpha" if wish.mask is None else wish.mask
     return result, Done(wish.composite, named, output, width, height, ratio, round(seconds, 4), ())
+
+
+@contextlib.contextmanager
+def _diffusing(harmonizer: Any, wish: Wish) -> Iterator[Any]:
+    """Options for a bundle that takes seconds to minutes; with a bar for a single picture. None for others."""
+    if harmonizer.info.model != "diffharmony":
+        yield None
+        return
+    from harmonyrt.runtime.diffusion import RunOptions
+
+    if wish.in_folder:  # which has a bar of its own
+        yield RunOptions(**wish.diffusion)
+        return
+    with growing_progress("harmonizing") as show:
+        yield RunOptions(**wish.diffusion, progress=lambda name, done, total: show(done, total))
 
 
 def _written(result: PictureFile, output: str, wish: Wish) -> list[str]:
@@ -269,7 +297,7 @@ def _targets(pairing: Pairing, output: Path, suffix: str | None) -> Iterator[tup
 def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done | None:
     if _is_there(target, wish.existing):
         return None
-    wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask))
+    wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask), in_folder=True)
     inputs = _read(wish, wish.composite, wish.mask)
     result, done = _harmonized(harmonizer, inputs, wish, str(target))
     return dataclasses.replace(done, notes=(*inputs.notes, *write_picture_file(result, target)))

@@ -102,7 +102,7 @@ def _check_size(width: int, height: int, limit: float | None) -> None:
     if limit is not None and width * height > limit * 1e6:
         raise HarmonyError(
             f"the composite has {width * height / 1e6:.0f} megapixels ({width}x{height}), the limit is {limit:g};"
-            " raise it with megapixel_limit (--megapixel-limit) or give a smaller picture"
+            " raise it with megapixel_limit (--max-megapixels) or give a smaller picture"
         )
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import deep_pictures
 from harmonyrt.runtime.picture_writing import check_writable, write_picture_file
-from harmonyrt.runtime.pictures import read_mask_file, read_picture_file
+from harmonyrt.runtime.pictures import read_mask_file, read_picture_file, to_8_bits
 
 RNG = np.random.default_rng(7)
 
@@ -186,6 +186,11 @@ def test_16_bit_changes_keep_the_fine_steps(tmp_path):
     changed = brightened(read_picture_file(deep_png(tmp_path, ramp)), np.s_[:, 10:])
     steps = np.diff(changed.native[0, 10:, 0].astype(int))
     assert (steps == 1).all()
+
+
+def test_every_16_bit_value_is_rounded_to_8():
+    values = np.arange(65536, dtype=np.uint16)
+    assert (to_8_bits(values) == np.rint(values / 257)).all()
 
 
 def test_16_bits_in_an_8_bit_format_are_said(tmp_path, deep):
