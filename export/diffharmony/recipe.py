@@ -1,0 +1,172 @@
+"""What to build of DiffHarmony: checked before any work, hashed so that an unchanged rebuild is recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import sha256_of
+from harmonyrt.export.recipe import _check_packages, size_name, source_sha256, tool_versions
+from harmonyrt.export.targets import BuildOptions, why_not
+from harmonyrt.runtime.manifest import TARGETS, Skipped
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+FALLBACK = {"fp16": ("fp16", "bf16", "fp32"), "bf16": ("bf16", "fp32"), "fp32": ("fp32",)}
+"""What a component that fails its gate is built in instead; the build says so, and the manifest holds it."""
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the networks come from: folders, or chance.
+
+    Attributes:
+        checkpoint: folder in diffusers layout; None with random weights.
+        base: where components are looked for that `checkpoint` lacks.
+        harmony_vae: folder of the harmony VAE; None for the plain one.
+        refiner: folder of the refiner; None for stage one alone.
+        random: ``"tiny"`` or ``"full"``: random weights instead of folders.
+        random_harmony_vae: with random weights: with the harmony VAE.
+    """
+
+    checkpoint: Path | None = None
+    base: Path | None = None
+    harmony_vae: Path | None = None
+    refiner: Path | None = None
+    random: str | None = None
+    random_harmony_vae: bool = False
+
+    @property
+    def refines(self) -> bool:
+        """Whether there is a stage two; random weights always have one."""
+        return self.random is not None or self.refiner is not None
+
+    @property
+    def name(self) -> str:
+        """For manifests and messages."""
+        return f"random weights ({self.random})" if self.random else Path(self.checkpoint or "").name
+
+    def sha256(self) -> str:
+        """Hash over every file of the folders, or of the words that stand for random weights."""
+        if self.random is not None:
+            return hashlib.sha256(f"random {self.random} {self.random_harmony_vae}".encode()).hexdigest()
+        digest = hashlib.sha256()
+        for folder in (self.checkpoint, self.base, self.harmony_vae, self.refiner):
+            digest.update(b"folder")
+            for path in sorted(folder.rglob("*")) if folder else ():
+                if path.is_file() and path.suffix in (".json", ".safetensors", ".bin"):
+                    digest.update(f"{path.relative_to(folder)}:{sha256_of(path)}".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class DiffusionRecipe:
+    """One bundle: sizes, and one precision.
+
+    Attributes:
+        source: where the networks come from.
+        source_sha256: its hash.
+        inference_size: [height, width] of stage one.
+        output_size: [height, width] of the result.
+        precision: asked for; a component that fails its gate in it gets the next of :data:`FALLBACK`.
+        step_counts: numbers of steps that the engine can run; the first is the default.
+        targets: that can exist.
+        skipped: those that cannot, with the reason.
+        options: what target builders are told.
+    """
+
+    source: Source
+    source_sha256: str
+    inference_size: tuple[int, int]
+    output_size: tuple[int, int]
+    precision: str
+    step_counts: tuple[int, ...]
+    targets: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    options: BuildOptions
+
+    @property
+    def name(self) -> str:
+        """For example ``"diffharmony-512to256-fp16"``; ``"diffharmony-random-…"`` says that the weights are random."""
+        sizes = size_name(self.inference_size)
+        if self.output_size != self.inference_size:
+            sizes += f"to{size_name(self.output_size)}"
+        return f"diffharmony-{'random-' if self.source.random else ''}{sizes}-{self.precision}"
+
+    def facts(self) -> dict:
+        """What decides the bundle's content beside its targets, as JSON can hold it."""
+        return {
+            "model": "diffharmony",
+            "source_sha256": self.source_sha256,
+            "inference_size": list(self.inference_size),
+            "output_size": list(self.output_size),
+            "precision": self.precision,
+            "steps": list(self.step_counts),
+            "compute_capabilities": list(self.options.compute_capabilities),
+        }
+
+    def sha256(self) -> str:
+        """Equal for two builds that would write the same engines."""
+        text = json.dumps([self.facts(), tool_versions(), source_sha256()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan(
+    source: Source,
+    inference_size: tuple[int, int],
+    output_size: tuple[int, int] | None,
+    precisions: Sequence[str],
+    targets: Sequence[str],
+    step_counts: Sequence[int],
+    options: BuildOptions,
+) -> list[DiffusionRecipe]:
+    """One recipe per precision.
+
+    Args:
+        source: where the networks come from.
+        inference_size: [height, width] of stage one.
+        output_size: of stage two; None for 256 or, without a refiner, stage one's.
+        precisions: of :data:`PRECISIONS`.
+        targets: names of the vocabulary.
+        step_counts: the first is the default.
+        options: common to all engines.
+
+    Raises:
+        HarmonyError: a value that is not known or cannot be, or a package that is missing.
+    """
+    for what, given, known in (("precision", precisions, PRECISIONS), ("target", targets, TARGETS)):
+        unknown = next((value for value in given if value not in known), None)
+        if unknown is not None:
+            raise HarmonyError(f"{what} {unknown!r} is not possible for diffharmony; choose from {', '.join(known)}")
+    wrong = next((count for count in step_counts if not 1 <= count <= MOST_STEPS), None)
+    if wrong is not None or not step_counts:
+        raise HarmonyError(f"--steps {wrong} is not possible; give numbers from 1 to {MOST_STEPS}")
+    if not source.refines and output_size not in (None, inference_size):
+        raise HarmonyError("an output size of its own needs a refiner: give --refiner DIR, or leave --output-size out")
+    small = output_size or ((256, 256) if source.refines else inference_size)
+    _check_packages(set(targets))
+    sha256 = source.sha256()
+    recipes = []
+    for precision in dict.fromkeys(precisions):
+        reasons = {target: why_not(target, precision, inference_size) for target in dict.fromkeys(targets)}
+        recipes.append(
+            DiffusionRecipe(
+                source=source,
+                source_sha256=sha256,
+                inference_size=inference_size,
+                output_size=small,
+                precision=precision,
+                step_counts=tuple(dict.fromkeys(step_counts)),
+                targets=tuple(target for target, reason in reasons.items() if reason is None),
+                skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
+                options=replace(options, size=inference_size),
+            )
+        )
+    if not any(recipe.targets for recipe in recipes):
+        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
+        raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+    return recipes
