@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
-from harmonyrt.cli.console import collected, growing_progress, print_json, progress, say
-from harmonyrt.cli.pairs import Pair, Pairing, paired
+from harmonyrt.cli.console import collected, growing_progress, print_json, say
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import masks
 from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
@@ -85,7 +84,9 @@ def run(wish: Wish) -> int:
     if wish.device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", wish.device):
         raise HarmonyError(f"device {wish.device!r} is not known; give cpu, cuda or cuda:N")
     if wish.composite != STREAM and Path(wish.composite).is_dir():
-        return _run_folder(wish)
+        from harmonyrt.cli.harmonizing_folders import run_folder
+
+        return run_folder(wish)
     return _run_one(wish)
 
 
@@ -95,12 +96,12 @@ def _run_one(wish: Wish) -> int:
     if output != STREAM:
         check_writable(output)
         _check_no_input(Path(output), wish.composite, wish.mask)
-        if _is_there(Path(output), wish.existing):
+        if is_there(Path(output), wish.existing):
             say(f"{output} is there already: skipped")
             return 0
-    inputs = _read(wish, wish.composite, wish.mask)
-    with _opened(wish) as (harmonizer, lines):
-        result, done = _harmonized(harmonizer, inputs, wish, output)
+    inputs = read_inputs(wish, wish.composite, wish.mask)
+    with opened(wish) as (harmonizer, lines):
+        result, done = harmonized(harmonizer, inputs, wish, output)
         notes = [*inputs.notes, *_written(result, output, wish)]
     for line in lines:
         say(line)
@@ -108,7 +109,7 @@ def _run_one(wish: Wish) -> int:
         say(f"note: {note}")
     done = dataclasses.replace(done, notes=tuple(notes))
     if wish.as_json:
-        print_json(_report(harmonizer, [done]))
+        print_json(report(harmonizer, [done]))
     elif output != STREAM:
         print(output)
         say(f"harmonized {done.width}x{done.height} pixels in {done.seconds:.2f} s")
@@ -138,14 +139,19 @@ def _check_no_input(output: Path, *inputs: str | None) -> None:
             raise HarmonyError(f"the output {output} is the input {path}; choose another output")
 
 
-def _is_there(output: Path, existing: str) -> bool:
+def is_there(output: Path, existing: str) -> bool:
     """Whether to pass over an output that is there already."""
     if existing == "refuse" and output.exists():
         raise HarmonyError(f"{output} is there already; choose another output, or pass --existing replace")
     return existing == "skip" and output.exists()
 
 
-def _read(wish: Wish, composite: str, mask: str | None) -> Inputs:
+def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
+    """Read a pair; the mask inverted, resized or taken from the alpha channel as wished.
+
+    Raises:
+        HarmonyError: either cannot be read, or they do not go together.
+    """
     limit = wish.max_megapixels
     if composite == STREAM:
         picture = read_picture_file(sys.stdin.buffer.read(), name="the picture from stdin", max_megapixels=limit)
@@ -165,7 +171,7 @@ def _read(wish: Wish, composite: str, mask: str | None) -> Inputs:
 
 
 @contextlib.contextmanager
-def _opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
+def opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
     """The runtime, and the lines that it and we have for the user."""
     from harmonyrt.runtime.harmonizer import Harmonizer
 
@@ -190,7 +196,8 @@ def _opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
             yield harmonizer, lines
 
 
-def _harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done]:
+def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done]:
+    """Run the network; what to write, and what to report about it."""
     picture, mask = inputs.picture, inputs.mask
     started = time.perf_counter()
     with _diffusing(harmonizer, wish) as options:
@@ -231,109 +238,8 @@ def _written(result: PictureFile, output: str, wish: Wish) -> list[str]:
     return notes
 
 
-def _run_folder(wish: Wish) -> int:
-    output = _output_folder(wish)
-    pairing = paired(Path(wish.composite), Path(wish.mask or ""))
-    results: list[Done] = []
-    failures: list[tuple[Path, HarmonyError]] = []
-    said: set[str] = set()
-    with _opened(wish) as (harmonizer, lines):
-        _make_folder(output)
-        with progress(len(pairing.pairs), "harmonizing") as step:
-            for pair, target in _targets(pairing, output, wish.format):
-                try:
-                    done = _one_of_many(harmonizer, wish, pair, target)
-                    if done is not None:
-                        results.append(done)
-                        if not wish.as_json:
-                            print(target, flush=True)
-                except HarmonyError as error:
-                    failures.append((pair.composite, error))
-                _say_new(lines, said, pair.composite.name)
-                step(pair.composite.name)
-    for path in pairing.without_mask:
-        failures.append(
-            (path, HarmonyError(f"{path} has no mask of the same name in {wish.mask}; add one or remove it"))
-        )
-    _summarize(wish, harmonizer, pairing, results, failures)
-    return 0 if not failures else 1 if any(error.exit_code == 1 for _, error in failures) else 2
-
-
-def _output_folder(wish: Wish) -> Path:
-    if wish.alpha_mask:
-        raise HarmonyError("--alpha-mask is for single pictures; give a folder of masks")
-    if wish.mask is None or not Path(wish.mask).is_dir():
-        raise HarmonyError(f"{wish.composite} is a folder; give a folder of masks with the same names as well")
-    if wish.output is None or wish.output == STREAM:
-        raise HarmonyError("a folder of pictures needs a folder for the output; name it with -o harmonized/")
-    output = Path(wish.output)
-    if output.exists() and not output.is_dir():
-        raise HarmonyError(f"{output} is a file; name a folder for the outputs")
-    for folder in (wish.composite, wish.mask):
-        if output.exists() and output.samefile(folder):
-            raise HarmonyError(f"the output folder {output} is an input folder; choose another one")
-    return output
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
-
-
-def _targets(pairing: Pairing, output: Path, suffix: str | None) -> Iterator[tuple[Pair, Path]]:
-    """Each pair with its output: the composite's name, with a suffix that can be written, and unlike all before."""
-    taken: set[str] = set()
-    for pair in pairing.pairs:
-        own = pair.composite.suffix
-        name = pair.composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
-        if name in taken:
-            name = pair.composite.name + (suffix or ".png")
-        taken.add(name)
-        yield pair, output / name
-
-
-def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done | None:
-    if _is_there(target, wish.existing):
-        return None
-    wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask), in_folder=True)
-    inputs = _read(wish, wish.composite, wish.mask)
-    result, done = _harmonized(harmonizer, inputs, wish, str(target))
-    return dataclasses.replace(done, notes=(*inputs.notes, *write_picture_file(result, target)))
-
-
-def _say_new(lines: list[str], said: set[str], name: str) -> None:
-    """Say what was collected; warnings with the picture's name, everything else once."""
-    for line in lines:
-        if line.startswith("warning: "):
-            say(f"{line} ({name})")
-        elif line not in said:
-            said.add(line)
-            say(line)
-    lines.clear()
-
-
-def _summarize(
-    wish: Wish, harmonizer: Any, pairing: Pairing, results: list[Done], failures: list[tuple[Path, HarmonyError]]
-) -> None:
-    if wish.as_json:
-        report = _report(harmonizer, results)
-        report["failed"] = [{"composite": str(path), "error": str(error)} for path, error in failures]
-        report["unused_masks"] = [str(path) for path in pairing.without_composite]
-        print_json(report)
-    for note in sorted({note for done in results for note in done.notes}):
-        say(f"note: {note}")
-    for path in pairing.without_composite:
-        say(f"note: no composite goes with the mask {path}")
-    for _, error in failures:
-        say(f"error: {error}")
-    skipped = len(pairing.pairs) + len(pairing.without_mask) - len(results) - len(failures)
-    extra = f", {skipped} skipped because they are there already" if skipped else ""
-    say(f"{len(results)} harmonized, {len(failures)} failed{extra}")
-
-
-def _report(harmonizer: Any, results: list[Done]) -> dict[str, Any]:
+def report(harmonizer: Any, results: list[Done]) -> dict[str, Any]:
+    """What `--json` prints."""
     return {"engine": _as_plain(harmonizer.info), "results": [dataclasses.asdict(done) for done in results]}
 
 

@@ -1,0 +1,124 @@
+"""`harmonyrt harmonize` for two folders: one bad pair does not stop the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harmonyrt.cli.console import print_json, progress, say
+from harmonyrt.cli.harmonizing import STREAM, Done, Wish, harmonized, is_there, opened, read_inputs, report
+from harmonyrt.cli.pairs import Pair, Pairing, paired
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.picture_writing import WRITABLE, write_picture_file
+
+
+def run_folder(wish: Wish) -> int:
+    """Harmonize every pair of two folders.
+
+    Returns:
+        0; or 1 if the work failed for some picture, 2 if only input was at fault.
+
+    Raises:
+        HarmonyError: wrong usage, or no bundle that opens.
+    """
+    output = _output_folder(wish)
+    pairing = paired(Path(wish.composite), Path(wish.mask or ""))
+    results: list[Done] = []
+    failures: list[tuple[Path, HarmonyError]] = []
+    said: set[str] = set()
+    with opened(wish) as (harmonizer, lines):
+        _make_folder(output)
+        with progress(len(pairing.pairs), "harmonizing") as step:
+            for pair, target in _targets(pairing, output, wish.format):
+                try:
+                    done = _one_of_many(harmonizer, wish, pair, target)
+                    if done is not None:
+                        results.append(done)
+                        if not wish.as_json:
+                            print(target, flush=True)
+                except HarmonyError as error:
+                    failures.append((pair.composite, error))
+                _say_new(lines, said, pair.composite.name)
+                step(pair.composite.name)
+    for path in pairing.without_mask:
+        failures.append(
+            (path, HarmonyError(f"{path} has no mask of the same name in {wish.mask}; add one or remove it"))
+        )
+    _summarize(wish, harmonizer, pairing, results, failures)
+    return 0 if not failures else 1 if any(error.exit_code == 1 for _, error in failures) else 2
+
+
+def _output_folder(wish: Wish) -> Path:
+    if wish.alpha_mask:
+        raise HarmonyError("--alpha-mask is for single pictures; give a folder of masks")
+    if wish.mask is None or not Path(wish.mask).is_dir():
+        raise HarmonyError(f"{wish.composite} is a folder; give a folder of masks with the same names as well")
+    if wish.output is None or wish.output == STREAM:
+        raise HarmonyError("a folder of pictures needs a folder for the output; name it with -o harmonized/")
+    output = Path(wish.output)
+    if output.exists() and not output.is_dir():
+        raise HarmonyError(f"{output} is a file; name a folder for the outputs")
+    for folder in (wish.composite, wish.mask):
+        if output.exists() and output.samefile(folder):
+            raise HarmonyError(f"the output folder {output} is an input folder; choose another one")
+    return output
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
+
+
+def _targets(pairing: Pairing, output: Path, suffix: str | None) -> Iterator[tuple[Pair, Path]]:
+    """Each pair with its output: the composite's name, with a suffix that can be written, and unlike all before."""
+    taken: set[str] = set()
+    for pair in pairing.pairs:
+        own = pair.composite.suffix
+        name = pair.composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
+        if name in taken:
+            name = pair.composite.name + (suffix or ".png")
+        taken.add(name)
+        yield pair, output / name
+
+
+def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done | None:
+    if is_there(target, wish.existing):
+        return None
+    wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask), in_folder=True)
+    inputs = read_inputs(wish, wish.composite, wish.mask)
+    result, done = harmonized(harmonizer, inputs, wish, str(target))
+    return dataclasses.replace(done, notes=(*inputs.notes, *write_picture_file(result, target)))
+
+
+def _say_new(lines: list[str], said: set[str], name: str) -> None:
+    """Say what was collected; warnings with the picture's name, everything else once."""
+    for line in lines:
+        if line.startswith("warning: "):
+            say(f"{line} ({name})")
+        elif line not in said:
+            said.add(line)
+            say(line)
+    lines.clear()
+
+
+def _summarize(
+    wish: Wish, harmonizer: Any, pairing: Pairing, results: list[Done], failures: list[tuple[Path, HarmonyError]]
+) -> None:
+    if wish.as_json:
+        content = report(harmonizer, results)
+        content["failed"] = [{"composite": str(path), "error": str(error)} for path, error in failures]
+        content["unused_masks"] = [str(path) for path in pairing.without_composite]
+        print_json(content)
+    for note in sorted({note for done in results for note in done.notes}):
+        say(f"note: {note}")
+    for path in pairing.without_composite:
+        say(f"note: no composite goes with the mask {path}")
+    for _, error in failures:
+        say(f"error: {error}")
+    skipped = len(pairing.pairs) + len(pairing.without_mask) - len(results) - len(failures)
+    extra = f", {skipped} skipped because they are there already" if skipped else ""
+    say(f"{len(results)} harmonized, {len(failures)} failed{extra}")
