@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of `harmonyrt build`."""
     result = _Parser(prog="harmonyrt build", description="Build engine bundles from a checkpoint, and prove each one.")
     add = result.add_argument
-    add("model", help="phnet")
+    add("model", help="phnet; diffharmony has options of its own: harmonyrt build diffharmony --help")
     add("--checkpoint", metavar="PATH", help="weights (.pth or .safetensors); default: the shipped ones")
     add("--sizes", nargs="+", default=["256", "512"], metavar="SIZE", help="256, 256x512 (height x width), dynamic")
     add("--precisions", nargs="+", default=["fp32"], metavar="PRECISION", help="fp32, fp16, bf16, int8")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
-            return _run(parser().parse_args(argv))
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except HarmonyError as error:
         print(f"harmonyrt: {error}", file=sys.stderr)
         return error.exit_code
@@ -73,6 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say_warning(message, category, filename, lineno, file=None, line=None) -> None:
     print(f"harmonyrt: warning: {message}", file=sys.stderr)
+
+
+def _dispatch(given: list[str]) -> int:
+    if given[:1] == ["diffharmony"]:  # folders instead of a file, sizes of two stages: options of its own
+        from harmonyrt.export.diffharmony.command import run
+
+        return run(given)
+    return _run(parser().parse_args(given))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -67,7 +67,8 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
 
 def _engine_name(engine: EngineSpec) -> str:
     capability = engine.needs.get("compute_capability")
-    return f"{engine.target} {engine.precision}" + (f" sm{capability.replace('.', '')}" if capability else "")
+    part = "" if engine.component == "network" else f"{engine.component}: "
+    return f"{part}{engine.target} {engine.precision}" + (f" sm{capability.replace('.', '')}" if capability else "")
 
 
 def _print_skipped(recipes: Iterable[BundleRecipe]) -> None:

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from harmonyrt.models.diffharmony import DiffHarmony
 
 GATE_PIXELS = 2 * 256 * 256  # what the composites of one gate may have together; at least one is run
+SPECIALISED = {
+    "vae-encoder": ("folded-scaling",),
+    "unet": ("constant-text", "step-table"),
+    "vae-decoder": ("folded-scaling",),
+    "refiner": ("matrix-resize",),
+}
 NOT_MEASURED = Parity(0, 0.0, 0.0, "", "")
 
 
@@ -242,7 +248,15 @@ class _Bench:
         for engine in built:
             files = tuple(file_spec(self.scratch, f"{component}/{target}/{file}") for file in engine.files)
             spec = EngineSpec(
-                target, precision, files, engine.census, NOT_MEASURED, engine.needs, (), seconds, component
+                target,
+                precision,
+                files,
+                engine.census,
+                NOT_MEASURED,
+                engine.needs,
+                SPECIALISED[component],
+                seconds,
+                component,
             )
             opener = self._opener(spec, engine, wanted)
             run, who = opener()

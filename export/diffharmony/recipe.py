@@ -18,6 +18,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 FALLBACK = {"fp16": ("fp16", "bf16", "fp32"), "bf16": ("bf16", "fp32"), "fp32": ("fp32",)}
 """What a component that fails its gate is built in instead; the build says so, and the manifest holds it."""
 MOST_STEPS = 1000
+SPECIALISATIONS = ("constant-text", "step-table", "folded-scaling", "matrix-resize")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,21 @@ class DiffusionRecipe:
         if self.output_size != self.inference_size:
             sizes += f"to{size_name(self.output_size)}"
         return f"diffharmony-{'random-' if self.source.random else ''}{sizes}-{self.precision}"
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """What is specialised; always the same, all of it exact."""
+        return SPECIALISATIONS
+
+    @property
+    def checkpoint(self) -> str:
+        """For tables."""
+        return self.source.name
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """For tables."""
+        return self.source_sha256
 
     def facts(self) -> dict:
         """What decides the bundle's content beside its targets, as JSON can hold it."""
