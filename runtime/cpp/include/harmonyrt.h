@@ -1,0 +1,266 @@
+/* harmonyrt.h - HarmonyRT for C and C++ programs.
+ *
+ * HarmonyRT takes a composite (a picture with a foreground pasted on a background) and a mask of that foreground, and
+ * gives back the same picture, same size, with the foreground's colour and light brought into line with the background.
+ * Outside the mask every byte stays as it was. It runs the bundles that `harmonyrt build` writes: a folder with
+ * manifest.json and engines.
+ *
+ *     hrt_model *model = NULL;
+ *     hrt_session *session = NULL;
+ *     if (hrt_model_open("engines/phnet-256-fp32", NULL, &model) != HRT_OK ||     // NULL: default options
+ *         hrt_session_open(model, &session) != HRT_OK) {
+ *         fprintf(stderr, "%s\n", hrt_last_error());
+ *         return 1;
+ *     }
+ *     hrt_picture picture = hrt_picture_default();
+ *     picture.data = rgb;                       // 8-bit, interleaved, rows from top to bottom
+ *     picture.width = width;
+ *     picture.height = height;
+ *     hrt_mask mask = hrt_mask_default();
+ *     mask.data = grey;                         // 255 = foreground, 0 = background
+ *     mask.width = width;
+ *     mask.height = height;
+ *     hrt_status status = hrt_harmonize_u8(session, &picture, &mask, output, 0, NULL);
+ *     hrt_session_free(session);
+ *     hrt_model_free(model);
+ *
+ * Threads. A model is immutable once it is open: any number of threads may use it at once. A session belongs to one
+ * thread at a time: give each thread its own (sessions are cheap: buffers, no weights). A model may be freed before its
+ * sessions; the last of them takes the weights along. Messages (hrt_last_error) are per thread.
+ *
+ * Errors. Every function that can fail returns an hrt_status; HRT_OK is 0. After any other value hrt_last_error() says
+ * in one sentence what happened, what was given and what to do. No exception leaves the library, nothing is printed,
+ * and the process is never ended; running out of memory is HRT_OUT_OF_MEMORY. An output buffer is untouched unless
+ * HRT_OK came back, apart from HRT_CANCELLED and HRT_ENGINE_FAILED inside a batch, where the finished pictures stay.
+ *
+ * Growing. Every option struct begins with its size, which hrt_..._default() fills in. A program that was compiled
+ * against an older header runs with a newer library as long as HRT_ABI_VERSION is the same.
+ */
+#ifndef HARMONYRT_H
+#define HARMONYRT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HRT_VERSION_MAJOR 0
+#define HRT_VERSION_MINOR 1
+#define HRT_VERSION_PATCH 0
+#define HRT_ABI_VERSION 1
+
+#if defined(_WIN32)
+#if defined(HRT_BUILDING)
+#define HRT_API __declspec(dllexport)
+#else
+#define HRT_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define HRT_API __attribute__((visibility("default")))
+#else
+#define HRT_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- status ------------------------------------------------------------------------------------------------------ */
+
+typedef enum hrt_status {
+    HRT_OK = 0,
+    HRT_INVALID_ARGUMENT = 1, /* a null pointer, a size or stride that cannot be, an unknown option */
+    HRT_NOT_FOUND = 2,        /* no such bundle, or a file of it is missing */
+    HRT_BAD_BUNDLE = 3,       /* the manifest is broken, of another schema, or a file was altered */
+    HRT_NO_BACKEND = 4,       /* nothing on this machine runs any of the bundle's engines */
+    HRT_ENGINE_FAILED = 5,    /* the inference engine reported an error */
+    HRT_OUT_OF_MEMORY = 6,
+    HRT_CANCELLED = 7,   /* the progress callback asked for it */
+    HRT_UNSUPPORTED = 8, /* right in itself, but this version or this bundle cannot do it */
+    HRT_INTERNAL = 9     /* a defect of the library: please report it with hrt_last_error() */
+} hrt_status;
+
+/* The status as a word, for example "HRT_NOT_FOUND". Never NULL. */
+HRT_API const char *hrt_status_name(int status);
+
+/* The message of the last call on this thread that failed; "" if none did. Valid until the next failure on this
+ * thread. UTF-8, at most 1023 bytes. */
+HRT_API const char *hrt_last_error(void);
+
+/* ---- the library itself ------------------------------------------------------------------------------------------ */
+
+/* "0.1.0": the library that runs, which may be newer than this header. */
+HRT_API const char *hrt_version(void);
+
+/* The library's HRT_ABI_VERSION. A program works with libraries that have the number it was compiled with. */
+HRT_API int hrt_abi_version(void);
+
+/* One line: version, compiler, build type and where backend modules are looked for. Static storage. */
+HRT_API const char *hrt_build_info(void);
+
+typedef enum hrt_log_level { HRT_LOG_DEBUG = 0, HRT_LOG_INFO = 1, HRT_LOG_WARNING = 2, HRT_LOG_ERROR = 3 } hrt_log_level;
+
+/* Called with single lines without a newline end. May come from any thread that uses the library, one at a time. */
+typedef void (*hrt_log_callback)(hrt_log_level level, const char *message, void *user);
+
+/* Where log lines go, for the whole process; NULL (the default): nowhere. */
+HRT_API void hrt_set_log(hrt_log_callback callback, void *user);
+
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+
+typedef struct hrt_model hrt_model;
+
+typedef struct hrt_model_options {
+    size_t size;               /* sizeof(hrt_model_options), set by hrt_model_options_default() */
+    const char *backend;       /* "auto", "onnxruntime", "openvino" or "tensorrt"; NULL: "auto" */
+    const char *device;        /* "cpu", "cuda", "cuda:1"; NULL: the backend's choice */
+    const char *cache_folder;  /* where the backend may keep compiled forms; NULL: nowhere */
+    const char *module_folder; /* where backend modules are; NULL: $HARMONYRT_MODULES, else beside the library */
+    int32_t threads;           /* CPU threads of one run; 0: the engine's choice */
+    int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */
+    uint64_t max_pixels;       /* larger pictures are HRT_INVALID_ARGUMENT; 0: 200 million */
+} hrt_model_options;
+
+/* Opens a bundle: reads its manifest, chooses an engine, verifies its files' hashes, loads it.
+ * `options` may be NULL. On failure *model is NULL. With backend "auto" the order is what `build --tune` measured on
+ * this machine if the manifest says, else tensorrt, openvino, onnxruntime; hrt_model_notes() tells what was skipped
+ * and why. Any other name opens that backend or fails: nothing falls back silently. */
+HRT_API hrt_status hrt_model_open(const char *bundle, const hrt_model_options *options, hrt_model **model);
+
+/* Frees it; NULL is fine. Sessions that are still open keep working. */
+HRT_API void hrt_model_free(hrt_model *model);
+
+typedef struct hrt_model_info {
+    size_t size;            /* sizeof(hrt_model_info), set by hrt_model_info_default() */
+    const char *name;       /* "phnet-256-fp32"; strings live as long as the model */
+    const char *family;     /* "phnet" */
+    const char *backend;    /* "openvino" */
+    const char *target;     /* "openvino", "onnx", "tensorrt", "tensorrt-rtx" */
+    const char *precision;  /* "fp32", "fp16", "bf16", "int8" */
+    const char *device;     /* as the backend names it */
+    const char *engine;     /* the engine's own version */
+    int32_t width;          /* of the engine; 0 where it takes any multiple of size_multiple */
+    int32_t height;         /* likewise */
+    int32_t batch;          /* pictures in one run of the engine; 0: any */
+    int32_t working_size;   /* side that pictures are fitted to where width and height are 0 */
+    int32_t size_multiple;  /* sides of the engine's input are multiples of this */
+    int32_t binary_mask;    /* 1: the network sees masks cut at one half */
+    double parity_max_abs;  /* measured by the build against the reference, on the output before blending */
+    double parity_psnr_db;  /* likewise, on the blended picture, worst case */
+} hrt_model_info;
+
+/* Fills `info` up to its size. */
+HRT_API hrt_status hrt_model_get_info(const hrt_model *model, hrt_model_info *info);
+
+/* What was chosen and what was skipped, with reasons, one per line. Lives as long as the model. */
+HRT_API const char *hrt_model_notes(const hrt_model *model);
+
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+
+typedef struct hrt_session hrt_session;
+
+HRT_API hrt_status hrt_session_open(const hrt_model *model, hrt_session **session);
+
+/* Frees it; NULL is fine. */
+HRT_API void hrt_session_free(hrt_session *session);
+
+/* ---- pictures ---------------------------------------------------------------------------------------------------- */
+
+typedef enum hrt_format { HRT_RGB8 = 0, HRT_BGR8 = 1, HRT_RGBA8 = 2, HRT_BGRA8 = 3 } hrt_format;
+
+/* A composite: 8 bits a channel, interleaved. Alpha is copied to the output and otherwise ignored. */
+typedef struct hrt_picture {
+    size_t size; /* set by hrt_picture_default() */
+    const uint8_t *data;
+    int32_t width;
+    int32_t height;
+    size_t stride;     /* bytes from one row to the next; 0: rows follow each other directly */
+    int32_t format;    /* one of hrt_format; HRT_RGB8 by default */
+} hrt_picture;
+
+/* A mask of the composite's size. A byte of `full` or more is foreground, 0 is background, what lies between is soft. */
+typedef struct hrt_mask {
+    size_t size; /* set by hrt_mask_default() */
+    const uint8_t *data;
+    int32_t width;
+    int32_t height;
+    size_t stride; /* bytes from one row to the next; 0: width * step */
+    size_t step;   /* bytes from one pixel to the next; 1 by default, 4 for the alpha channel of RGBA */
+    int32_t full;  /* the value of full foreground: 255 by default, 1 for 0/1 masks */
+} hrt_mask;
+
+/* Called before step 0 and after each step of the network (feed-forward networks have one). Return 0 to go on, anything
+ * else to stop: the call then returns HRT_CANCELLED. */
+typedef int (*hrt_progress_callback)(int32_t done, int32_t steps, void *user);
+
+typedef struct hrt_harmonize_options {
+    size_t size; /* set by hrt_harmonize_options_default() */
+    hrt_progress_callback progress;
+    void *progress_user;
+    uint64_t seed; /* for networks that draw noise (DiffHarmony); others ignore it */
+    int32_t steps; /* likewise; 0: the network's own number */
+} hrt_harmonize_options;
+
+/* Harmonizes one picture of any size.
+ *
+ * `output` takes the composite's size and format, with rows `output_stride` bytes apart (0: directly after each other).
+ * It may be the composite's own buffer with the same stride; any other overlap is HRT_INVALID_ARGUMENT. `options` may
+ * be NULL. An empty mask gives the composite back. The peak of memory is about 2 copies of the picture on top of it. */
+HRT_API hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *picture, const hrt_mask *mask,
+                                    uint8_t *output, size_t output_stride, const hrt_harmonize_options *options);
+
+/* Harmonizes `count` pictures, whose sizes may differ. outputs[i] is packed (no row gaps) like picture i. Stops at the
+ * first failure; *done (may be NULL) says how many pictures are finished. Engines that take several pictures at once
+ * are given several. */
+HRT_API hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_picture *pictures,
+                                          const hrt_mask *masks, uint8_t *const *outputs,
+                                          const hrt_harmonize_options *options, size_t *done);
+
+/* The network alone, for pipelines that fit and blend themselves. Planar float32 in [0, 1], RGB, tightly packed:
+ * image batch x 3 x height x width, mask batch x 1 x height x width (1 = foreground), output like image, BEFORE
+ * blending. The sizes must be the engine's (hrt_model_get_info). Buffers must not overlap. */
+HRT_API hrt_status hrt_run_f32(hrt_session *session, const float *image, const float *mask, float *output,
+                               int32_t batch, int32_t height, int32_t width);
+
+enum { HRT_NOTE_EMPTY_MASK = 1, HRT_NOTE_FULL_MASK = 2, HRT_NOTE_INVERTED_MASK = 4 };
+
+/* About the session's last hrt_harmonize_u8, or the last picture of a batch. */
+typedef struct hrt_report {
+    size_t size;             /* set by hrt_report_default() */
+    uint32_t notes;          /* HRT_NOTE_...: the mask is empty, covers all, or looks inverted */
+    double foreground_ratio; /* share of mask pixels */
+    double fit_ms;           /* resizing to the engine */
+    double engine_ms;        /* the inference engine itself */
+    double carry_ms;         /* back to full size, and blending */
+    double total_ms;
+} hrt_report;
+
+HRT_API hrt_status hrt_session_get_report(const hrt_session *session, hrt_report *report);
+
+/* ---- defaults ---------------------------------------------------------------------------------------------------- */
+
+/* Fill a struct of `size` bytes; used by the inline functions below, and directly from other languages. */
+HRT_API void hrt_model_options_init(hrt_model_options *options, size_t size);
+HRT_API void hrt_model_info_init(hrt_model_info *info, size_t size);
+HRT_API void hrt_picture_init(hrt_picture *picture, size_t size);
+HRT_API void hrt_mask_init(hrt_mask *mask, size_t size);
+HRT_API void hrt_harmonize_options_init(hrt_harmonize_options *options, size_t size);
+HRT_API void hrt_report_init(hrt_report *report, size_t size);
+
+#define HRT_DEFAULT_FUNCTION(type)                  \
+    static inline type type##_default(void) {       \
+        type value;                                 \
+        type##_init(&value, sizeof value);          \
+        return value;                               \
+    }
+HRT_DEFAULT_FUNCTION(hrt_model_options)
+HRT_DEFAULT_FUNCTION(hrt_model_info)
+HRT_DEFAULT_FUNCTION(hrt_picture)
+HRT_DEFAULT_FUNCTION(hrt_mask)
+HRT_DEFAULT_FUNCTION(hrt_harmonize_options)
+HRT_DEFAULT_FUNCTION(hrt_report)
+#undef HRT_DEFAULT_FUNCTION
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HARMONYRT_H */

@@ -1,0 +1,62 @@
+/* What a backend module gives the library: one table of C functions, so that modules and library may come from different
+ * compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v1() and nothing else. */
+#ifndef HRT_BACKEND_MODULE_H
+#define HRT_BACKEND_MODULE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HRT_MODULE_ABI 1
+
+/* Where a function writes why it failed. */
+typedef struct hrt_module_message {
+    char *text;
+    size_t capacity;
+} hrt_module_message;
+
+/* What to open and how. Strings live until open() returns. */
+typedef struct hrt_module_request {
+    const char *file;      /* verified engine file; NULL when only why_not() is asked */
+    const char *target;    /* of the manifest */
+    const char *precision; /* of the engine */
+    const char *device;    /* NULL: the module's choice */
+    const char *cache;     /* NULL: the default folder; "": none */
+    const char *image;     /* tensor names */
+    const char *mask;
+    const char *output;
+    const char *need_version;            /* TensorRT: what the plan needs; NULL if unknown */
+    const char *need_compute_capability; /* for example "8.9"; NULL if unknown */
+    int32_t threads;                     /* 0: the engine's choice */
+    int32_t streams;                     /* at least 1 */
+} hrt_module_request;
+
+/* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */
+typedef struct hrt_backend_module {
+    int32_t abi;
+    const char *backend; /* "openvino", ... */
+    /* Why this machine cannot run such an engine; 0 when it can. Cheap. */
+    int (*why_not)(const hrt_module_request *request, hrt_module_message *message);
+    /* Loads weights; what comes back is shared by threads. */
+    int (*open)(const hrt_module_request *request, void **engine, hrt_module_message *message);
+    void (*close)(void *engine);
+    const char *(*device)(const void *engine);  /* as the backend names it */
+    const char *(*version)(const void *engine); /* of the inference engine */
+    /* A session belongs to one thread at a time; the engine outlives it. */
+    int (*open_session)(void *engine, void **session, hrt_module_message *message);
+    void (*close_session)(void *session);
+    /* Planar float32, batch x {3, 1, 3} x height x width. */
+    int (*run)(void *session, const float *image, const float *mask, float *output, int32_t batch, int32_t height,
+               int32_t width, hrt_module_message *message);
+} hrt_backend_module;
+
+typedef const hrt_backend_module *(*hrt_backend_module_function)(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

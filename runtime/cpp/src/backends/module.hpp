@@ -1,0 +1,83 @@
+// Turns a C++ backend into the table of backend_module.h: exceptions become messages here and pass no further.
+//
+// A backend is two classes:
+//     class Engine {  // immutable once built
+//         static void why_not(const hrt_module_request &);   // throws std::runtime_error with the reason
+//         explicit Engine(const hrt_module_request &);
+//         const char *device() const; const char *version() const;
+//     };
+//     class Session {
+//         explicit Session(Engine &);
+//         void run(const float *image, const float *mask, float *output, int batch, int height, int width);
+//     };
+#pragma once
+
+#include "../backend_module.h"
+
+#include <cstring>
+#include <exception>
+#include <new>
+
+namespace hrt::backends {
+
+inline int say(hrt_module_message *message, const char *text) noexcept {
+    if (message != nullptr && message->capacity > 0) {
+        std::strncpy(message->text, text, message->capacity - 1);
+        message->text[message->capacity - 1] = '\0';
+    }
+    return 1;
+}
+
+template <class Work>
+int guarded(hrt_module_message *message, Work &&work) noexcept {
+    try {
+        work();
+        return 0;
+    } catch (const std::bad_alloc &) {
+        return say(message, "memory ran out");
+    } catch (const std::exception &error) {
+        return say(message, error.what());
+    } catch (...) {
+        return say(message, "the inference engine failed without saying why");
+    }
+}
+
+template <class Engine, class Session>
+const hrt_backend_module *module_table(const char *backend) noexcept {
+    static const hrt_backend_module table = {
+        HRT_MODULE_ABI,
+        backend,
+        [](const hrt_module_request *request, hrt_module_message *message) {
+            return guarded(message, [&] { Engine::why_not(*request); });
+        },
+        [](const hrt_module_request *request, void **engine, hrt_module_message *message) {
+            return guarded(message, [&] { *engine = new Engine(*request); });
+        },
+        [](void *engine) { delete static_cast<Engine *>(engine); },
+        [](const void *engine) { return static_cast<const Engine *>(engine)->device(); },
+        [](const void *engine) { return static_cast<const Engine *>(engine)->version(); },
+        [](void *engine, void **session, hrt_module_message *message) {
+            return guarded(message, [&] { *session = new Session(*static_cast<Engine *>(engine)); });
+        },
+        [](void *session) { delete static_cast<Session *>(session); },
+        [](void *session, const float *image, const float *mask, float *output, int32_t batch, int32_t height,
+           int32_t width, hrt_module_message *message) {
+            return guarded(
+                message, [&] { static_cast<Session *>(session)->run(image, mask, output, batch, height, width); });
+        },
+    };
+    return &table;
+}
+
+}  // namespace hrt::backends
+
+#if defined(_WIN32)
+#define HRT_MODULE_EXPORT extern "C" __declspec(dllexport)
+#else
+#define HRT_MODULE_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+#define HRT_BACKEND_MODULE(name, Engine, Session)                              \
+    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v1(void) {  \
+        return hrt::backends::module_table<Engine, Session>(name);             \
+    }

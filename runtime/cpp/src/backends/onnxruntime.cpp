@@ -1,0 +1,200 @@
+// ONNX Runtime: the CPU, and CUDA where the GPU build is. The twin of runtime/backends/onnxruntime.py.
+//
+// Compiled with the C API's headers alone. The library is loaded when the first engine opens, so that one build serves
+// every installation: $HARMONYRT_ONNXRUNTIME names the file, else the system's loader finds libonnxruntime.so.1.
+
+#include "module.hpp"
+
+#include <onnxruntime_c_api.h>
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace {
+
+// The first API version that has all that is used here; newer libraries serve it too.
+constexpr uint32_t kApiVersion = 11;
+
+struct Runtime {
+    const OrtApi *api = nullptr;
+    OrtEnv *env = nullptr;
+    std::string version;
+    std::string reason;
+};
+
+Runtime load() {
+    Runtime runtime;
+    const char *named = std::getenv("HARMONYRT_ONNXRUNTIME");
+    const std::array<const char *, 3> names = {named != nullptr && *named != '\0' ? named : "libonnxruntime.so.1",
+                                               "libonnxruntime.so", nullptr};
+    void *library = nullptr;
+    for (std::size_t i = 0; names[i] != nullptr && library == nullptr; ++i) {
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (named != nullptr && *named != '\0') break;
+    }
+    using GetApiBase = const OrtApiBase *(*)();
+    const auto get = library == nullptr ? nullptr : reinterpret_cast<GetApiBase>(dlsym(library, "OrtGetApiBase"));
+    if (get == nullptr) {
+        const char *error = dlerror();
+        runtime.reason = std::string("libonnxruntime.so.1 was not found (") + (error != nullptr ? error : "no OrtGetApiBase") +
+                         "): set HARMONYRT_ONNXRUNTIME to its path";
+        return runtime;
+    }
+    runtime.version = get()->GetVersionString();
+    runtime.api = get()->GetApi(kApiVersion);
+    if (runtime.api == nullptr) {
+        runtime.reason = "ONNX Runtime " + runtime.version + " is older than 1.11: install a newer one";
+        return runtime;
+    }
+    OrtStatus *status = runtime.api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "harmonyrt", &runtime.env);
+    if (status != nullptr) {
+        runtime.reason = runtime.api->GetErrorMessage(status);
+        runtime.api->ReleaseStatus(status);
+        runtime.api = nullptr;
+    }
+    return runtime;
+}
+
+// One for the process; never unloaded, since its threads may outlive the last model.
+const Runtime &runtime() {
+    static const Runtime *loaded = new Runtime(load());
+    return *loaded;
+}
+
+void check(OrtStatus *status, const std::string &doing) {
+    if (status == nullptr) return;
+    const std::string reason = runtime().api->GetErrorMessage(status);
+    runtime().api->ReleaseStatus(status);
+    throw std::runtime_error("ONNX Runtime " + runtime().version + " cannot " + doing + ": " +
+                             reason.substr(0, reason.find('\n')));
+}
+
+struct ReleaseOptions {
+    void operator()(OrtSessionOptions *options) const noexcept { runtime().api->ReleaseSessionOptions(options); }
+};
+struct ReleaseSession {
+    void operator()(OrtSession *session) const noexcept { runtime().api->ReleaseSession(session); }
+};
+struct ReleaseMemory {
+    void operator()(OrtMemoryInfo *memory) const noexcept { runtime().api->ReleaseMemoryInfo(memory); }
+};
+struct ReleaseValue {
+    void operator()(OrtValue *value) const noexcept { runtime().api->ReleaseValue(value); }
+};
+
+bool is_cuda(const std::string &device) {
+    return device == "cuda" || (device.rfind("cuda:", 0) == 0 && device.size() > 5 &&
+                                device.find_first_not_of("0123456789", 5) == std::string::npos);
+}
+
+bool has_cuda_provider() {
+    char **names = nullptr;
+    int count = 0;
+    check(runtime().api->GetAvailableProviders(&names, &count), "list its providers");
+    bool found = false;
+    for (int i = 0; i < count; ++i) found = found || std::string(names[i]) == "CUDAExecutionProvider";
+    OrtStatus *released = runtime().api->ReleaseAvailableProviders(names, count);
+    if (released != nullptr) runtime().api->ReleaseStatus(released);
+    return found;
+}
+
+class Engine {
+public:
+    static void why_not(const hrt_module_request &request) {
+        if (runtime().api == nullptr) throw std::runtime_error(runtime().reason);
+        const std::string device = request.device == nullptr ? "cpu" : request.device;
+        if (is_cuda(device)) {
+            if (!has_cuda_provider()) {
+                throw std::runtime_error("device " + device + " needs ONNX Runtime's GPU build, found the CPU one: set "
+                                         "HARMONYRT_ONNXRUNTIME to a libonnxruntime.so of the GPU package");
+            }
+            return;
+        }
+        if (device != "cpu") throw std::runtime_error("it knows no device '" + device + "': give cpu, cuda or cuda:N");
+        if (std::string(request.precision) == "bf16") {
+            throw std::runtime_error("ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda");
+        }
+    }
+
+    explicit Engine(const hrt_module_request &request)
+        : device_(request.device == nullptr ? "cpu" : request.device),
+          inputs_{request.image, request.mask}, output_(request.output) {
+        const OrtApi &api = *runtime().api;
+        OrtSessionOptions *raw = nullptr;
+        check(api.CreateSessionOptions(&raw), "make options");
+        const std::unique_ptr<OrtSessionOptions, ReleaseOptions> options(raw);
+        check(api.SetSessionGraphOptimizationLevel(raw, ORT_ENABLE_ALL), "take options");
+        check(api.SetIntraOpNumThreads(raw, request.threads), "take options");
+        check(api.SetInterOpNumThreads(raw, 1), "take options");
+        if (is_cuda(device_)) {
+            OrtCUDAProviderOptionsV2 *cuda = nullptr;
+            check(api.CreateCUDAProviderOptions(&cuda), "make CUDA options");
+            const std::string id = device_.size() > 5 ? device_.substr(5) : "0";
+            const char *keys[] = {"device_id"}, *values[] = {id.c_str()};
+            OrtStatus *status = api.UpdateCUDAProviderOptions(cuda, keys, values, 1);
+            if (status == nullptr) status = api.SessionOptionsAppendExecutionProvider_CUDA_V2(raw, cuda);
+            api.ReleaseCUDAProviderOptions(cuda);
+            check(status, "come up on " + device_ + " (CUDA or cuDNN did not load)");
+        }
+        OrtSession *session = nullptr;
+        check(api.CreateSession(runtime().env, request.file, raw, &session), std::string("load ") + request.file);
+        session_.reset(session);
+        OrtMemoryInfo *memory = nullptr;
+        check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory), "describe memory");
+        memory_.reset(memory);
+    }
+
+    const char *device() const { return device_.c_str(); }
+    const char *version() const { return runtime().version.c_str(); }
+
+    // Thread-safe: ONNX Runtime's Run is.
+    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
+        const OrtApi &api = *runtime().api;
+        const Value values[3] = {tensor(const_cast<float *>(image), batch, 3, height, width),  // inputs are only read
+                                 tensor(const_cast<float *>(mask), batch, 1, height, width),
+                                 tensor(output, batch, 3, height, width)};
+        const char *inputs[] = {inputs_[0].c_str(), inputs_[1].c_str()}, *outputs[] = {output_.c_str()};
+        const OrtValue *feeds[] = {values[0].get(), values[1].get()};
+        OrtValue *results[] = {values[2].get()};
+        check(api.Run(session_.get(), nullptr, inputs, feeds, 2, outputs, 1, results), "run the engine");
+    }
+
+private:
+    using Value = std::unique_ptr<OrtValue, ReleaseValue>;
+
+    Value tensor(float *data, int64_t batch, int64_t channels, int64_t height, int64_t width) const {
+        const int64_t shape[] = {batch, channels, height, width};
+        const std::size_t bytes = static_cast<std::size_t>(batch * channels * height * width) * sizeof(float);
+        OrtValue *value = nullptr;
+        check(runtime().api->CreateTensorWithDataAsOrtValue(memory_.get(), data, bytes, shape, 4,
+                                                            ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value),
+              "take a tensor");
+        return Value(value);
+    }
+
+    std::string device_;
+    std::array<std::string, 2> inputs_;
+    std::string output_;
+    std::unique_ptr<OrtSession, ReleaseSession> session_;
+    std::unique_ptr<OrtMemoryInfo, ReleaseMemory> memory_;
+};
+
+class Session {
+public:
+    explicit Session(Engine &engine) : engine_(engine) {}
+    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
+        engine_.run(image, mask, output, batch, height, width);
+    }
+
+private:
+    Engine &engine_;
+};
+
+}  // namespace
+
+HRT_BACKEND_MODULE("onnxruntime", Engine, Session)

@@ -1,0 +1,143 @@
+// OpenVINO on the CPU: FP32, BF16 where the CPU has it, INT8. The twin of runtime/backends/openvino.py.
+//
+// The precision is always passed: left to itself, OpenVINO computes FP32 models in BF16 on CPUs that have it.
+
+#include "module.hpp"
+
+#include <openvino/openvino.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string precision_hint(const std::string &precision) {
+    if (precision == "bf16") return "bf16";
+    if (precision == "fp16") return "f16";
+    return "f32";  // INT8 engines carry their quantisation in the graph; what is left outside it computes in FP32
+}
+
+std::string last_line(const std::string &text) {
+    const auto end = text.find_last_not_of(" \r\n\t");
+    if (end == std::string::npos) return "no reason given";
+    const auto start = text.find_last_of('\n', end);
+    return text.substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start + 1) + 1);
+}
+
+// Where compiled models are kept: as asked, else the user's cache (the folder that Python uses); "" for nowhere.
+std::string cache_folder(const char *asked) {
+    std::error_code error;
+    if (asked != nullptr) {
+        if (*asked == '\0') return "";
+        fs::create_directories(asked, error);
+        if (error) {
+            throw std::runtime_error(std::string("the cache folder ") + asked + " cannot be made (" + error.message() +
+                                     "); give another");
+        }
+        return asked;
+    }
+    const char *cache = std::getenv("XDG_CACHE_HOME");
+    const char *home = std::getenv("HOME");
+    if ((cache == nullptr || *cache == '\0') && (home == nullptr || *home == '\0')) return "";
+    const fs::path root = cache != nullptr && *cache != '\0' ? fs::path(cache) : fs::path(home) / ".cache";
+    const fs::path folder = root / "harmonyrt" / "openvino";
+    fs::create_directories(folder, error);
+    return error ? "" : folder.string();
+}
+
+// One for the process: plugins are loaded once. Never destroyed, since OpenVINO's own globals may go first at exit.
+ov::Core &core() {
+    static ov::Core *core = new ov::Core();
+    return *core;
+}
+
+class Engine {
+public:
+    static void why_not(const hrt_module_request &request) {
+        const std::string precision = request.precision, target = request.target;
+        if (target == "onnx" && (precision == "fp16" || precision == "bf16")) {
+            throw std::runtime_error("it computes " + precision +
+                                     " only from an openvino engine: build one with --targets openvino");
+        }
+        if (request.device != nullptr && std::string(request.device) != "cpu") {
+            throw std::runtime_error(std::string("it runs on device cpu here, not on '") + request.device +
+                                     "': use onnxruntime or tensorrt for a card");
+        }
+        if (precision != "bf16" && precision != "fp16") return;
+        const std::string needed = precision == "bf16" ? "BF16" : "FP16";
+        const auto found = core().get_property("CPU", ov::device::capabilities);
+        if (std::find(found.begin(), found.end(), needed) == found.end()) {
+            throw std::runtime_error(precision + " needs a CPU with " + needed + ": use the fp32 bundle");
+        }
+    }
+
+    explicit Engine(const hrt_module_request &request)
+        : version_(ov::get_openvino_version().buildNumber), names_{request.image, request.mask, request.output} {
+        ov::AnyMap settings = {
+            {"INFERENCE_PRECISION_HINT", precision_hint(request.precision)},
+            {"PERFORMANCE_HINT", "LATENCY"},
+            {"NUM_STREAMS", request.streams},
+        };
+        if (request.threads > 0) settings["INFERENCE_NUM_THREADS"] = request.threads;
+        const std::string cache = cache_folder(request.cache);
+        if (!cache.empty()) settings["CACHE_DIR"] = cache;
+        try {
+            // Given the path and not a model that was read, OpenVINO can skip reading when its cache has the answer.
+            compiled_ = core().compile_model(std::string(request.file), "CPU", settings);
+        } catch (const ov::Exception &error) {
+            throw std::runtime_error("OpenVINO " + version_ + " cannot open " + request.file + ": " +
+                                     last_line(error.what()) + "; build the bundle again or install a newer openvino");
+        }
+    }
+
+    const char *device() const { return "cpu"; }
+    const char *version() const { return version_.c_str(); }
+    ov::InferRequest request() { return compiled_.create_infer_request(); }
+    const std::string &name(int i) const { return names_[static_cast<std::size_t>(i)]; }
+
+private:
+    std::string version_;
+    std::vector<std::string> names_;
+    ov::CompiledModel compiled_;
+};
+
+class Session {
+public:
+    explicit Session(Engine &engine) : engine_(engine), request_(engine.request()) {}
+
+    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
+        bind(0, const_cast<float *>(image), batch, 3, height, width);  // inputs are only read
+        bind(1, const_cast<float *>(mask), batch, 1, height, width);
+        bind(2, output, batch, 3, height, width);
+        request_.infer();
+    }
+
+private:
+    // The engine computes in the caller's memory; the same memory twice in a row needs no new binding.
+    void bind(int i, float *data, int batch, int channels, int height, int width) {
+        const auto n = [](int v) { return static_cast<std::size_t>(v); };
+        const ov::Shape shape = {n(batch), n(channels), n(height), n(width)};
+        Bound &bound = bound_[i];
+        if (bound.data == data && bound.shape == shape) return;
+        bound = {data, shape};
+        request_.set_tensor(engine_.name(i), ov::Tensor(ov::element::f32, shape, data));
+    }
+
+    struct Bound {
+        float *data = nullptr;
+        ov::Shape shape;
+    };
+    Engine &engine_;
+    ov::InferRequest request_;
+    Bound bound_[3];
+};
+
+}  // namespace
+
+HRT_BACKEND_MODULE("openvino", Engine, Session)

@@ -1,0 +1,65 @@
+// Finding and loading backend modules, and the C++ face of what they open.
+#pragma once
+
+#include "backend_module.h"
+
+#include <memory>
+#include <string>
+
+namespace hrt {
+
+// A loaded backend module. Modules stay loaded until the process ends: inference engines do not like to be unloaded.
+class Module {
+public:
+    // Loads libharmonyrt_<name>.so from `folder` ("" for the default folders), once per file.
+    // Returns null and sets `reason` where it is absent or does not load.
+    static const Module *find(const std::string &name, const std::string &folder, std::string &reason);
+
+    // Why this machine cannot run such an engine; "" when it can.
+    std::string why_not(const hrt_module_request &request) const;
+
+    const hrt_backend_module &table() const noexcept { return *table_; }
+
+private:
+    explicit Module(const hrt_backend_module *table) : table_(table) {}
+    const hrt_backend_module *table_;
+};
+
+// Weights, shared by threads.
+class Engine {
+public:
+    // Throws Error (HRT_ENGINE_FAILED).
+    Engine(const Module &module, const hrt_module_request &request);
+    ~Engine();
+    Engine(const Engine &) = delete;
+    Engine &operator=(const Engine &) = delete;
+
+    std::string device() const { return table_.device(handle_); }
+    std::string version() const { return table_.version(handle_); }
+
+private:
+    friend class EngineSession;
+    const hrt_backend_module &table_;
+    void *handle_ = nullptr;
+};
+
+// Buffers to run an engine with. One thread at a time.
+class EngineSession {
+public:
+    explicit EngineSession(std::shared_ptr<Engine> engine);
+    ~EngineSession();
+    EngineSession(const EngineSession &) = delete;
+    EngineSession &operator=(const EngineSession &) = delete;
+
+    // Planar float32, batch x {3, 1, 3} x height x width. Throws Error (HRT_ENGINE_FAILED).
+    void run(const float *image, const float *mask, float *output, int batch, int height, int width);
+
+private:
+    std::shared_ptr<Engine> engine_;
+    void *handle_ = nullptr;
+};
+
+// Where modules are looked for when the caller names no folder; for hrt_build_info().
+std::string default_module_folders();
+
+}  // namespace hrt

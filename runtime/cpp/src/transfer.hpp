@@ -1,0 +1,19 @@
+// The network's result carried back to full resolution. The twin of runtime/transfer.py; docs/full_resolution.md.
+#pragma once
+
+#include "fit.hpp"
+#include "picture.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hrt {
+
+// Writes the harmonized picture: where the mask is 0 the composite's bytes, elsewhere
+// floor(composite + mask/255 * (mapped - composite) + 0.5), clipped to 0..255.
+// `result` is planar, 3 x height x width at the fitted size, before blending; finite. The mask is not empty.
+// The output may be the composite's own buffer.
+void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
+                std::uint8_t *output, std::size_t output_stride, int threads);
+
+}  // namespace hrt

@@ -1,0 +1,54 @@
+// The C++ face over the C one.
+#include "harmonyrt.hpp"
+
+#include "face.hpp"
+
+#include <array>
+#include <type_traits>
+
+TEST_CASE("handles move and do not copy") {
+    static_assert(!std::is_copy_constructible_v<harmonyrt::Model> && std::is_nothrow_move_constructible_v<harmonyrt::Model>);
+    static_assert(!std::is_copy_constructible_v<harmonyrt::Session> && std::is_nothrow_move_assignable_v<harmonyrt::Session>);
+    harmonyrt::ModelOptions options;
+    options.module_folder = HRT_STAND_IN;
+    harmonyrt::Model model(face::kBundle, options);
+    harmonyrt::Session session(model);
+    harmonyrt::Session moved = std::move(session);
+    CHECK(moved);
+    const face::Pair pair(45, 31);
+    const auto output = moved.harmonize({pair.rgb.data(), 45, 31}, {pair.mask.data(), 45, 31});
+    const face::ModelHandle c = face::open_model();
+    CHECK(output == face::harmonized(face::open_session(c).get(), pair));
+    CHECK(moved.report().foreground_ratio > 0);
+    CHECK(std::string(model.info().precision) == "fp32");
+    CHECK(model.notes().find("opened") != std::string::npos);
+}
+
+TEST_CASE("failures throw the sentence, or return the status") {
+    try {
+        const harmonyrt::Model model("no/such/bundle");
+        FAIL("opened");
+    } catch (const harmonyrt::Error &error) {
+        CHECK(error.status() == HRT_NOT_FOUND);
+        CHECK(std::string(error.what()).find("no/such/bundle") == 0);
+    }
+    harmonyrt::Model model;
+    CHECK(model.try_open("no/such/bundle") == HRT_NOT_FOUND);
+    CHECK(!model);
+    harmonyrt::Session session;
+    CHECK(session.try_open(model) == HRT_INVALID_ARGUMENT);
+    CHECK(session.try_harmonize({}, {}, nullptr) == HRT_INVALID_ARGUMENT);
+}
+
+TEST_CASE("tensors are checked against their spans") {
+    harmonyrt::ModelOptions options;
+    options.module_folder = HRT_STAND_IN;
+    const harmonyrt::Model model(face::kBundle, options);
+    harmonyrt::Session session(model);
+    std::vector<float> image(3 * 64 * 64, 0.25F), output(image.size());
+    std::array<float, 64 * 64> mask{};
+    session.run(image, mask, output, 1, 64, 64);
+    CHECK(output[0] != 0.F);
+    image.pop_back();
+    CHECK_THROWS_AS(session.run(image, mask, output, 1, 64, 64), harmonyrt::Error);
+}

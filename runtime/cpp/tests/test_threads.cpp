@@ -1,0 +1,61 @@
+// The rule of the header: one model, any number of threads, one session each.
+#include "face.hpp"
+
+#include <atomic>
+#include <thread>
+
+using namespace face;
+
+TEST_CASE("eight threads that share a model give the bytes that one gives") {
+    const ModelHandle model = open_model();
+    std::vector<Pair> pairs;
+    std::vector<std::vector<std::uint8_t>> expected;
+    for (int i = 0; i < 4; ++i) {
+        pairs.emplace_back(60 + 17 * i, 90 - 11 * i);
+        expected.push_back(harmonized(open_session(model).get(), pairs.back()));
+    }
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < 8; ++t) {
+        threads.emplace_back([&, t] {
+            hrt_session *raw = nullptr;
+            if (hrt_session_open(model.get(), &raw) != HRT_OK) {
+                ++wrong;
+                return;
+            }
+            const SessionHandle session(raw);
+            for (std::size_t i = 0; i < 12; ++i) {
+                const Pair &pair = pairs[(i + t) % pairs.size()];
+                const hrt_picture picture = pair.picture();
+                const hrt_mask mask = pair.foreground();
+                std::vector<std::uint8_t> output(pair.rgb.size());
+                const hrt_status status = hrt_harmonize_u8(raw, &picture, &mask, output.data(), 0, nullptr);
+                if (status != HRT_OK || output != expected[(i + t) % pairs.size()]) ++wrong;
+                if (hrt_harmonize_u8(raw, nullptr, &mask, output.data(), 0, nullptr) == HRT_OK) ++wrong;
+            }
+        });
+    }
+    for (std::thread &thread : threads) thread.join();
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("threads may open and free the same bundle at once, with a log callback that counts") {
+    std::atomic<int> lines{0};
+    hrt_set_log([](hrt_log_level, const char *, void *user) { ++*static_cast<std::atomic<int> *>(user); }, &lines);
+    std::vector<std::thread> threads;
+    std::atomic<int> failed{0};
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+            for (int i = 0; i < 5; ++i) {
+                const hrt_model_options options = stand_in();
+                hrt_model *model = nullptr;
+                if (hrt_model_open(kBundle, &options, &model) != HRT_OK) ++failed;
+                hrt_model_free(model);
+            }
+        });
+    }
+    for (std::thread &thread : threads) thread.join();
+    hrt_set_log(nullptr, nullptr);
+    CHECK(failed == 0);
+    CHECK(lines == 60);
+}

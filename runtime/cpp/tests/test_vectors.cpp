@@ -1,0 +1,103 @@
+// The shared vectors: what Python made of a picture, every backend that was built makes too, within a level of 255.
+#include "face.hpp"
+
+#include <nlohmann/json.hpp>
+#include <png.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+using namespace face;
+
+namespace {
+
+struct Png {
+    int width = 0, height = 0;
+    std::vector<std::uint8_t> data;
+};
+
+Png read_png(const std::string &path, int channels) {
+    png_image image;
+    std::memset(&image, 0, sizeof image);
+    image.version = PNG_IMAGE_VERSION;
+    REQUIRE_MESSAGE(png_image_begin_read_from_file(&image, path.c_str()) != 0, path);
+    image.format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+    Png png{static_cast<int>(image.width), static_cast<int>(image.height), {}};
+    png.data.resize(PNG_IMAGE_SIZE(image));
+    REQUIRE(png_image_finish_read(&image, nullptr, png.data.data(), 0, nullptr) != 0);
+    return png;
+}
+
+// Largest difference to Python inside the mask; outside it every byte must be the composite's.
+int difference(hrt_session *session, const nlohmann::json &one) {
+    const auto file = [&](const char *what) { return std::string(HRT_VECTORS "/") + one[what].get<std::string>(); };
+    const Png composite = read_png(file("composite"), 3), mask = read_png(file("mask"), 1), expected = read_png(file("harmonized"), 3);
+    hrt_picture picture = hrt_picture_default();
+    picture.data = composite.data.data();
+    picture.width = composite.width;
+    picture.height = composite.height;
+    hrt_mask m = hrt_mask_default();
+    m.data = mask.data.data();
+    m.width = mask.width;
+    m.height = mask.height;
+    std::vector<std::uint8_t> output(composite.data.size());
+    const hrt_status status = hrt_harmonize_u8(session, &picture, &m, output.data(), 0, nullptr);
+    REQUIRE_MESSAGE(status == HRT_OK, hrt_last_error());
+    int worst = 0;
+    for (std::size_t i = 0; i < output.size(); ++i) {
+        if (mask.data[i / 3] == 0 && output[i] != composite.data[i]) return 256;
+        worst = std::max(worst, std::abs(static_cast<int>(output[i]) - expected.data[i]));
+    }
+    return worst;
+}
+
+void check_backend(const std::string &backend, const char *modules) {
+    if (!std::filesystem::exists(std::string(modules) + "/libharmonyrt_" + backend + ".so")) {
+        MESSAGE("skipped: ", backend, " was not built");
+        return;
+    }
+    std::ifstream file(HRT_VECTORS "/vectors.json");
+    const nlohmann::json vectors = nlohmann::json::parse(file);
+    std::string name;
+    ModelHandle model;
+    SessionHandle session;
+    int worst = 0, cases = 0;
+    for (const auto &one : vectors["cases"]) {
+        if (one["bundle"] != name) {
+            name = one["bundle"];
+            hrt_model_options options = hrt_model_options_default();
+            options.backend = backend.c_str();
+            options.module_folder = modules;
+            options.threads = 1;
+            options.cache_folder = "";
+            hrt_model *raw = nullptr;
+            const hrt_status status = hrt_model_open((std::string(HRT_VECTORS "/") + name).c_str(), &options, &raw);
+            if (status == HRT_NO_BACKEND) {
+                MESSAGE("skipped: ", hrt_last_error());
+                return;
+            }
+            REQUIRE_MESSAGE(status == HRT_OK, hrt_last_error());
+            model.reset(raw);
+            session = open_session(model);
+        }
+        const int found = difference(session.get(), one);
+        CHECK_MESSAGE(found <= vectors["tolerance"].get<int>(), one["name"].get<std::string>(), ": ", found, " levels from Python");
+        worst = std::max(worst, found);
+        ++cases;
+    }
+    CHECK(cases >= 24);
+    MESSAGE(backend, ": ", cases, " cases, at most ", worst, " levels from Python");
+}
+
+}  // namespace
+
+TEST_CASE("vectors over the stand-in backend") { check_backend("onnxruntime", HRT_STAND_IN); }
+
+// Inference engines are not instrumented: sanitizers would report what is not there.
+TEST_CASE("vectors over OpenVINO" * doctest::skip(sizeof HRT_SANITIZED > 1)) { check_backend("openvino", HRT_MODULE_FOLDER); }
+
+TEST_CASE("vectors over ONNX Runtime" * doctest::skip(sizeof HRT_SANITIZED > 1)) {
+    check_backend("onnxruntime", HRT_MODULE_FOLDER);
+}
