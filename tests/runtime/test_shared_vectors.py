@@ -1,4 +1,4 @@
-"""The vectors that the C++ suite reads too: the Python runtime still gives the pictures that it gave when they were written.
+"""The vectors that the C++ suite reads too: the Python runtime still gives the pictures that were written.
 
 After a deliberate change of the picture path: `python tests/vectors/write_vectors.py`, then change runtime/cpp alike.
 """
