@@ -4,4 +4,4 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.harmonizer import Harmonizer, Info, Timings
 from harmonyrt.runtime.masks import HarmonyWarning
 
-__all__ = ["HarmonyError", "HarmonyWarning", "Harmonizer", "Info", "Timings", "WorkFailed"]
+__all__ = ["Harmonizer", "HarmonyError", "HarmonyWarning", "Info", "Timings", "WorkFailed"]

@@ -196,8 +196,8 @@ class Harmonizer:
     def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
         """Run the engine on tensors of its own size, without fitting, carrying back or blending.
 
-        NumPy arrays, DLPack tensors (PyTorch, CuPy, JAX) and `__cuda_array_interface__` arrays are taken without a copy,
-        on the CPU or on the engine's card. The result is of the same library where that reads DLPack
+        NumPy arrays, DLPack tensors (PyTorch, CuPy, JAX) and `__cuda_array_interface__` arrays are taken without a
+        copy, on the CPU or on the engine's card. The result is of the same library where that reads DLPack
         (``torch.from_dlpack`` and the like), else an object with both protocols. On a card it is ready in the order of
         the legacy default stream.
 

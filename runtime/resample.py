@@ -15,8 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-_ROWS = 8  # output rows per vertical product when shrinking
-_COLUMNS = 16  # output columns per horizontal product when shrinking
+_ROWS = 8  # output rows per vertical product
+_COLUMNS = 8  # output columns per horizontal product
+# Multiplications above which OpenBLAS brings in threads of its own (65536 * 4). Ours are the only ones wanted: theirs
+# would ignore the number that the caller asked for, and stall when other work holds the cores.
+_BLAS_ALONE = 262144
 _CHUNK = 12288  # input values per row of one vertical product: long enough that threads seldom meet at Python's lock
 
 
@@ -58,6 +61,31 @@ def for_channels(weights: np.ndarray, channels: int) -> np.ndarray:
     return np.kron(weights.T, np.eye(channels, dtype=np.float32))
 
 
+def product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """``left @ right`` into `out`, as a stack of products that are small enough for BLAS to stay in this thread.
+
+    Cuts the longer of `left`'s rows and `right`'s columns; both stay views.
+    """
+    (m, k), n = left.shape, right.shape[1]
+    if m >= n:
+        step = max(1, min(m, _BLAS_ALONE // (k * n)))
+        whole = m // step * step
+        np.matmul(left[:whole].reshape(-1, step, k), right, out=out[:whole].reshape(-1, step, n))
+        if whole < m:
+            np.matmul(left[whole:], right, out=out[whole:])
+    else:
+        step = max(1, min(n, _BLAS_ALONE // (k * m)))
+        whole = n // step * step
+        np.matmul(
+            left,
+            right[:, :whole].reshape(k, -1, step).transpose(1, 0, 2),
+            out=out[:, :whole].reshape(m, -1, step).transpose(1, 0, 2),
+        )
+        if whole < n:
+            np.matmul(left, right[:, whole:], out=out[:, whole:])
+    return out
+
+
 def in_threads(work: Callable, items: Iterable, pool: Pool) -> None:
     """Run `work(item)` for each item, over a pool when there is one. The first exception is raised."""
     if pool is None:
@@ -93,11 +121,8 @@ def resample(picture: np.ndarray, height: int, width: int, pool: Pool = None) ->
 
     def shrink_columns(part: Taps) -> None:
         inputs = rows[:, part.first * channels : part.last * channels]
-        np.matmul(
-            inputs,
-            for_channels(part.weights, channels),
-            out=result[:, part.start * channels : part.stop * channels],
-        )
+        outputs = result[:, part.start * channels : part.stop * channels]
+        product(inputs, for_channels(part.weights, channels), outputs)
 
     in_threads(shrink_columns, blocks(source_width, width, _COLUMNS), pool)
     return result.reshape(height, width, channels)
@@ -106,4 +131,4 @@ def resample(picture: np.ndarray, height: int, width: int, pool: Pool = None) ->
 def _shrink_rows(flat: np.ndarray, part: Taps, rows: np.ndarray) -> None:
     for column in range(0, flat.shape[1], _CHUNK):
         inputs = flat[part.first : part.last, column : column + _CHUNK].astype(np.float32)
-        np.matmul(part.weights, inputs, out=rows[part.start : part.stop, column : column + _CHUNK])
+        product(part.weights, inputs, rows[part.start : part.stop, column : column + _CHUNK])

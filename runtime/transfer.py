@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.runtime.fit import Fitted
-from harmonyrt.runtime.resample import Pool, Taps, blocks, for_channels, in_threads, resample, taps
+from harmonyrt.runtime.resample import Pool, Taps, blocks, for_channels, in_threads, product, resample, taps
 
 # Chosen by benchmarks/carry_back.py; docs/full_resolution.md has the table.
 GRID = 64  # cells along the longer side of the engine's picture
@@ -25,6 +25,7 @@ MATRIX_RIDGE = 1e-4  # pulls the matrix towards the identity
 FEW = 1e-6  # weight per cell, in engine pixels, of the whole foreground's averages
 MOST = 4.0  # largest scale: what amplifies more would mostly amplify noise
 
+_CELLS = 8  # cells that are summed in one product
 _STRIP = 256  # rows of a tile at full size
 _TILE = 64  # columns of a tile
 _MIX = 16  # pixels that one row of the colour product holds
@@ -54,7 +55,7 @@ def fit_maps(fitted: Fitted, output: np.ndarray) -> ColourMaps:
     """
     sums, mean_in, mean_out = _grid_sums(fitted.image, output, fitted.mask)
     _, grid_height, grid_width = sums.shape
-    windows = (_window(grid_height) @ sums @ _window(grid_width).T).transpose(1, 2, 0)
+    windows = _window_sums(_window_sums(sums, 1), 2).transpose(1, 2, 0)
     weight, sum_in, sum_out = windows[..., :1], windows[..., 1:4], windows[..., 4:7]
     squares = _symmetric(windows[..., 7:13])  # (…, i, j): sum of in_i * in_j
     products = windows[..., 13:22].reshape(grid_height, grid_width, 3, 3)  # sum of in_i * out_j
@@ -96,7 +97,7 @@ def _grid_sums(image: np.ndarray, output: np.ndarray, mask: np.ndarray) -> tuple
     mask, x, y = mask[box], image[(slice(None), *box)], np.clip(output[(slice(None), *box)], 0, 1)
     weight = mask * (mask * mask * mask + np.float32(1e-6))
     total = weight.sum(dtype=np.float64)
-    mean_in, mean_out = (np.tensordot(a, weight, 2).astype(np.float64) / total for a in (x, y))
+    mean_in, mean_out = (np.einsum("chw,hw->c", a, weight).astype(np.float64) / total for a in (x, y))
     x = x - mean_in.astype(np.float32)[:, None, None]
     y = y - mean_out.astype(np.float32)[:, None, None]
     planes = np.empty((22, *weight.shape), np.float32)
@@ -106,7 +107,8 @@ def _grid_sums(image: np.ndarray, output: np.ndarray, mask: np.ndarray) -> tuple
     np.multiply(wx, x, out=planes[7:10])
     np.multiply(wx, x[[1, 2, 0]], out=planes[10:13])
     np.multiply(wx[:, None], y, out=planes[13:22].reshape(3, 3, *weight.shape))
-    sums = _cells(height, grid_height)[:, box[0]] @ planes @ _cells(width, grid_width)[:, box[1]].T
+    rows = _sum_cells(planes.reshape(22, *weight.shape), _cells(height, grid_height)[:, box[0]])
+    sums = _sum_cells(rows.transpose(0, 2, 1), _cells(width, grid_width)[:, box[1]]).transpose(0, 2, 1)
     return sums.astype(np.float64), mean_in, mean_out
 
 
@@ -114,6 +116,19 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns between which a mask that is not empty has all that is not 0."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _sum_cells(planes: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """planes x pixels x others -> planes x cells x others, a few cells at a time, since each has few pixels."""
+    count = cells.shape[0]
+    result = np.zeros((planes.shape[0], count, planes.shape[2]), np.float32)
+    for start in range(0, count, _CELLS):
+        some = cells[start : start + _CELLS]
+        pixels = np.flatnonzero(some.any(axis=0))
+        if pixels.size:
+            near = slice(pixels[0], pixels[-1] + 1)
+            np.matmul(some[:, near], planes[:, near], out=result[:, start : start + _CELLS])
+    return result
 
 
 def _symmetric(six: np.ndarray) -> np.ndarray:
@@ -129,10 +144,15 @@ def _cells(pixels: int, cells: int) -> np.ndarray:
     return np.maximum(0, high - low).astype(np.float32)
 
 
-def _window(cells: int) -> np.ndarray:
-    """cells x cells: the window's weight of each cell around each cell."""
+def _window_sums(sums: np.ndarray, axis: int) -> np.ndarray:
+    """Weighted sums over the window around each cell, along one axis; there is nothing beyond the border."""
     reach = len(WINDOW) // 2
-    return sum(np.eye(cells, k=k) * WINDOW[k + reach] for k in range(-reach, reach + 1)) / sum(WINDOW)
+    length = sums.shape[axis]
+    edge = [(0, 0)] * sums.ndim
+    edge[axis] = (reach, reach)
+    padded = np.moveaxis(np.pad(sums, edge), axis, 0)
+    total = sum(padded[i : i + length] * (part / sum(WINDOW)) for i, part in enumerate(WINDOW))
+    return np.moveaxis(total, 0, axis)
 
 
 def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: Pool = None) -> np.ndarray:
@@ -164,9 +184,9 @@ def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: 
             return
         weakest = np.minimum.reduceat(mask[top:bottom].min(axis=0), starts)
         rows = taps(grid_height, height, top, bottom)
-        near = np.concatenate(
-            [rows.weights @ scale[rows.first : rows.last], rows.weights @ shift[rows.first : rows.last]]
-        )
+        near = np.empty((2 * (bottom - top), scale.shape[1]), np.float32)
+        product(rows.weights, scale[rows.first : rows.last], near[: bottom - top])
+        product(rows.weights, shift[rows.first : rows.last], near[bottom - top :])
         for i, (part, weights) in enumerate(columns):
             if strongest[i]:
                 soft = None if weakest[i] == 255 else mask[top:bottom, part.start : part.stop]
@@ -181,13 +201,13 @@ def _tile(
 ) -> None:
     """Map and blend one tile in place. `mask` is None where it is 255 everywhere."""
     height, width, _ = pixels.shape
-    maps = near[:, part.first * 3 : part.last * 3] @ weights
+    maps = np.empty((len(near), weights.shape[1]), np.float32)
+    product(near[:, part.first * 3 : part.last * 3], weights, maps)
     scale, shift = maps[:height], maps[height:]
     colours = pixels.reshape(height, width * 3).astype(np.float32)
-    if width % _MIX:
-        mapped = (colours.reshape(-1, 3) @ mixer[:3, :3]).reshape(height, width * 3)
-    else:
-        mapped = (colours.reshape(-1, mixer.shape[0]) @ mixer).reshape(height, width * 3)
+    mapped = np.empty_like(colours)
+    mixed = mixer if width % _MIX == 0 else mixer[:3, :3]
+    product(colours.reshape(-1, len(mixed)), mixed, mapped.reshape(-1, len(mixed)))
     mapped *= scale
     mapped += shift
     if mask is not None:
