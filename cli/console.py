@@ -95,7 +95,8 @@ def _shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        # Results that are printed meanwhile may pass through the bar's console only where both are the same terminal.
+        with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as bar:
             task = bar.add_task(doing, total=None)
             yield lambda done, total, name: bar.update(
                 task, completed=done, total=total, description=f"{doing} {name}".strip()

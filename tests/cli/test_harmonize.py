@@ -1,6 +1,7 @@
 """`harmonyrt harmonize` on good input: one pair, a folder, a pipe."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -145,3 +146,29 @@ def test_notes_say_how_files_were_read(place, bundle, run):
     done = run("harmonize", "cmyk.tif", "mask.png", "-o", "out.png", "--bundle", bundle)
     assert done.code == 0
     assert "note: cmyk.tif is CMYK" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
+def test_on_a_terminal_there_is_a_bar_and_results_still_go_where_stdout_goes(folders, bundle):
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "harmonyrt.cli",
+        "harmonize",
+        "composites",
+        "masks",
+        "-o",
+        "out",
+        "-b",
+        str(bundle),
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, cwd=folders)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert done.stdout.decode().split() == ["out/a.png", "out/b.png", "out/c.png"]
+    assert "harmonizing" in shown
+    assert "3/3" in shown
