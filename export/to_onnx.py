@@ -110,13 +110,13 @@ def _set_shapes(model: ir.Model, shape: tuple[int | str | None, ...]) -> None:
                 value.shape = None
 
 
-def pin_size(traced: ir.Model, size: Size) -> ir.Model:
-    """Copy a traced graph for one size and batch 1 (or any size and batch), with everything constant folded."""
+def pin_size(traced: ir.Model, size: Size, batch: int = 1) -> ir.Model:
+    """Copy a traced graph for one size and batch (or any of both), with everything constant folded."""
     import onnx_ir as ir
 
     model = ir.from_proto(ir.to_proto(traced))
     if size is not None:
-        _set_shapes(model, (1, None, *size))
+        _set_shapes(model, (batch, None, *size))
     tidy(model)
     return model
 
@@ -142,14 +142,17 @@ def tidy(model: ir.Model) -> None:
         step(model)
 
 
-def export_phnet(traced: ir.Model, size: Size, rewrites: Sequence[str] = rewriting.DEFAULT) -> onnx.ModelProto:
+def export_phnet(
+    traced: ir.Model, size: Size, rewrites: Sequence[str] = rewriting.DEFAULT, batch: int = 1
+) -> onnx.ModelProto:
     """The FP32 graph of one engine.
 
     Args:
         traced: what :func:`trace` returned.
-        size: [height, width] for a static graph of batch 1, or None for any multiple of 8 and any batch.
+        size: [height, width] for a static graph, or None for any multiple of 8 and any batch.
         rewrites: names from :data:`harmonyrt.export.rewrites.REWRITES`; order does not matter, and those that
-            the size does not allow are left out.
+            the size or the batch does not allow are left out.
+        batch: pictures per call of a static graph.
 
     Returns:
         A checked model, opset 18, without Loop, Scatter or a Slice per patch.
@@ -157,8 +160,8 @@ def export_phnet(traced: ir.Model, size: Size, rewrites: Sequence[str] = rewriti
     import onnx
     import onnx_ir as ir
 
-    model = pin_size(traced, size)
-    for name in rewriting.fitting(rewrites, size):
+    model = pin_size(traced, size, batch)
+    for name in rewriting.fitting(rewrites, size if batch == 1 else None):
         rewriting.REWRITES[name].apply(model)
         tidy(model)
     proto = ir.to_proto(model)
