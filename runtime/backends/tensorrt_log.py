@@ -9,29 +9,33 @@ from typing import Any
 
 @dataclass
 class Log:
-    """Errors so far; `logger` is what TensorRT's constructors want, and must live as long as what they made."""
+    """Errors and warnings so far; `logger` is what TensorRT's constructors want, and must outlive what they made."""
 
     logger: Any = None
     errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def last_error(self) -> str:
-        """The last error as the end of a sentence."""
-        return " ".join(self.errors[-1].split()) if self.errors else "it gave no reason"
+        """The last error as the end of a sentence; 8.6 says only by a warning that CUDA does not start."""
+        said = self.errors or self.warnings
+        return " ".join(said[-1].split()) if said else "it gave no reason"
 
 
 def open_log(trt: ModuleType) -> Log:
     """A log for a flavour of TensorRT."""
     log = Log()
-    serious = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
+    severities = trt.ILogger.Severity
 
     class Logger(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in serious:
+            if severity in (severities.ERROR, severities.INTERNAL_ERROR):
                 log.errors.append(message)
+            elif severity == severities.WARNING:
+                log.warnings.append(message)
 
     log.logger = Logger()
     return log

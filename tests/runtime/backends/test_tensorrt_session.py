@@ -205,7 +205,7 @@ def world(tmp_path, monkeypatch) -> World:
     machine = World(FakeCuda(), tmp_path, [])
 
     class Logger:
-        Severity = types.SimpleNamespace(ERROR="error", INTERNAL_ERROR="internal")
+        Severity = types.SimpleNamespace(ERROR="error", INTERNAL_ERROR="internal", WARNING="warning")
 
     class Runtime:
         def __init__(self, logger):
