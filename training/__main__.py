@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     length.add_argument("--minutes", type=float, help="wall-clock length that the schedule follows")
     length.add_argument("--steps", type=int)
     parser.add_argument("--shares", type=float, nargs=3, help="of the run, at 64, 128 and 256 pixels")
+    parser.add_argument("--batches", type=int, nargs=3, help="pictures per step, at 64, 128 and 256 pixels")
     parser.add_argument("--lr", type=float, default=1e-3)
     for name, kind in (("threads", int), ("workers", int), ("seed", int), ("ema", float), ("validate-every", float)):
         parser.add_argument(f"--{name}", type=kind)
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     shares = options.pop("shares") or [stage.share for stage in PRACTICAL_STAGES]
     lr = options.pop("lr")
-    stages = tuple(replace(s, share=share, lr=lr) for s, share in zip(PRACTICAL_STAGES, shares, strict=True))
+    sizes = options.pop("batches") or [stage.batch for stage in PRACTICAL_STAGES]
+    parts = zip(PRACTICAL_STAGES, shares, sizes, strict=True)
+    stages = tuple(replace(stage, share=share, batch=batch, lr=lr) for stage, share, batch in parts)
     known = {field.name for field in fields(TrainConfig)}
     settings = {key: value for key, value in options.items() if value is not None and key in known}
     try:

@@ -40,8 +40,8 @@ def colour_jitter(
 ) -> Tensor:
     """Brightness, contrast and saturation as factors, hue as a share of the circle.
 
-    The pivot of the contrast is the foreground's mean luma; hue turns about the grey axis, which is what a shift in HSV does
-    to nearly grey colours, without its kinks.
+    The pivot of the contrast is the foreground's mean luma; hue turns about the grey axis, which is what a shift in
+    HSV does to nearly grey colours, without its kinks.
     """
     picture = picture * _each(brightness)
     luma = grey(picture)

@@ -1,7 +1,7 @@
 """Composites with a known answer: a real photo whose foreground's appearance was changed.
 
-The photo is the ground truth. A batch is a pure function of (album, plan, size, count, seed), so a resumed run and a repeated
-evaluation see the same pictures.
+The photo is the ground truth. A batch is a pure function of (album, plan, size, count, seed), so a resumed run and a
+repeated evaluation see the same pictures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Plan:
     """How composites are made. Kinds and masks are weights of a lottery.
 
     Attributes:
-        kinds: ``ffhqh`` (paper, 3.2), ``transfer`` (colour statistics of another picture, as iHarmony4), ``tone`` (exposure,
-            white balance, curve), ``slight`` (a small tone change) and ``same`` (nothing changed).
+        kinds: ``ffhqh`` (paper, 3.2), ``transfer`` (colour statistics of another picture, as iHarmony4), ``tone``
+            (exposure, white balance, curve), ``slight`` (a small tone change) and ``same`` (nothing changed).
         masks: ``own``, ``inverted`` (the background becomes the foreground), ``foreign`` (another picture's mask) and
             ``superpixels``; a photo without mask draws from the last two.
         photos: share of samples from photos without mask.
@@ -79,7 +79,7 @@ class Composer:
         self.album, self.plan = album, plan
         self.masked = [i for i, picture in enumerate(album.pictures) if picture.mask is not None]
         self.photos = [i for i, picture in enumerate(album.pictures) if picture.mask is None]
-        # Street fashion is two thirds of the masked pictures; half of the draws keep the network from specialising on it.
+        # Street fashion is most of the masked pictures; half of the draws keep the network from specialising on it.
         fashion = np.array([album.pictures[i].source == "ccp" for i in self.masked])
         odds = np.where(fashion, 0.5 / max(fashion.mean(), 1e-9), 0.5 / max(1 - fashion.mean(), 1e-9))
         self.odds = odds / odds.sum() if len(odds) else odds
@@ -106,7 +106,7 @@ class Composer:
 
         def others(chosen: list[int]) -> tuple[Tensor, Tensor]:
             index = int(rng.integers(len(self.album)))
-            photo = torch.from_numpy(np.asarray(self.album.crop(index, (0, 0, 1, 1), 128)))
+            photo = torch.from_numpy(np.array(self.album.crop(index, (0, 0, 1, 1), 128)))
             return photo.permute(2, 0, 1)[None].float() / 255, torch.ones(1, 1, 128, 128)
 
         changed = self._changed(real, mask, self._kinds(1, rng), rng, others)

@@ -23,8 +23,8 @@ class Stage:
         lr: learning rate before the schedule's factor.
         freeze: names of submodules whose weights stand still, for example ``("encoder",)``.
         extractor: False cuts the PFE's gate off the SE block (the paper's first stage).
-        settled_norms: measure BatchNorm's statistics anew on this stage's pictures, then train with them as they stand: small
-            batches of large pictures otherwise train one network and ship another.
+        settled_norms: measure BatchNorm's statistics anew on this stage's pictures, then train with them as they
+            stand: small batches of large pictures otherwise train one network and ship another.
     """
 
     size: int = 256

@@ -37,7 +37,7 @@ class Synthesis:
 class PairedDataset:
     """A dataset in iHarmony4's layout, as ``harmonyrt synthesize`` writes it.
 
-    ``composite_images/NAME_MASK_VARIANT.jpg`` belongs to ``masks/NAME_MASK.png`` and ``real_images/NAME.jpg``; the lists
+    ``composite_images/NAME_MASK_VARIANT.jpg`` belongs to ``masks/NAME_MASK.png`` and ``real_images/NAME.jpg``; lists
     (``*train.txt``, ``*val.txt``, ``*test.txt``) name the composites of each split.
     """
 

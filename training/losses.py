@@ -1,4 +1,4 @@
-"""Training losses. Pictures are (B,3,H,W) in [0, 1], masks (B,1,H,W) in [0, 1]; `output` is the network's, not blended."""
+"""Training losses. Pictures are (B,3,H,W) and masks (B,1,H,W) in [0, 1]; `output` is the network's, not blended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Gradients of one batch on several CPU threads, each with a part of the batch and a replica of the network.
 
-PyTorch's own threads meet after every operation. Where other programs use the machine too, each meeting waits for a thread
-that was put aside: two threads of a busy two-core machine then trained at a third of one thread's pace (0.3 steps/s
-against 1.1). Replicas meet once per step.
+PyTorch's own threads meet after every operation. Where other programs use the machine too, each meeting waits for a
+thread that was put aside: two threads of a busy two-core machine then trained at a third of one thread's pace
+(0.3 steps/s against 1.1). Replicas meet once per step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LossOf = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
 
 
 class Replicas:
-    """A network and copies that share its weights; BatchNorm statistics are kept by the network itself, from its part."""
+    """A network and copies that share its weights; the network itself keeps BatchNorm statistics, from its part."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
         self.networks = [network]

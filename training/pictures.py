@@ -1,8 +1,8 @@
 """Pictures and masks on disk, which split each belongs to, and a cache of them in memory.
 
 A data root holds any number of folders with ``images/`` and ``masks/`` (same stems), and folders of photos without
-masks. Two optional lists stand in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can be
-learned from them) and ``near_duplicates.txt`` (pairs that must share a split).
+masks. Two optional lists stand in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can
+be learned from them) and ``near_duplicates.txt`` (pairs that must share a split).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Picture:
 def find_pictures(root: str | Path) -> list[Picture]:
     """All usable pictures below a data root, sorted by name, each with its split.
 
-    The split is decided per group of near-duplicates, by a hash of the group's first name: it does not change when pictures
-    are added or when the folder moves. Only pictures with masks are drawn for test and validation; a photo without mask that
-    resembles one of them is in their split, and so out of training.
+    The split is decided per group of near-duplicates, by a hash of the group's first name: it does not change when
+    pictures are added or when the folder moves. Only pictures with masks are drawn for test and validation; a photo
+    without mask that resembles one of them is in their split, and so out of training.
 
     Raises:
         HarmonyError: the folder is missing or holds no pictures.

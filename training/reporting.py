@@ -1,4 +1,4 @@
-"""What a run says while it goes: a bar on a terminal, plain lines elsewhere (both on stderr), and JSON lines in a file."""
+"""What a run says as it goes: a bar on a terminal, plain lines elsewhere (both on stderr), JSON lines in a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reporter:
         self.bar = None
 
     def __enter__(self) -> Reporter:
-        self.file = open(self.log_path, "a", buffering=1)  # noqa: SIM115 - closed in __exit__
+        self.file = open(self.log_path, "a", buffering=1)
         if self.stream.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn

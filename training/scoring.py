@@ -1,4 +1,4 @@
-"""How good weights are on a fixed set of composites; ``python -m harmonyrt.training.scoring WEIGHTS --data DIR`` prints JSON."""
+"""How good weights are on fixed composites; ``python -m harmonyrt.training.scoring WEIGHTS --data DIR`` prints JSON."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _summary(before: list[metrics.Score], after: list[metrics.Score]) -> dict:
 
 
 def evaluate_split(network: nn.Module, root: str | Path, split: Split = "test", size: int = SIZE) -> dict:
-    """:func:`compare` on the fixed composites of a split, and under ``unchanged`` on the same pictures left as they were.
+    """:func:`compare` on the fixed composites of a split, and under ``unchanged`` on the same pictures left alone.
 
     For unchanged pictures ``harmonized`` says what the network spoils: the composite is perfect.
     """

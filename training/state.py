@@ -56,7 +56,9 @@ def load_checkpoint(
 
     Args:
         folder: the run's folder.
-        network, average, optimizer: receive what was saved.
+        network: receives what was saved.
+        average: likewise.
+        optimizer: likewise.
         description: of the network and optimizer; must equal the saved one.
 
     Returns:

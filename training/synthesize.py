@@ -52,8 +52,8 @@ class SynthesisResult:
 def synthesize(config: SynthesisConfig, progress: Callable[[int, int], None] | None = None) -> SynthesisResult:
     """Write ``real_images/NAME.jpg``, ``masks/NAME_1.png``, ``composite_images/NAME_1_VARIANT.jpg`` and the lists.
 
-    Pictures keep their size. ``train.txt``, ``val.txt`` and ``test.txt`` name one composite a line, split by picture. The
-    background of a composite comes from the same JPEG encoder at the same quality as its real picture.
+    Pictures keep their size. ``train.txt``, ``val.txt`` and ``test.txt`` name one composite a line, split by picture.
+    Composite and real picture pass the same JPEG encoder at the same quality, so their backgrounds nearly agree.
 
     Args:
         config: what to write.

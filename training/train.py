@@ -1,4 +1,4 @@
-"""The training loop: stages, mixed precision, averaged weights, validation; killed at any time, it goes on where it was."""
+"""The training loop: stages, mixed precision, averaged weights, validation. A killed run goes on where it was."""
 
 from __future__ import annotations
 

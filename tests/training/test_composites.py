@@ -1,0 +1,80 @@
+"""Composites: a photo, its mask, and a foreground that was changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Composer, Plan
+from harmonyrt.training.pictures import Album, find_pictures
+
+
+@pytest.fixture(scope="module")
+def album(small_data):
+    return Album(find_pictures(small_data))
+
+
+def _fmse(batch):
+    error = ((batch.composite - batch.real) * 255).square() * batch.mask
+    return error.sum((1, 2, 3)) / (3 * batch.mask.sum((1, 2, 3)).clamp(min=1))
+
+
+def test_a_batch_depends_on_its_seed_alone(album):
+    first, again, other = (Composer(album, Plan()).batch(48, 8, [3, step]) for step in (1, 1, 2))
+    assert torch.equal(first.composite, again.composite)
+    assert torch.equal(first.mask, again.mask)
+    assert not torch.equal(first.composite, other.composite)
+
+
+def test_a_batch_holds_pictures_in_8_bits(album):
+    batch = Composer(album, Plan()).batch(48, 16, [0])
+    assert batch.composite.shape == batch.real.shape == (16, 3, 48, 48)
+    assert batch.mask.shape == (16, 1, 48, 48)
+    for picture in (batch.composite, batch.real):
+        assert torch.isfinite(picture).all()
+        assert torch.allclose(picture * 255, (picture * 255).round(), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ffhqh", "transfer", "tone", "slight"])
+def test_every_kind_changes_the_foreground_and_nothing_else(album, kind):
+    plan = replace(Plan(), kinds={kind: 1.0}, hard_edges=1.0)
+    batch = Composer(album, plan).batch(48, 16, [1])
+    assert torch.equal(batch.composite * (1 - batch.mask), batch.real * (1 - batch.mask))
+    assert (_fmse(batch) > 0.5).float().mean() > 0.8
+    assert _fmse(batch).max() < plan.max_fmse * 1.1
+
+
+def test_slight_changes_are_smaller_than_tone_changes(album):
+    slight, tone = (
+        _fmse(Composer(album, replace(Plan(), kinds={kind: 1.0})).batch(48, 24, [1])).mean()
+        for kind in ("slight", "tone")
+    )
+    assert slight * 4 < tone
+
+
+def test_the_plan_of_unchanged_pictures_changes_nothing(album):
+    masked = [n for n, picture in enumerate(album.pictures) if picture.mask is not None]
+    batch = Composer(album, SAME_PLAN).batch(48, 8, [0], masked[:8])
+    assert torch.equal(batch.composite, batch.real)
+
+
+def test_the_test_plan_changes_every_picture(album):
+    masked = [n for n, picture in enumerate(album.pictures) if picture.mask is not None]
+    batch = Composer(album, TEST_PLAN).batch(64, len(masked), [7], masked)
+    assert _fmse(batch).min() > 20
+    assert set(batch.mask.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("mask", ["own", "inverted", "foreign", "superpixels"])
+def test_every_kind_of_mask_covers_part_of_the_picture(album, mask):
+    plan = replace(Plan(), masks={mask: 1.0, "superpixels": 1e-9}, photos=0.0)
+    covered = Composer(album, plan).batch(48, 16, [2]).mask.mean((1, 2, 3))
+    assert covered.min() > 0.005
+    assert covered.max() < 0.98
+
+
+def test_photos_without_masks_borrow_one(album):
+    batch = Composer(album, replace(Plan(), photos=1.0)).batch(48, 12, [4])
+    assert (batch.mask.mean((1, 2, 3)) > 0.005).all()

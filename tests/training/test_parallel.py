@@ -1,0 +1,49 @@
+"""Replicas: the same gradients as one network on the whole batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from harmonyrt.training.parallel import Replicas
+
+
+def _network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+
+def _loss(network, part):
+    image, target = part
+    return (network(image) - target).square().mean()
+
+
+@pytest.mark.parametrize(("replicas", "samples"), [(2, 8), (3, 7), (4, 2)])
+def test_gradients_are_those_of_the_whole_batch(replicas, samples):
+    batch = torch.rand(samples, 3, 8, 8), torch.rand(samples, 3, 8, 8)
+    alone, together = _network(), _network()
+    expected = _loss(alone, batch)
+    expected.backward()
+    pool = Replicas(together, replicas)
+    loss = pool.backward(_loss, batch)
+    pool.close()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    for a, b in zip(alone.parameters(), together.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_replicas_follow_the_network():
+    network = _network()
+    pool = Replicas(network, 2)
+    with torch.no_grad():
+        network[0].weight.mul_(2)
+    assert torch.equal(pool.networks[1][0].weight, network[0].weight)
+    pool.close()
+
+
+def test_an_error_in_a_thread_is_raised():
+    pool = Replicas(_network(), 2)
+    with pytest.raises(ZeroDivisionError):
+        pool.backward(lambda network, part: 1 / 0, (torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)))
+    pool.close()

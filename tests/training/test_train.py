@@ -1,0 +1,201 @@
+"""The loop: it learns, it can be killed, it says what it does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models import PHNetConfig, load_phnet
+from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
+from harmonyrt.training.reporting import Reporter
+from harmonyrt.training.train import _Run, train
+
+SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
+
+
+@pytest.fixture(autouse=True)
+def _small_validation(monkeypatch):
+    monkeypatch.setattr("harmonyrt.training.train.SIZE", 32)
+    original = __import__("harmonyrt.training.scoring", fromlist=["fixed_composites"]).fixed_composites
+    monkeypatch.setattr("harmonyrt.training.train.fixed_composites", lambda root, split: original(root, split, 32))
+
+
+@pytest.fixture
+def config(small_data, tmp_path):
+    stage = Stage(size=32, batch=4, lr=2e-3)
+    return TrainConfig(
+        small_data, tmp_path / "run", SMALL, (stage,), steps=6, workers=0, threads=1, warmup_steps=2, precision="fp32"
+    )
+
+
+def _run(config):
+    stream = io.StringIO()
+    config.out.mkdir(parents=True, exist_ok=True)
+    result = train(config, Reporter(config.out / "log.jsonl", stream))
+    return result, stream.getvalue()
+
+
+def _weights(result):
+    return load_phnet(result.weights).state_dict()
+
+
+def test_a_run_writes_weights_that_open_a_log_and_a_grid(config):
+    result, said = _run(replace(config, report_every=0.0, ship=config.out / "shipped.safetensors"))
+    assert result.finished
+    assert result.steps == 6
+    assert load_phnet(config.out / "shipped.safetensors").config == SMALL
+    entries = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in entries if "loss" in e] == [1, 2, 3, 4, 5, 6]
+    assert {"psnr", "fmse"} <= entries[-1]["validation"]["harmonized"].keys()
+    assert len(list((config.out / "grids").glob("*.png"))) == 1
+    assert "validation: PSNR" in said
+
+
+def test_training_improves_the_pictures(config):
+    result, _ = _run(replace(config, steps=60, ema=0.9))
+    assert result.validation["harmonized"]["fmse"] < result.validation["composite"]["fmse"]
+
+
+def test_equal_seeds_give_equal_weights(config, tmp_path):
+    first, second = (_weights(_run(replace(config, out=tmp_path / name))[0]) for name in ("a", "b"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, monkeypatch):
+    whole, _ = _run(replace(config, out=tmp_path / "whole"))
+    steps = Reporter.step
+
+    def stop_at_three(self, step, *others):
+        steps(self, step, *others)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Reporter, "step", stop_at_three)
+    stopped, _ = _run(config)
+    assert (stopped.steps, stopped.finished) == (3, False)
+    resumed, said = _run(config)
+    assert "resuming at step 3" in said
+    assert resumed.finished
+    expected, got = _weights(whole), _weights(resumed)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_a_killed_run_goes_on(small_data, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from harmonyrt.models import PHNetConfig;"
+        "from harmonyrt.training.config import *; from harmonyrt.training.train import train;"
+        f"train(TrainConfig(Path({str(small_data)!r}), Path(sys.argv[1]), {SMALL!r}, (Stage(32, 2),), steps=100000,"
+        "workers=0, threads=1, checkpoint_every=0.0))"
+    )
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", program, str(out)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (out / "config.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    config = TrainConfig(small_data, out, SMALL, (Stage(32, 2),), steps=1, workers=0, threads=1)
+    report = Reporter(out / "log.jsonl", io.StringIO())
+    with report:
+        assert _Run(config, report).step >= 1
+
+
+def test_a_checkpoint_of_another_run_is_refused(config):
+    _run(config)
+    with pytest.raises(HarmonyError, match="of another run"):
+        _run(replace(config, optimizer="lion"))
+    (config.out / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(HarmonyError, match="cannot be resumed"):
+        _run(config)
+
+
+def test_stages_follow_each_other_by_their_shares(config):
+    stages = (Stage(32, 2, share=2), Stage(48, 2, share=1, settled_norms=True))
+    _, said = _run(replace(config, stages=stages, report_every=0.0))
+    sizes = [json.loads(line).get("size") for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert sizes[:6] == [32] * 4 + [48] * 2
+    assert "stage 2 of 2" in said
+
+
+def test_a_frozen_encoder_stands_still(config):
+    _, _ = _run(replace(config, stages=(Stage(32, 2, freeze=("encoder",)),), ema=0.0))
+    saved = torch.load(config.out / "checkpoint.pt", weights_only=True)["network"]
+    torch.manual_seed(config.seed)
+    fresh = __import__("harmonyrt.models", fromlist=["PHNet"]).PHNet(SMALL).state_dict()
+    assert torch.equal(saved["encoder.2.0.weight"], fresh["encoder.2.0.weight"])
+    assert not torch.equal(saved["decoder.2.0.weight"], fresh["decoder.2.0.weight"])
+
+
+def test_without_the_extractor_its_weights_learn_nothing(config):
+    _, _ = _run(replace(config, stages=(Stage(32, 2, extractor=False),), ema=0.0, weight_decay=0.0))
+    saved = torch.load(config.out / "checkpoint.pt", weights_only=True)["network"]
+    torch.manual_seed(config.seed)
+    fresh = __import__("harmonyrt.models", fromlist=["PHNet"]).PHNet(SMALL).state_dict()
+    name = "feature_extractor.head.0.weight"
+    assert torch.equal(saved[name], fresh[name])
+
+
+def test_settled_norms_do_not_move_during_their_stage(config):
+    _, _ = _run(replace(config, stages=(Stage(32, 2, settled_norms=True),), ema=0.0))
+    checkpoint = torch.load(config.out / "checkpoint.pt", weights_only=True)
+    name = "decoder.0.1.running_var"
+    assert torch.equal(checkpoint["network"][name], checkpoint["average"][name])
+    assert not torch.equal(checkpoint["network"][name], torch.ones(32))
+
+
+def test_the_released_form_trains_with_its_loss(config):
+    sigmoid = replace(SMALL, output="sigmoid")
+    result, _ = _run(replace(config, network=sigmoid, loss="released", optimizer="lion", schedule="constant"))
+    assert load_phnet(result.weights).config.output == "sigmoid"
+
+
+def test_bf16_trains_to_finite_weights(config):
+    result, _ = _run(replace(config, precision="bf16"))
+    assert all(torch.isfinite(value).all() for value in _weights(result).values())
+
+
+def test_the_papers_stages(tmp_path):
+    config = paper_config(tmp_path, tmp_path)
+    assert [stage.lr for stage in config.stages] == [1e-4, 1e-5, 1e-7]
+    assert [stage.share for stage in config.stages] == [100, 10, 50]
+    assert config.stages == PAPER_STAGES
+    assert (config.optimizer, config.loss, config.network.output) == ("lion", "paper", "sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": None}, "exactly one"),
+        ({"minutes": 3.0}, "exactly one"),
+        ({"steps": -5}, "positive"),
+        ({"stages": (Stage(size=100),)}, "multiple of 8"),
+    ],
+)
+def test_impossible_runs_are_refused(config, changes, message):
+    with pytest.raises(HarmonyError, match=message):
+        replace(config, **changes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA card")
+def test_an_absent_card_is_named(config):
+    with pytest.raises(HarmonyError, match="no CUDA card"):
+        _run(replace(config, device="cuda"))
+
+
+def test_data_without_pictures_is_named(config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HarmonyError, match="holds no"):
+        _run(replace(config, data=Path(tmp_path / "empty")))
