@@ -14,8 +14,8 @@ import zlib
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 _ROWS_AT_ONCE = 256
 _COMPRESSION_LEVEL = 4
@@ -23,7 +23,7 @@ _EXCHANGED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"
 _TIFF_PLANES_TOGETHER = 1
 
 
-def decode(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
+def decode(image: ImageFile.ImageFile, file: BinaryIO) -> np.ndarray | None:
     """Every bit of a picture with 16-bit colour channels.
 
     Args:
@@ -40,7 +40,7 @@ def decode(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
         bytes_ = _decoded_as(file, image.format, "RGBA")
         return bytes_.view(">u2").astype(np.uint16)
     match = re.fullmatch(r"(RGBA?);16([BLN])", rawmode)
-    if match is None or (image.format == "TIFF" and image.tag_v2.get(284, 1) != _TIFF_PLANES_TOGETHER):
+    if match is None or (isinstance(image, TiffImageFile) and image.tag_v2.get(284, 1) != _TIFF_PLANES_TOGETHER):
         return None
     low = _decoded_as(file, image.format, f"{match[1]};16{_EXCHANGED[match[2]]}")
     pixels = np.asarray(image).astype(np.uint16)
@@ -49,7 +49,7 @@ def decode(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
     return pixels
 
 
-def _rawmode(image: Image.Image) -> object:
+def _rawmode(image: ImageFile.ImageFile) -> object:
     """How Pillow means to unpack the first tile."""
     if not image.tile:
         return None

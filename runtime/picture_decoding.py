@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import deep_pictures
@@ -87,7 +87,9 @@ def decode(source: str | Path | bytes, where: str, max_megapixels: float) -> Sto
 
 
 @contextlib.contextmanager
-def _opened(source: str | Path | bytes, where: str, max_megapixels: float) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def _opened(
+    source: str | Path | bytes, where: str, max_megapixels: float
+) -> Iterator[tuple[ImageFile.ImageFile, BinaryIO]]:
     """The picture, recognised and found small enough but not decoded yet, and its file."""
     with _file(source, where) as file:
         if not file.read(1):
@@ -106,8 +108,9 @@ def _opened(source: str | Path | bytes, where: str, max_megapixels: float) -> It
                     f"{where} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the limit of"
                     f" {max_megapixels:g}; scale it down, or raise the limit with --max-megapixels"
                 )
-            if image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
-                raise HarmonyError(f"{where} is an animation of {image.n_frames} frames; give it frame by frame")
+            frames = 1 if image.format in ("MPO", "TIFF") else getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise HarmonyError(f"{where} is an animation of {frames} frames; give it frame by frame")
             yield image, file
         except HarmonyError:
             raise
@@ -124,9 +127,9 @@ def _opened(source: str | Path | bytes, where: str, max_megapixels: float) -> It
 
 
 def _known_to_pillow() -> list[str]:
-    """Pillow's common formats and four more, where this Pillow has them; loading all would cost a tenth of a second."""
+    """Pillow's common formats and some more, where this Pillow has them; loading all would cost a tenth of a second."""
     Image.preinit()
-    for plugin in ("Tiff", "WebP", "Jpeg2K", "Avif"):
+    for plugin in ("WebP", "Jpeg2K", "Avif"):
         with contextlib.suppress(ImportError):
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
     return [kind for kind in READABLE if kind in Image.OPEN]
@@ -153,7 +156,7 @@ def _file(source: str | Path | bytes, where: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _decoded(image: Image.Image, file: BinaryIO, where: str) -> np.ndarray:
+def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> np.ndarray:
     """(H,W,C) as stored: grey, grey and alpha, RGB, RGBA, or CMYK; uint8, or uint16 where the file has it."""
     if image.format == "TIFF" and _is_planar_16_bit(image):
         raise HarmonyError(f"{where} keeps 16-bit colours in separate planes, uncompressed; save it interleaved")
@@ -187,13 +190,14 @@ def _decoded(image: Image.Image, file: BinaryIO, where: str) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _is_planar_16_bit(image: Image.Image) -> bool:
+def _is_planar_16_bit(image: ImageFile.ImageFile) -> bool:
     """Pillow misreads these without an error."""
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
     tags = image.tag_v2
     return tags.get(284) == 2 and tags.get(259, 1) == 1 and 16 in tags.get(258, ()) and len(tags.get(258, ())) > 1
 
 
-def _exif_of(image: Image.Image, where: str) -> tuple[bytes | None, int, list[str]]:
+def _exif_of(image: ImageFile.ImageFile, where: str) -> tuple[bytes | None, int, list[str]]:
     """EXIF without what described the stored pixels; the orientation; notes."""
     try:
         found = image.getexif()
