@@ -114,3 +114,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _card_present() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+@pytest.fixture(scope="session")
+def diffharmony_bundles(tmp_path_factory) -> dict[str, Path]:
+    """Tiny DiffHarmony bundles with random weights, 64 -> 32 pixels: plain VAE ("kl") and harmony VAE ("harmony")."""
+    from harmonyrt.export.build_engines import main
+
+    output = tmp_path_factory.mktemp("diffharmony")
+    found = {}
+    for kind, more in (("kl", ["--targets", "onnx", "openvino"]), ("harmony", ["--random-harmony-vae"])):
+        sizes = ["--inference-size", "64", "--output-size", "32", "--steps", "2", "1", "5"]
+        command = ["diffharmony", "--random-weights", "tiny", *sizes, "--threads", "1", "--output", str(output / kind)]
+        assert main([*command, *more]) == 0
+        found[kind] = output / kind / "diffharmony-random-64to32-fp32"
+    return found
