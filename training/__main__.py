@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lr", type=float, default=1e-3)
     for name, kind in (("threads", int), ("workers", int), ("seed", int), ("ema", float), ("validate-every", float)):
         parser.add_argument(f"--{name}", type=kind)
-    parser.add_argument("--optimizer", choices=("adamw", "lion", "muon"))
+    parser.add_argument("--optimizer", choices=("adamw", "lion"))
     parser.add_argument("--loss", choices=("foreground", "released", "paper"))
     parser.add_argument("--device")
     parser.add_argument("--ship", type=Path, help="where to write fp16 weights at every validation")
