@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -57,6 +58,25 @@ class _Collector(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
         self.lines.append(f"{prefix}{record.getMessage()}")
+
+
+@contextlib.contextmanager
+def silent_libraries() -> Iterator[None]:
+    """Drop what libraries in C print about a damaged file (libtiff does): the error that follows says it better."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(null)
+        os.close(kept)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
-from harmonyrt.cli.console import collected, growing_progress, print_json, say
+from harmonyrt.cli.console import collected, growing_progress, print_json, say, silent_libraries
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import masks
 from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
@@ -153,15 +153,15 @@ def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
         HarmonyError: either cannot be read, or they do not go together.
     """
     limit = wish.max_megapixels
-    if composite == STREAM:
-        picture = read_picture_file(sys.stdin.buffer.read(), name="the picture from stdin", max_megapixels=limit)
-    else:
-        picture = read_picture_file(composite, max_megapixels=limit)
-    if mask is not None:
-        found = read_mask_file(mask, max_megapixels=limit)
-    elif picture.alpha is None:
-        raise HarmonyError(f"{composite} has no alpha channel to take as the mask; give a mask")
-    else:
+    source, name = (
+        (sys.stdin.buffer.read(), "the picture from stdin") if composite == STREAM else (composite, composite)
+    )
+    with silent_libraries():
+        picture = read_picture_file(source, name=name, max_megapixels=limit)
+        found = None if mask is None else read_mask_file(mask, max_megapixels=limit)
+    if found is None:
+        if picture.alpha is None:
+            raise HarmonyError(f"{name} has no alpha channel to take as the mask; give a mask")
         found = MaskFile(to_8_bits(picture.alpha))
         picture = dataclasses.replace(picture, alpha=None)
     values = 255 - found.values if wish.invert_mask else found.values

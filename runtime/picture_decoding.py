@@ -35,9 +35,11 @@ _UPRIGHT = {  # EXIF orientation: how the stored rows and columns become the upr
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error,
+_DAMAGE = (  # what Pillow raises about files that are not as they should be
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, RuntimeError, struct.error,
+    zlib.error,
 )  # fmt: skip
+_MOST_DPI = 100_000  # more is damage
 _pillow_limit = threading.Lock()
 
 
@@ -216,7 +218,7 @@ def _plain_dpi(dpi: Any) -> tuple[float, float] | None:
         across, down = float(dpi[0]), float(dpi[1])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
-    return (across, down) if across > 0 and down > 0 else None
+    return (across, down) if 0 < across < _MOST_DPI and 0 < down < _MOST_DPI else None
 
 
 def first_line(error: BaseException) -> str:

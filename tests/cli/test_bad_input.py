@@ -50,6 +50,19 @@ def test_files_that_are_no_pictures(refused, place, content, words, which):
     assert words in sentence
 
 
+def test_libraries_that_print_remarks_of_their_own_are_not_heard(place, bundle):
+    """libtiff writes about damage to the process's stderr, past Python."""
+    Image.open("composite.png").save("bad.tif", compression="tiff_lzw")
+    data = bytearray((place / "bad.tif").read_bytes())
+    data[400:4000] = bytes(3600)
+    (place / "bad.tif").write_bytes(data)
+    command = [sys.executable, "-m", "harmonyrt.cli", "harmonize", "bad.tif", "mask.png", *OUT, "-b", str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "bad.tif is damaged" in done.stderr
+
+
 @pytest.mark.parametrize("pair", [("nowhere.png", "mask.png"), ("composite.png", "nowhere.png")])
 def test_missing_files(refused, pair):
     assert "nowhere.png does not exist" in refused(*pair, *OUT)
