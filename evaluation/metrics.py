@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MSE_EPS = 1e-6
-"""Joins the MSE inside the PSNR and the pixel count inside the fMSE, as in the released metrics: PSNR ends at 108 dB."""
+"""Joins the MSE inside the PSNR and the pixel count inside the fMSE, as released: PSNR ends at 108 dB."""
 RATIO_EDGES = (0.05, 0.15)
 """Foreground-ratio bins of the papers: 0-5 %, 5-15 %, 15-100 %."""
 

@@ -88,11 +88,8 @@ class Composer:
     def batch(self, size: int, count: int, seed: Sequence[int], indices: Sequence[int] | None = None) -> Batch:
         """Make `count` samples of size x size pixels; `indices` chooses the pictures instead of the lottery."""
         rng = np.random.default_rng(list(seed))
-        photos, masks = [], []
-        for n in range(count):
-            photo, mask = self._sample(size, rng, None if indices is None else indices[n])
-            photos.append(photo)
-            masks.append(mask)
+        samples = [self._sample(size, rng, None if indices is None else indices[n]) for n in range(count)]
+        photos, masks = zip(*samples, strict=True)
         real = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).contiguous().float() / 255
         mask = torch.from_numpy(np.stack(masks))[:, None].float() / 255
         hard = torch.from_numpy(rng.random(count) < self.plan.hard_edges).view(-1, 1, 1, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.models import IHARMONY4, PHNetConfig
@@ -67,7 +67,7 @@ class TrainConfig:
         threads: CPU threads, each with a part of every batch (``parallel.py``); None = one per core.
         workers: processes that make batches; 0 makes them in the training process.
         ship: where to write the averaged weights at every validation.
-        init: weights to start from.
+        init: weights to start from; their configuration and output form replace `network`.
     """
 
     data: Path
@@ -98,7 +98,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise HarmonyError("a run's length is given in steps or in minutes: set exactly one")
-        if (self.steps or self.minutes) <= 0:
+        if (self.steps or self.minutes or 0) <= 0:
             raise HarmonyError("a run's length must be positive; give more steps or minutes")
         for name, known in (("loss", LOSSES), ("optimizer", ("adamw", "lion"))):
             if getattr(self, name) not in known:
@@ -108,7 +108,13 @@ class TrainConfig:
                 raise HarmonyError(f"size {stage.size} is not a multiple of 8 from 16 on; choose another, such as 256")
 
 
-def paper_config(data: Path, out: Path, **changes: object) -> TrainConfig:
+def paper_config(data: Path, out: Path, **changes: Any) -> TrainConfig:
     """The run of section 5.1: three stages, Lion, constant rates, the paper's loss, sigmoid output."""
-    settings = {"steps": 160_000, "network": IHARMONY4, "loss": "paper", "optimizer": "lion", "schedule": "constant"}
+    settings: dict[str, Any] = {
+        "steps": 160_000,
+        "network": IHARMONY4,
+        "loss": "paper",
+        "optimizer": "lion",
+        "schedule": "constant",
+    }
     return TrainConfig(data, out, **{"stages": PAPER_STAGES, "ema": 0.0, **settings, **changes})

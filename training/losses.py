@@ -48,12 +48,13 @@ def _gradients(picture: Tensor) -> tuple[Tensor, Tensor]:
 def gradient_loss(output: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Mean over x and y of the L1 distance of gradients, on masked pictures (released code)."""
     pairs = zip(_gradients(output * mask), _gradients(real * mask), strict=True)
-    return sum((a - b).abs().mean() for a, b in pairs) / 2
+    return torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
 
 
 def paper_gradient_loss(output: Tensor, real: Tensor) -> Tensor:
     """The paper's words: MSE of gradients."""
-    return sum((a - b).square().mean() for a, b in zip(_gradients(output), _gradients(real), strict=True)) / 2
+    pairs = zip(_gradients(output), _gradients(real), strict=True)
+    return torch.stack([(a - b).square().mean() for a, b in pairs]).mean()
 
 
 def released_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:

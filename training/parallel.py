@@ -54,9 +54,9 @@ class Replicas:
         if self.pool is None:
             return work(*jobs[0])
         losses = list(self.pool.map(work, *zip(*jobs, strict=True)))
-        own, *others = ([p for p in net.parameters() if p.grad is not None] for net, _ in jobs)
+        own, *others = ([p.grad for p in net.parameters() if p.grad is not None] for net, _ in jobs)
         for other in others:
-            torch._foreach_add_([p.grad for p in own], [p.grad for p in other])
+            torch._foreach_add_(own, other)
         return sum(losses)
 
     def close(self) -> None:

@@ -129,7 +129,7 @@ class Album:
     @functools.cache  # noqa: B019 - an album lives as long as its run
     def _versions(self, index: int, mask: bool) -> tuple[Image.Image, Image.Image]:
         picture = self.pictures[index]
-        path = picture.mask if mask else picture.image
+        path = picture.mask if mask and picture.mask is not None else picture.image
         try:
             with Image.open(path) as file:
                 full = file.convert("L" if mask else "RGB")

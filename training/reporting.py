@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 SMOOTHING = 0.98
 
@@ -21,7 +21,7 @@ class Reporter:
         self.said = time.monotonic()
         self.steps_said = 0
         self.last_score = ""
-        self.bar = None
+        self.bar: Any = None  # rich's Progress, on a terminal
 
     def __enter__(self) -> Reporter:
         self.file = open(self.log_path, "a", buffering=1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -71,7 +72,7 @@ def load_checkpoint(
     if not path.exists():
         return None
     try:
-        content: dict[str, dict[str, Tensor]] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         progress = content["progress"]
     except Exception as error:  # torch.load raises many types for damaged files
         raise HarmonyError(f"{path} cannot be resumed ({error}); delete it or choose another run folder") from None

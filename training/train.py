@@ -89,7 +89,7 @@ class _Run:
         self.network.to(config.device).train()
         self.average = Average(self.network, config.ema)
         self.optimizer = build_optimizer(self.network, config.optimizer, config.stages[0].lr, config.weight_decay)
-        self.description = f"{config.network} with {config.optimizer}, seed {config.seed}"
+        self.description = f"{self.network.config} with {config.optimizer}, seed {config.seed}"
         progress = load_checkpoint(config.out, self.network, self.average, self.optimizer, self.description) or {}
         self.step = int(progress.get("step", 0))
         self.minutes_before = float(progress.get("minutes", 0.0))
@@ -237,7 +237,7 @@ class _Run:
         facts = {"steps": self.step, "minutes": round(self.minutes, 1), "seed": self.config.seed}
         if self.validation:
             facts["validation"] = {k: self.validation[k] for k in ("composite", "harmonized", "worse")}
-        return ship(self.average.network.state_dict(), self.config.network, path, **facts)
+        return ship(self.average.network.state_dict(), self.network.config, path, **facts)
 
     def _save(self) -> None:
         save_checkpoint(
