@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ class Peak:
 
 PEAKS = {  # first match of the card's name wins
     "V100-PCIE": Peak(14.0, 112, 900),
-    "V100-SXM": Peak(15.7, 125, 900),
+    "V100-SXM2": Peak(15.7, 125, 900),
     "Tesla T4": Peak(8.1, 65, 320),
     "A100-SXM4-80GB": Peak(19.5, 312, 2039),
     "A100-SXM4-40GB": Peak(19.5, 312, 1555),
@@ -32,7 +33,7 @@ PEAKS = {  # first match of the card's name wins
 
 def peak_of(card: str) -> Peak | None:
     """Data-sheet peaks of a card; None for one that is not in the table."""
-    return next((peak for name, peak in PEAKS.items() if card.endswith(name) or f"{name}-" in card), None)
+    return next((peak for name, peak in PEAKS.items() if re.search(rf"(?<!\w){name}(?!\w)", card)), None)
 
 
 @dataclass(frozen=True)

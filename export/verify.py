@@ -12,7 +12,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export.composites import Composite, gate_composites
-from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends import SessionOptions, tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity
 
@@ -137,7 +137,11 @@ def open_engine(path: Path, engine: EngineSpec, manifest: Manifest, threads: int
     if reason is not None:
         return None, reason
     session = backend.open_session(path, engine, manifest, options)
-    version = getattr(importlib.import_module(engine.backend), "__version__", "").split("-")[0]
+    if engine.backend == "tensorrt":  # its package goes by several names
+        package = tensorrt_versions.load(engine.target)
+    else:
+        package = importlib.import_module(engine.backend)
+    version = getattr(package, "__version__", "").split("-")[0]
     return session.run, f"{engine.backend} {version}, {session.device.upper()}"
 
 

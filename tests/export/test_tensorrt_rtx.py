@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export import to_tensorrt
+from harmonyrt.export import rewrites, to_tensorrt
 from harmonyrt.export.precision import typed_graph
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.tensorrt_bf16 import without_bf16_transposed
@@ -28,7 +28,8 @@ def options(**wishes):
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision):
-    model = golden_graph("phnet_iharmony4", (64, 64))
+    names = rewrites.fitting(rewrites.DEFAULT, (64, 64), "tensorrt-rtx", precision)
+    model = golden_graph("phnet_iharmony4", (64, 64), names)
     typed = model if precision == "fp32" else typed_graph(model, precision)
     engines = to_tensorrt.build(typed, tmp_path, precision, options())
     cards = [header.capabilities for e in engines if (header := read_header(tmp_path / e.files[0]))]
