@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from harmonyrt.benchmarks import gpu_roofline, gpu_suite
-from harmonyrt.models import PHNet
+from harmonyrt.models import PHNet, PHNetConfig
 
 
 def test_a_machine_without_a_card_writes_a_report_of_skips(tmp_path, capsys, monkeypatch):
