@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from harmonyrt.export import to_onnx
-from harmonyrt.models import PHNet, PHNetConfig
+from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 
 STATE_DICTS = {"phnet": "phnet_state_dict.json", "phnet_iharmony4": "phnet_iharmony4_state_dict.json"}
 TINY = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))
@@ -79,10 +79,19 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_trace(tiny_checkpoint):
+    """The trace of the tiny network, made when first called."""
+    trace = to_onnx.trace
+    return functools.cache(lambda: trace(load_phnet(tiny_checkpoint)))
+
+
 @pytest.fixture
-def build(capsys):
+def build(capsys, monkeypatch, tiny_trace):
     """build("phnet", "--sizes", ...) -> (exit code, stdout, stderr) of `harmonyrt build`."""
     from harmonyrt.export.build_engines import main
+
+    monkeypatch.setattr(to_onnx, "trace", lambda network: tiny_trace())  # the builds of these tests share it
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -1,0 +1,86 @@
+"""What a build is asked for is checked before any work, and hashed."""
+
+from dataclasses import replace
+
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.export import recipe as recipes
+from harmonyrt.export.recipe import parse_size, plan, size_name
+from harmonyrt.export.targets import BuildOptions
+
+
+@pytest.fixture
+def make(tmp_path):
+    (tmp_path / "some.pth").write_bytes(b"weights")
+
+    def make(sizes=("64",), precisions=("fp32",), targets=("onnx",), rewrites=("gate-fold",), **options):
+        everything = BuildOptions(target="", size=None, **options)
+        return plan("phnet", tmp_path / "some.pth", sizes, precisions, targets, rewrites, everything)
+
+    return make
+
+
+@pytest.mark.parametrize(("text", "size"), [("256", (256, 256)), ("256x512", (256, 512)), ("dynamic", None)])
+def test_sizes(text, size):
+    assert parse_size(text) == size
+    assert size_name(size) == text
+
+
+@pytest.mark.parametrize("text", ["100", "8", "0", "-64", "64x", "64x64x64", "big", "", "99999999", "²56", "16392"])
+def test_sizes_that_the_network_cannot_take(text):
+    with pytest.raises(HarmonyError, match=r"size .*; give"):
+        parse_size(text)
+
+
+def test_one_bundle_for_each_size_and_precision(make):
+    names = [recipe.name for recipe in make(("64", "128", "64"), ("fp32", "fp16"))]
+    assert names == ["phnet-64-fp32", "phnet-64-fp16", "phnet-128-fp32", "phnet-128-fp16"]
+
+
+def test_what_cannot_exist_is_listed_with_its_reason(make):
+    first, second = make(precisions=("fp32", "bf16"), targets=("onnx",))
+    assert (first.targets, second.targets) == (("onnx",), ())
+    assert second.skipped[0].reason == "ONNX Runtime's CPU provider has no BF16 convolution"
+
+
+def test_asked_for_alone_it_is_an_error(make):
+    with pytest.raises(HarmonyError, match="no BF16 convolution"):
+        make(precisions=("bf16",))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precisions": ("fp8",)}, {"targets": ("tpu",)}, {"rewrites": ("magic",)}, {"sizes": ("7",)}]
+)
+def test_unknown_values_name_the_known_ones(make, wrong):
+    with pytest.raises(HarmonyError, match=r"choose from|give a multiple"):
+        make(**wrong)
+
+
+def test_a_target_without_its_package_is_refused_before_any_work(make, monkeypatch):
+    monkeypatch.setitem(recipes.PACKAGE_OF_TARGET, "openvino", ("a_package_that_is_not_there", "openvino"))
+    with pytest.raises(HarmonyError, match=r"a_package_that_is_not_there.*harmonyrt\[openvino\]"):
+        make(targets=("onnx", "openvino"))
+
+
+def test_a_missing_checkpoint(make, tmp_path):
+    (tmp_path / "some.pth").unlink()
+    with pytest.raises(HarmonyError, match="does not exist; give the path of a checkpoint"):
+        make()
+
+
+def test_the_hash_tells_builds_apart_and_forgets_what_changes_nothing(make, monkeypatch):
+    (plain,) = make()
+    (again,) = make(threads=3, targets=("onnx", "onnx"))
+    assert plain.sha256() == again.sha256()
+    others = [
+        make(sizes=("128",))[0],
+        make(precisions=("fp16",))[0],
+        make(rewrites=())[0],
+        make(optimization_level=2)[0],
+        replace(plain, checkpoint_sha256="0" * 64),
+    ]
+    assert len({recipe.sha256() for recipe in (plain, *others)}) == 6
+    before = plain.sha256()
+    monkeypatch.setattr(recipes, "tool_versions", lambda: {"onnx": "99"})
+    assert plain.sha256() != before
