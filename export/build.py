@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 WORKING_SIDE = 256
 """Side that pictures are fitted to for an engine of any size: where the networks were trained."""
+CALIBRATION_SIZE = (256, 256)
 CALIBRATION_COMPOSITES = 32
 
 
@@ -97,6 +98,7 @@ class Workshop:
         self.checkpoint, self.threads, self.report = checkpoint, threads, report
         self._graphs: dict[tuple, onnx.ModelProto] = {}
         self._references: dict[Size, list[Reference]] = {}
+        self._calibrations: dict[tuple[str, ...], Calibration] = {}
 
     def prepare(self) -> None:
         """Load and trace: what can fail for a bad checkpoint fails here, before anything is written."""
@@ -143,8 +145,26 @@ class Workshop:
         form = target if recipe.precision == "int8" else ""
         key = (recipe.precision, recipe.size, rewrites, form)
         if key not in self._graphs:
-            self._graphs[key] = _typed(graph, recipe, target)
+            self._graphs[key] = self._typed(graph, recipe, target)
         return self._graphs[key]
+
+    def _typed(self, graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
+        from harmonyrt.export.precision import typed_graph
+
+        if recipe.precision in ("fp16", "bf16"):
+            return typed_graph(graph, recipe.precision)
+        if recipe.rewrites not in self._calibrations:
+            self._calibrations[recipe.rewrites] = self._calibrated(recipe.rewrites)
+        return self._calibrations[recipe.rewrites].apply(graph, target)
+
+    def _calibrated(self, rewrites: tuple[str, ...]) -> Calibration:
+        """Find INT8 ranges at one size; tensor names carry them over to the others."""
+        from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
+        from harmonyrt.export.composites import composites
+
+        graph = self.graph(CALIBRATION_SIZE, fitting(rewrites, CALIBRATION_SIZE, precision="int8"))
+        feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, CALIBRATION_COMPOSITES)]
+        return calibrate_graph(graph, feeds, CalibrationOptions(threads=self.threads, progress=self.report))
 
     def references(self, size: Size) -> list[Reference]:
         """Composites of this size and what the module makes of them."""
@@ -158,19 +178,6 @@ class Workshop:
         """Free what engines of other sizes needed."""
         self._graphs = {key: graph for key, graph in self._graphs.items() if key[1] == size}
         self._references = {key: found for key, found in self._references.items() if key == size}
-
-
-def _typed(graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
-    if recipe.precision in ("fp16", "bf16"):
-        from harmonyrt.export.precision import typed_graph
-
-        return typed_graph(graph, recipe.precision)
-    from harmonyrt.calibration.quantize import quantize
-    from harmonyrt.export.composites import composites
-
-    size = recipe.size or (WORKING_SIDE, WORKING_SIDE)
-    feeds = [{"image": c.image, "mask": c.mask} for c in composites(size, CALIBRATION_COMPOSITES)]
-    return quantize(graph, feeds, target)
 
 
 def _build(outcome: Outcome, workshop: Workshop, report: Reporter) -> None:
