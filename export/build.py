@@ -29,6 +29,7 @@ from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec
 if TYPE_CHECKING:
     import onnx
 
+    from harmonyrt.calibration.calibrated import Calibration
     from harmonyrt.export.verify import Reference
 
 WORKING_SIDE = 256
