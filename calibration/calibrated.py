@@ -1,0 +1,102 @@
+"""A calibration as data: ranges, which layers become INT8, why the others do not. Kept as JSON, applied to any size."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from harmonyrt.calibration.forms import form_of, write_qdq
+from harmonyrt.calibration.ranges import Range
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import written_whole
+
+KIND = "harmonyrt-calibration"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What is known of one layer.
+
+    Attributes:
+        name: of the layer.
+        share: of the network's multiplications, 0 to 1.
+        alone_db: mean PSNR of the blended picture when this layer alone is INT8; None where it was not measured.
+        int8: it is INT8 in the result.
+        reason: why it is not; "" where it is.
+    """
+
+    name: str
+    share: float
+    alone_db: float | None
+    int8: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranges and decisions for one set of weights.
+
+    Attributes:
+        method: how the ranges were chosen.
+        ranges: [low, high] of every tensor, by name.
+        layers: every convolution, in the order of the network.
+        methods_db: worst PSNR with all layers in INT8, for every method that was tried.
+        worst_db: PSNR of the blended picture, INT8 against FP32, worst composite.
+        mean_db: the same, mean.
+        composites: how many composites made the ranges.
+        judged: how many others measured the PSNR.
+    """
+
+    method: str
+    ranges: dict[str, Range]
+    layers: tuple[LayerReport, ...]
+    methods_db: dict[str, float]
+    worst_db: float
+    mean_db: float
+    composites: int
+    judged: int
+
+    @property
+    def int8_layers(self) -> tuple[str, ...]:
+        """Names of the layers that become INT8."""
+        return tuple(layer.name for layer in self.layers if layer.int8)
+
+    def apply(self, model: onnx.ModelProto, target: str) -> onnx.ModelProto:
+        """Write Q/DQ into an FP32 graph of the same weights and rewrites, of any size.
+
+        Args:
+            model: not changed.
+            target: ``"onnx"``, ``"openvino"`` or ``"tensorrt"``.
+
+        Raises:
+            HarmonyError: a target without INT8, or a graph that this calibration does not belong to.
+        """
+        return write_qdq(model, self.int8_layers, self.ranges, form_of(target))
+
+    def save(self, path: Path) -> None:
+        """Write JSON."""
+        data = {"kind": KIND, "schema": SCHEMA, **dataclasses.asdict(self)}
+        with written_whole(path) as scratch:
+            scratch.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            HarmonyError: not there, or not a calibration of this schema.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data.pop("kind") != KIND or data.pop("schema") != SCHEMA:
+                raise ValueError("another kind or schema")
+            data["ranges"] = {name: (float(low), float(high)) for name, (low, high) in data["ranges"].items()}
+            data["layers"] = tuple(LayerReport(**layer) for layer in data["layers"])
+            return cls(**data)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HarmonyError(f"{path} is not a calibration ({error}); make one with: harmonyrt calibrate") from None

@@ -1,0 +1,174 @@
+"""Q/DQ in the graph, in the form that each target runs fastest. ONNX Runtime's quantizer does the writing.
+
+The same ranges serve all forms. Measured on an AVX512-VNNI machine (docs/calibration.md):
+
+- ``onnx``: unsigned activations (1.7 times faster than signed on x86), results quantized too: without a Q after it, ONNX
+  Runtime runs a convolution in FP32. It has no INT8 transposed convolution.
+- ``openvino``: unsigned; results stay in floating point (OpenVINO needs no Q there, and norms get exact inputs);
+  transposed convolutions too. Signed activations lose 15 dB in OpenVINO 2026.4.
+- ``tensorrt``: signed and symmetric, as TensorRT demands; Q and DQ on FP32 weights, FP32 biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from harmonyrt.calibration.layers import Layer, find_layers
+from harmonyrt.calibration.ranges import Range
+from harmonyrt.common import HarmonyError
+
+if TYPE_CHECKING:
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a target wants its Q/DQ.
+
+    Attributes:
+        signed: activations are int8 around zero instead of uint8 with a zero point.
+        results: what a layer makes is quantized as well as what it reads.
+        kinds: operators that gain from INT8.
+        weights_in_fp32: weights stay FP32 behind Q and DQ, and biases FP32, instead of int8 and int32 behind DQ.
+    """
+
+    signed: bool
+    results: bool
+    kinds: tuple[str, ...]
+    weights_in_fp32: bool = False
+
+
+FORMS = {
+    "onnx": Form(signed=False, results=True, kinds=("Conv",)),
+    "openvino": Form(signed=False, results=False, kinds=("Conv", "ConvTranspose")),
+    "tensorrt": Form(signed=True, results=False, kinds=("Conv", "ConvTranspose"), weights_in_fp32=True),
+}
+
+
+def form_of(target: str) -> Form:
+    """The form of a target.
+
+    Raises:
+        HarmonyError: the target has no INT8.
+    """
+    if target not in FORMS:
+        raise HarmonyError(f"INT8 cannot be built for target {target!r}; use one of {', '.join(FORMS)}")
+    return FORMS[target]
+
+
+def write_qdq(model: onnx.ModelProto, layers: Sequence[str], ranges: dict[str, Range], form: Form) -> onnx.ModelProto:
+    """Quantize layers of a graph.
+
+    Args:
+        model: FP32, of any size; not changed.
+        layers: names of the convolutions that become INT8; those that the form does not want are left.
+        ranges: of every tensor that these layers read and make, by name.
+        form: how to write it.
+
+    Returns:
+        A graph with Q/DQ; every node but the chosen layers keeps reading what it read before, unquantized.
+
+    Raises:
+        HarmonyError: a layer or a range that is not there: the calibration belongs to another graph.
+    """
+    found = {layer.name: layer for layer in find_layers(model)}
+    missing = next((name for name in layers if name not in found), None)
+    if missing is not None:
+        raise HarmonyError(f"the calibration names the layer {missing!r}, which this graph has not; calibrate again")
+    chosen = [found[name] for name in layers if found[name].kind in form.kinds]
+    if not chosen:
+        return model
+    prepared = onnx.shape_inference.infer_shapes(model)
+    _give_own_constants(prepared.graph, {layer.name for layer in chosen})
+    quantizer = _quantizer(prepared, chosen, _needed(prepared, chosen, ranges, form), form)
+    quantizer.quantize_model()
+    _restore_float_readers(quantizer.model.model.graph, chosen, form)
+    quantizer.model.topological_sort()
+    onnx.checker.check_model(quantizer.model.model)
+    return quantizer.model.model
+
+
+def _needed(
+    model: onnx.ModelProto, layers: Sequence[Layer], ranges: dict[str, Range], form: Form
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    made = {node.name: node.output[0] for node in model.graph.node}
+    wanted = {layer.data: layer.data for layer in layers}
+    for layer in layers:
+        wanted[layer.result] = wanted[made[layer.name]] = layer.result  # one kernel does a layer and its ReLU
+    missing = next((source for source in wanted.values() if source not in ranges), None)
+    if missing is not None:
+        raise HarmonyError(f"the calibration has no range for the tensor {missing!r}; calibrate again")
+    return {name: tuple(np.array(end, np.float32) for end in ranges[source]) for name, source in wanted.items()}
+
+
+def _give_own_constants(graph: onnx.GraphProto, layers: set[str]) -> None:
+    """Constants that a layer shares with another node (a bias of zeros, mostly) are doubled: quantizing one must not
+    quantize the other."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    users: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            users[name] = users.get(name, 0) + 1
+    for node in graph.node:
+        if node.name not in layers:
+            continue
+        for slot, name in enumerate(node.input):
+            if name in tensors and users[name] > 1:
+                own = graph.initializer.add()
+                own.CopyFrom(tensors[name])
+                own.name = node.input[slot] = f"{name}/{node.name}"
+
+
+def _quantizer(model: onnx.ModelProto, layers: Sequence[Layer], ranges: dict, form: Form) -> QDQQuantizer:
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    options = {
+        "ActivationSymmetric": form.signed,
+        "AddQDQPairToWeight": form.weights_in_fp32,
+        "QuantizeBias": not form.weights_in_fp32,
+        "OpTypesToExcludeOutputQuantization": [] if form.results else list(form.kinds),
+    }
+    nodes = [layer.name for layer in layers]
+    kinds = list(form.kinds)
+    if form.results:
+        nodes += [layer.relu for layer in layers if layer.relu is not None]
+        kinds.append("Relu")
+    return QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if form.signed else QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=nodes,
+        nodes_to_exclude=[],
+        op_types_to_quantize=kinds,
+        extra_options=options,
+    )
+
+
+def _restore_float_readers(graph: onnx.GraphProto, layers: Sequence[Layer], form: Form) -> None:
+    """ONNX Runtime's quantizer hands the quantized tensor to all its readers; statistics want the exact one."""
+    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    exact = {
+        node.output[0]: source[node.input[0]]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in source
+    }
+    quantized = {layer.name for layer in layers}
+    made = {layer.result for layer in layers} | {
+        name for node in graph.node if node.name in quantized for name in node.output
+    }
+    for node in graph.node:
+        if node.name in quantized or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        for slot, name in enumerate(node.input):
+            if name in exact and not (form.results and exact[name] in made):
+                node.input[slot] = exact[name]
