@@ -60,7 +60,8 @@ class Series:
 _DOCS = "docs.nvidia.com/deeplearning"
 SERIES = (
     Series(
-        "tensorrt", (8, 6), (8, 6), (7, 0), bf16_from=None, cuda=(11, 12), install="'tensorrt==8.6.0' 'nvidia-cudnn-cu12<9'",
+        "tensorrt", (8, 6), (8, 6), (7, 0), bf16_from=None, cuda=(11, 12),
+        install="'tensorrt==8.6.0' 'nvidia-cudnn-cu12<9'",
         source=f"{_DOCS}/tensorrt/archives/tensorrt-861/support-matrix",
     ),
     Series(
