@@ -72,9 +72,11 @@ class DeviceArray:
 
 def is_device_array(value: Any) -> bool:
     """Whether a value lies in device memory and says so by one of the two protocols."""
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
-    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) in (CUDA, CUDA_MANAGED)
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__dlpack_device__"):
+        return int(value.__dlpack_device__()[0]) in (CUDA, CUDA_MANAGED)
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def as_device_array(value: Any, name: str, stream: int = 0) -> DeviceArray:
@@ -86,28 +88,38 @@ def as_device_array(value: Any, name: str, stream: int = 0) -> DeviceArray:
         stream: where it will be used; a DLPack producer makes it wait for the contents.
 
     Raises:
-        HarmonyError: no device array, or not C-contiguous.
+        HarmonyError: no device array, not C-contiguous, or one that its library does not share.
     """
     if isinstance(value, DeviceArray):
         return value
-    interface = getattr(value, "__cuda_array_interface__", None)
-    if interface is not None:
-        shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
-        strides = interface.get("strides")
-        producer = interface.get("stream")
-        array = DeviceArray(
-            interface["data"][0], shape, dtype, _device_of(value), 0 if producer == 1 else producer, owner=value
-        )
-    elif hasattr(value, "__dlpack__"):
-        array, strides = _from_dlpack(value, stream)
-    else:
-        raise HarmonyError(
-            f"{name} is a {type(value).__name__}, not an array in device memory: give one that has"
-            " __cuda_array_interface__ or DLPack (PyTorch, CuPy), or call run() with NumPy arrays"
-        )
+    try:
+        array, strides = _from_interface(value) or _from_dlpack(value, stream)
+    except (RuntimeError, BufferError, TypeError, AttributeError) as error:
+        if not hasattr(value, "__dlpack_device__") and not hasattr(type(value), "__cuda_array_interface__"):
+            raise HarmonyError(
+                f"{name} is a {type(value).__name__}, not an array in device memory: give one that has"
+                " __cuda_array_interface__ or DLPack (PyTorch, CuPy), or call run() with NumPy arrays"
+            ) from None
+        raise HarmonyError(f"{name} cannot be shared ({error}): give a plain tensor, detached") from None
     if strides is not None and not _is_contiguous(array.shape, strides, array.dtype.itemsize):
         raise HarmonyError(f"{name} is not contiguous in memory: give a contiguous copy of it (.contiguous())")
     return array
+
+
+def _from_interface(value: Any) -> tuple[DeviceArray, Sequence[int] | None] | None:
+    interface = getattr(value, "__cuda_array_interface__", None)
+    if interface is None:
+        return None
+    producer = interface.get("stream")
+    array = DeviceArray(
+        interface["data"][0],
+        tuple(interface["shape"]),
+        np.dtype(interface["typestr"]),
+        _device_of(value),
+        0 if producer == 1 else producer,
+        owner=value,
+    )
+    return array, interface.get("strides")
 
 
 def _device_of(value: Any) -> int:

@@ -49,6 +49,23 @@ def test_a_host_array_is_refused_in_one_sentence():
         as_device_array([1.0], "mask")
 
 
+class NeedsGrad:
+    """PyTorch's tensors refuse both protocols while they require a gradient."""
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("requires grad")
+
+
+def test_a_tensor_that_its_library_does_not_share_is_one_sentence():
+    assert is_device_array(NeedsGrad())
+    with pytest.raises(HarmonyError, match=r"image cannot be shared \(requires grad\): give a plain tensor, detached"):
+        as_device_array(NeedsGrad(), "image")
+
+
 def test_dlpack_is_borrowed_without_a_copy():
     picture = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
     array = as_device_array(picture, "image")
