@@ -2,8 +2,8 @@
 
 The same ranges serve all forms. Measured on an AVX512-VNNI machine (docs/calibration.md):
 
-- ``onnx``: unsigned activations (1.7 times faster than signed on x86), results quantized too: without a Q after it, ONNX
-  Runtime runs a convolution in FP32. It has no INT8 transposed convolution.
+- ``onnx``: unsigned activations (1.7 times faster than signed on x86), results quantized too: without a Q after it,
+  ONNX Runtime runs a convolution in FP32. It has no INT8 transposed convolution.
 - ``openvino``: unsigned; results stay in floating point (OpenVINO needs no Q there, and norms get exact inputs);
   transposed convolutions too. Signed activations lose 15 dB in OpenVINO 2026.4.
 - ``tensorrt``: signed and symmetric, as TensorRT demands; Q and DQ on FP32 weights, FP32 biases.

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 LEAST_SHARE = 0.004
-"""Share of the network's multiplications below which a layer is not worth the noise: PHNet's first, last and PFE layers."""
+"""Share of the network's multiplications of a layer that is not worth its noise: PHNet's first, last and PFE layers."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Layer:
     weight: tuple[int, ...]
 
     def multiplications(self, shapes: dict[str, tuple[int, ...]]) -> int:
-        """For one picture. A transposed convolution does its work once per input pixel, others once per output pixel."""
+        """For one picture. A transposed convolution works once per input pixel, others once per output pixel."""
         pixels = shapes[self.data if self.kind == "ConvTranspose" else self.result][2:]
         return int(np.prod(pixels)) * int(np.prod(self.weight))
 

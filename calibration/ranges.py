@@ -36,7 +36,7 @@ def mse(histogram: Histogram) -> Range:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The range whose 8-bit distribution tells most about the original one (Kullback-Leibler divergence; Migacz 2017)."""
+    """The range whose 8-bit distribution is closest to the original one (Kullback-Leibler divergence; Migacz 2017)."""
     return _smallest(histogram, _divergence)
 
 

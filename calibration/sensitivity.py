@@ -1,4 +1,4 @@
-"""What each layer costs: one layer in INT8 at a time, everything else in FP32, measured in dB of the blended picture."""
+"""What each layer costs: one in INT8 at a time, everything else in FP32, measured in dB of the blended picture."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""The calibration job: graph and composites in; `calibration.json` and `sensitivity.png` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+
+from harmonyrt.calibration.calibrated import Calibration
+from harmonyrt.calibration.observe import Feed
+from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
+from harmonyrt.calibration.report import plot
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import require
+
+CALIBRATION_FILE = "calibration.json"
+PLOT_FILE = "sensitivity.png"
+
+
+def calibrate(model: onnx.ModelProto, feeds: Iterable[Feed], output: Path, options: CalibrationOptions) -> Calibration:
+    """Calibrate a graph and write what was found.
+
+    Args:
+        model: FP32 graph.
+        feeds: real composites in the size of the graph, see :func:`harmonyrt.calibration.quantize.calibrate_graph`.
+        output: folder for the two files; made where it is not there.
+        options: how; the plot needs ``sensitivity=True``.
+
+    Returns:
+        What `calibration.json` holds.
+
+    Raises:
+        HarmonyError: the folder cannot be written, matplotlib is missing, or what :func:`calibrate_graph` raises.
+    """
+    if options.sensitivity:
+        require("matplotlib", "calibration", "the sensitivity plot")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
+    calibration = calibrate_graph(model, feeds, options)
+    calibration.save(output / CALIBRATION_FILE)
+    if options.sensitivity:
+        plot(calibration, output / PLOT_FILE)
+    return calibration

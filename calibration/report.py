@@ -1,0 +1,56 @@
+"""What a calibration found, for people: a table and a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harmonyrt.calibration.calibrated import Calibration
+from harmonyrt.common.errors import require
+from harmonyrt.common.files import written_whole
+
+
+def table(calibration: Calibration) -> str:
+    """One line per layer: its share of the work, its cost alone, and what became of it."""
+    width = max(len(layer.name) for layer in calibration.layers)
+    lines = [f"{'layer':{width}}  {'work':>6}  {'alone':>9}  result"]
+    for layer in calibration.layers:
+        alone = "" if layer.alone_db is None else f"{layer.alone_db:6.1f} dB"
+        result = "int8" if layer.int8 else f"fp32: {layer.reason}"
+        lines.append(f"{layer.name:{width}}  {layer.share:6.1%}  {alone:>9}  {result}")
+    methods = ", ".join(f"{name} {db:.1f} dB" for name, db in calibration.methods_db.items())
+    lines.append(f"ranges by {calibration.method} (worst case with all layers: {methods})")
+    lines.append(
+        f"INT8 against FP32, blended: worst {calibration.worst_db:.1f} dB, mean {calibration.mean_db:.1f} dB over"
+        f" {calibration.judged} composites; ranges from {calibration.composites} others"
+    )
+    return "\n".join(lines)
+
+
+def plot(calibration: Calibration, path: Path) -> None:
+    """Draw the cost of every layer alone, in the order of the network.
+
+    Args:
+        calibration: made with ``sensitivity=True``.
+        path: .png or .svg.
+
+    Raises:
+        HarmonyError: matplotlib is missing, or the file cannot be written.
+    """
+    require("matplotlib", "calibration", "the sensitivity plot")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    layers = [layer for layer in calibration.layers if layer.alone_db is not None]
+    figure = Figure(figsize=(9, 0.32 * len(layers) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colours = ["#3b7dd8" if layer.int8 else "#d87c3b" for layer in layers]
+    axes.barh([layer.name for layer in layers], [layer.alone_db or 0.0 for layer in layers], color=colours)
+    axes.axvline(calibration.mean_db, color="black", linestyle="--", linewidth=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("PSNR of the blended picture with this layer alone in INT8, mean, dB (low costs most)")
+    axes.set_title(
+        f"blue: INT8, orange: stays FP32, dashed: all INT8 layers together ({calibration.mean_db:.1f} dB)", fontsize=10
+    )
+    with written_whole(path) as scratch:
+        figure.savefig(scratch, dpi=120)

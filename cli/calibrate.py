@@ -1,0 +1,108 @@
+"""`harmonyrt calibrate`: INT8 ranges, and what each layer costs in picture quality."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Method(str, Enum):
+    """How a range is chosen."""
+
+    minmax = "minmax"
+    percentile = "percentile"
+    entropy = "entropy"
+    mse = "mse"
+    best = "best"
+
+
+def calibrate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what was found.")] = Path(
+        "calibration-run"
+    ),
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights. Default: the shipped weights.")] = None,
+    composites: Annotated[
+        Path | None, typer.Option(help="Folder of composites to learn from. Default: the shipped pictures.")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of their masks, named alike.")] = None,
+    count: Annotated[int, typer.Option(min=4, help="How many composites at most; every third one only judges.")] = 24,
+    size: Annotated[int, typer.Option(min=16, help="Side at which the network is calibrated.")] = 256,
+    method: Annotated[
+        Method, typer.Option(help="How much of the values' range 8 bits cover; best tries them all.")
+    ] = Method.mse,
+    least_db: Annotated[
+        float, typer.Option(help="Layers go back to FP32 until no composite is below this PSNR against FP32.")
+    ] = 42.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Find INT8 ranges on real composites and measure what each layer costs.
+
+    Writes calibration.json and sensitivity.png.
+    """
+    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.common import HarmonyError
+    from harmonyrt.common.errors import require
+
+    if (composites is None) != (masks is None):
+        raise HarmonyError("composites and masks come together; pass both --composites and --masks, or neither")
+    for package in ("torch", "onnx", "matplotlib"):
+        require(package, "calibration", "harmonyrt calibrate")
+    from harmonyrt.calibration.calibrate import CALIBRATION_FILE, PLOT_FILE
+    from harmonyrt.calibration.calibrate import calibrate as run
+    from harmonyrt.calibration.quantize import CalibrationOptions
+    from harmonyrt.calibration.report import table
+    from harmonyrt.export.recipe import find_checkpoint
+    from harmonyrt.export.rewrites import DEFAULT, fitting
+    from harmonyrt.export.to_onnx import check_side, export_phnet, trace
+    from harmonyrt.models import load_phnet
+
+    check_side(size)
+    feeds = _feeds(composites, masks, (size, size), count)
+    say("tracing the network")
+    rewrites = fitting(DEFAULT, (size, size), precision="int8")
+    model = export_phnet(trace(load_phnet(find_checkpoint(checkpoint))), (size, size), rewrites)
+    with _phases() as progress:
+        options = CalibrationOptions(method.value, least_db, sensitivity=True, threads=threads, progress=progress)
+        found = run(model, feeds, output, options)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+    else:
+        print(table(found))
+    say(f"wrote {output / CALIBRATION_FILE} and {output / PLOT_FILE}")
+
+
+@contextlib.contextmanager
+def _phases() -> Iterator[Callable[[str, float | None], None]]:
+    """A bar of its own for each phase of the work."""
+    from harmonyrt.cli.console import growing_progress
+
+    with contextlib.ExitStack() as stack:
+        shown, show = "", None
+
+        def progress(doing: str, share: float | None) -> None:
+            nonlocal shown, show
+            if doing != shown or show is None:
+                stack.close()
+                shown, show = doing, stack.enter_context(growing_progress(doing))
+            show(round(100 * (share or 0)), 100)
+
+        yield progress
+
+
+def _feeds(composites: Path | None, masks: Path | None, size: tuple[int, int], count: int) -> list:
+    if composites is None or masks is None:
+        from harmonyrt.export.composites import composites as shipped
+
+        return [{"image": one.image, "mask": one.mask} for one in shipped(size, count)]
+    from harmonyrt.calibration.feeds import feeds_from_files
+    from harmonyrt.cli.pairs import paired
+
+    pairs = paired(composites, masks).pairs[:count]
+    return feeds_from_files([(pair.composite, pair.mask) for pair in pairs], size)
