@@ -251,7 +251,7 @@ def _engines(
             census=engine.census,
             parity=_NOT_MEASURED,
             needs=engine.needs,
-            rewrites=fitting(recipe.rewrites, recipe.size, target, recipe.precision),
+            rewrites=fitting(recipe.rewrites, recipe.size, target, recipe.precision) + engine.rewrites,
             build_seconds=round(seconds, 2),
         )
         specs.append(replace(spec, parity=_gated(spec, engine, typed, recipe, scratch, workshop, parity_of_graph)))

@@ -65,12 +65,14 @@ class BuiltEngine:
         census: how many nodes or layers compute in which type, for example ``{"float16": 40, "float32": 61}``.
         needs: what the machine must have (see :class:`harmonyrt.runtime.manifest.EngineSpec`).
         runs_here: the building machine can run it; otherwise its gate is measured on the typed graph.
+        rewrites: what the builder rewrote because the target cannot do it; the same function.
     """
 
     files: tuple[str, ...]
     census: dict[str, int]
     needs: dict[str, str] = field(default_factory=dict)
     runs_here: bool = True
+    rewrites: tuple[str, ...] = ()
 
 
 Builder = Callable[["onnx.ModelProto", Path, str, BuildOptions], list[BuiltEngine]]

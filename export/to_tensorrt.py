@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
+from harmonyrt.export import tensorrt_bf16, tensorrt_turing
 from harmonyrt.export import tensorrt_network as networks
 from harmonyrt.export import tensorrt_settings as settings
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
-from harmonyrt.export.tensorrt_bf16 import without_bf16_transposed
 from harmonyrt.export.tensorrt_opset import lower_opset
-from harmonyrt.export.tensorrt_turing import without_fp32_products
 from harmonyrt.runtime.backends import cuda, tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt_log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt_plan import check_header
@@ -131,8 +130,9 @@ def _build_one(
     weakly_typed = not networks.strongly_typed(target, version)
     if weakly_typed:
         model = lower_opset(model)
+    rewrites: tuple[str, ...] = ()
     if target == "tensorrt-rtx":
-        model = _for_rtx(model, precision, job)
+        model, rewrites = _for_rtx(model, precision, job)
     log = open_log(trt)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of flags that a later release ignores
@@ -141,7 +141,7 @@ def _build_one(
             builder.max_threads = options.threads
         network = networks.create_network(trt, builder)
         parser = networks.parse(trt, target, network, model, log)
-        if weakly_typed:
+        if weakly_typed and precision != "int8":  # Q/DQ says where INT8 is
             networks.constrain_precisions(trt, network, model)
         networks.check_census(network, precision, weakly_typed)
         plan = _serialized(trt, builder, network, precision, options, job, log)
@@ -153,14 +153,20 @@ def _build_one(
             check_header(scratch, version, job.capabilities)
     if job.runs_here:
         _check_here(trt, folder / job.file, precision, log)
-    return BuiltEngine((job.file,), census, _needs(target, version, job.capabilities, options), job.runs_here)
+    needs = _needs(target, version, job.capabilities, options)
+    return BuiltEngine((job.file,), census, needs, job.runs_here, rewrites)
 
 
-def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> onnx.ModelProto:
-    """The same function without what its compiler cannot do."""
+def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The same function without what its compiler cannot do, and the names of the rewrites that were needed."""
+    rewrites = []
     if job.capabilities == (TURING,):
-        model = without_fp32_products(model)
-    return without_bf16_transposed(model) if precision == "bf16" else model
+        model = tensorrt_turing.without_fp32_products(model)
+        rewrites.append(tensorrt_turing.REWRITE)
+    if precision == "bf16":
+        model = tensorrt_bf16.without_bf16_transposed(model)
+        rewrites.append(tensorrt_bf16.REWRITE)
+    return model, tuple(rewrites)
 
 
 def _open_builder(trt: ModuleType, target: str, log: Log) -> Any:

@@ -36,6 +36,8 @@ def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision)
     expected = [((8, 0), (8, 6), (8, 9), (12, 0), (12, 1)), ((7, 5),)]
     assert cards == (expected[:1] if precision == "bf16" else expected)  # Turing has no BF16
     kind = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision]
+    turing, bf16 = ("fp32-products-as-sums",), ("bf16-transposed-as-phases",)
+    assert [e.rewrites for e in engines] == ([bf16] if precision == "bf16" else [(), turing])
     for engine in engines:
         assert engine.census[kind] >= 18
         assert engine.needs["version"].startswith("1.")
