@@ -76,7 +76,9 @@ struct PictureView {
     }
     // Bytes of a packed picture of this size and format.
     std::size_t packed_size() const noexcept {
-        return width < 0 || height < 0 ? 0 : static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * channels(format);
+        return width < 0 || height < 0
+                   ? 0
+                   : static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * channels(format);
     }
 };
 
@@ -103,9 +105,9 @@ struct MaskView {
 
 struct ModelOptions {
     std::string backend = "auto";
-    std::string device;         // empty: the backend's choice
-    std::string cache_folder;   // empty: none
-    std::string module_folder;  // empty: $HARMONYRT_MODULES, else beside the library
+    std::string device;        // empty: the backend's choice
+    std::string cache_folder;  // empty: none
+    std::string module_folder; // empty: $HARMONYRT_MODULES, else beside the library
     int threads = 0;
     int streams = 0;
     std::uint64_t max_pixels = 0;
@@ -125,7 +127,8 @@ struct ModelOptions {
 };
 
 #if HRT_HAS_EXCEPTIONS
-// What every throwing function throws. Running out of memory is std::bad_alloc nowhere: it is status() HRT_OUT_OF_MEMORY.
+// What every throwing function throws. Running out of memory is std::bad_alloc nowhere: it is status()
+// HRT_OUT_OF_MEMORY.
 class Error : public std::runtime_error {
 public:
     explicit Error(hrt_status status) : std::runtime_error(hrt_last_error()), status_(status) {}
@@ -177,8 +180,8 @@ public:
 #if HRT_HAS_EXCEPTIONS
     explicit Session(const Model &model) { check(try_open(model)); }
 
-    void harmonize(const PictureView &picture, const MaskView &mask, std::uint8_t *output, std::size_t output_stride = 0,
-                   const hrt_harmonize_options *options = nullptr) {
+    void harmonize(const PictureView &picture, const MaskView &mask, std::uint8_t *output,
+                   std::size_t output_stride = 0, const hrt_harmonize_options *options = nullptr) {
         check(try_harmonize(picture, mask, output, output_stride, options));
     }
     // Packed, in the composite's format.
@@ -212,10 +215,10 @@ public:
     // Sizes are checked against the spans before anything runs.
     hrt_status try_run(Span<const float> image, Span<const float> mask, Span<float> output, int batch, int height,
                        int width) noexcept {
-        const std::size_t pixels = batch > 0 && height > 0 && width > 0
-                                       ? static_cast<std::size_t>(batch) * static_cast<std::size_t>(height) *
-                                             static_cast<std::size_t>(width)
-                                       : 0;
+        const std::size_t pixels =
+            batch > 0 && height > 0 && width > 0
+                ? static_cast<std::size_t>(batch) * static_cast<std::size_t>(height) * static_cast<std::size_t>(width)
+                : 0;
         const bool fits = image.size() == 3 * pixels && mask.size() == pixels && output.size() == 3 * pixels;
         return hrt_run_f32(get(), fits ? image.data() : nullptr, mask.data(), output.data(), batch, height, width);
     }
@@ -229,6 +232,6 @@ private:
     std::unique_ptr<hrt_session, Free> handle_;
 };
 
-}  // namespace harmonyrt
+} // namespace harmonyrt
 
-#endif  // HARMONYRT_HPP
+#endif // HARMONYRT_HPP

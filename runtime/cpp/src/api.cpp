@@ -27,7 +27,7 @@ template <class Struct>
 Struct zeroed() noexcept {
     static_assert(std::is_trivially_copyable_v<Struct>);
     Struct value;
-    std::memset(&value, 0, sizeof value);  // padding too: structs are compared and copied as bytes
+    std::memset(&value, 0, sizeof value); // padding too: structs are compared and copied as bytes
     value.size = sizeof value;
     return value;
 }
@@ -68,7 +68,7 @@ void init(Struct *out, std::size_t size) noexcept {
     const Struct value = defaults<Struct>();
     std::memset(out, 0, size);
     std::memcpy(out, &value, size < sizeof value ? size : sizeof value);
-    std::memcpy(out, &size, sizeof size);  // the caller's size, not ours
+    std::memcpy(out, &size, sizeof size); // the caller's size, not ours
 }
 
 void require(const void *pointer, const char *what) {
@@ -109,8 +109,8 @@ Job job_of(const Session &session, const hrt_picture *picture, const hrt_mask *m
     return job;
 }
 
-}  // namespace
-}  // namespace hrt
+} // namespace
+} // namespace hrt
 
 using hrt::guarded;
 
@@ -142,7 +142,8 @@ const char *hrt_build_info(void) {
     static const std::string *info = [] {
         try {
             return new std::string("harmonyrt " HRT_VERSION_TEXT ", " HRT_COMPILER_TEXT ", " HRT_BUILD_TYPE_TEXT
-                                   ", modules in " + hrt::default_module_folders());
+                                   ", modules in " +
+                                   hrt::default_module_folders());
         } catch (...) {
             return static_cast<std::string *>(nullptr);
         }
@@ -216,8 +217,9 @@ hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *picture, co
     });
 }
 
-hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_picture *pictures, const hrt_mask *masks,
-                                  uint8_t *const *outputs, const hrt_harmonize_options *options, size_t *done) {
+hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_picture *pictures,
+                                  const hrt_mask *masks, uint8_t *const *outputs, const hrt_harmonize_options *options,
+                                  size_t *done) {
     if (done != nullptr) *done = 0;
     std::size_t finished = 0;
     const hrt_status status = guarded([&] {
@@ -269,4 +271,4 @@ void hrt_mask_init(hrt_mask *mask, size_t size) { hrt::init(mask, size); }
 void hrt_harmonize_options_init(hrt_harmonize_options *options, size_t size) { hrt::init(options, size); }
 void hrt_report_init(hrt_report *report, size_t size) { hrt::init(report, size); }
 
-}  // extern "C"
+} // extern "C"

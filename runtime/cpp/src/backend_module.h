@@ -29,7 +29,8 @@ typedef struct hrt_module_request {
     const char *mask;
     const char *output;
     const char *need_version;            /* TensorRT: what the plan needs; NULL if unknown */
-    const char *need_compute_capability; /* for example "8.9"; NULL if unknown */
+    const char *need_compute_capability; /* "8.9", "8.6, 8.9" or "8.0+"; NULL if unknown */
+    int32_t need_compatible;             /* 1: later versions open the plan too */
     int32_t threads;                     /* 0: the engine's choice */
     int32_t streams;                     /* at least 1 */
 } hrt_module_request;

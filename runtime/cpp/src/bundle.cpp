@@ -25,8 +25,8 @@ std::string Bundle::verified_file(const EngineSpec &engine) const {
         }
         const std::string found = sha256_of_file(file.string());
         if (found != spec.sha256) {
-            throw Error(HRT_BAD_BUNDLE, file.string() + " was altered: found sha256 " + found.substr(0, 12) + "..., need " +
-                                            spec.sha256.substr(0, 12) + "..." + rebuild);
+            throw Error(HRT_BAD_BUNDLE, file.string() + " was altered: found sha256 " + found.substr(0, 12) +
+                                            "..., need " + spec.sha256.substr(0, 12) + "..." + rebuild);
         }
     }
     return (fs::path(path) / engine.files.front().path).string();
@@ -48,4 +48,4 @@ Bundle open_bundle(const std::string &path) {
     return {path, parse_manifest(text, manifest.string())};
 }
 
-}  // namespace hrt
+} // namespace hrt

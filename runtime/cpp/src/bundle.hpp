@@ -19,4 +19,4 @@ struct Bundle {
 // Reads a bundle's manifest. Throws Error: no such folder, no manifest, or one that cannot be read.
 Bundle open_bundle(const std::string &path);
 
-}  // namespace hrt
+} // namespace hrt

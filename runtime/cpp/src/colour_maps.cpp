@@ -8,12 +8,12 @@ namespace hrt {
 namespace {
 
 // As in runtime/transfer.py; docs/full_resolution.md says how they were chosen.
-constexpr int kGrid = 64;                              // cells along the longer side of the engine's picture
-constexpr std::array<double, 5> kWindow = {1, 2, 3, 2, 1};  // weights of a window's cells, in each direction
-constexpr double kSlopeRidge = 1e-3;                   // pulls a cell's scales towards 1
-constexpr double kMatrixRidge = 1e-4;                  // pulls the matrix towards the identity
-constexpr double kFew = 1e-6;                          // weight per cell of the whole foreground's averages
-constexpr double kMost = 4.0;                          // largest scale
+constexpr int kGrid = 64;                                  // cells along the longer side of the engine's picture
+constexpr std::array<double, 5> kWindow = {1, 2, 3, 2, 1}; // weights of a window's cells, in each direction
+constexpr double kSlopeRidge = 1e-3;                       // pulls a cell's scales towards 1
+constexpr double kMatrixRidge = 1e-4;                      // pulls the matrix towards the identity
+constexpr double kFew = 1e-6;                              // weight per cell of the whole foreground's averages
+constexpr double kMost = 4.0;                              // largest scale
 
 // Sums over pixels: weight, in (3), out (3), in*in (rr, gg, bb, rg, gb, br), in_i*out_j (9).
 constexpr std::size_t kSums = 22;
@@ -73,7 +73,8 @@ template <class Work>
 void over_foreground(const Fitted &fitted, const Box &box, Work &&work) {
     for (int y = box.top; y < box.bottom; ++y) {
         for (int x = box.left; x < box.right; ++x) {
-            const auto i = static_cast<std::size_t>(y) * static_cast<std::size_t>(fitted.size.width) + static_cast<std::size_t>(x);
+            const auto i =
+                static_cast<std::size_t>(y) * static_cast<std::size_t>(fitted.size.width) + static_cast<std::size_t>(x);
             if (fitted.mask[i] != 0) work(i, x, y, weight_of(fitted.mask[i]));
         }
     }
@@ -99,8 +100,12 @@ Means means_of(const Fitted &fitted, const float *output, const Box &box) {
 
 class Grid {
 public:
-    explicit Grid(Size size) : size_(size), cells_(static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height)) {}
-    Sums &at(int x, int y) { return cells_[static_cast<std::size_t>(y) * static_cast<std::size_t>(size_.width) + static_cast<std::size_t>(x)]; }
+    explicit Grid(Size size)
+        : size_(size), cells_(static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height)) {}
+    Sums &at(int x, int y) {
+        return cells_[static_cast<std::size_t>(y) * static_cast<std::size_t>(size_.width) +
+                      static_cast<std::size_t>(x)];
+    }
     Size size() const { return size_; }
     std::vector<Sums> &cells() { return cells_; }
 
@@ -295,7 +300,7 @@ Size grid_size_of(Size size) {
     return {cells(size.width), cells(size.height)};
 }
 
-}  // namespace
+} // namespace
 
 ColourMaps fit_maps(const Fitted &fitted, const float *output) {
     const Size grid_size = grid_size_of(fitted.size);
@@ -319,4 +324,4 @@ ColourMaps fit_maps(const Fitted &fitted, const float *output) {
     return maps;
 }
 
-}  // namespace hrt
+} // namespace hrt

@@ -9,14 +9,16 @@ namespace hrt {
 namespace {
 
 constexpr double kSmallestSide = 32;
-constexpr double kLongest = 4;  // times the working size: what a strip of a picture is stretched to at most
+constexpr double kLongest = 4; // times the working size: what a strip of a picture is stretched to at most
 constexpr float kThreshold = 0.5F;
-constexpr int kCell = 4;  // the networks' mask pyramid keeps every fourth row and column, counted from 0
+constexpr int kCell = 4; // the networks' mask pyramid keeps every fourth row and column, counted from 0
 
 bool on_the_pyramid(const std::vector<float> &mask, Size size) {
     for (int y = 0; y < size.height; y += kCell) {
         for (int x = 0; x < size.width; x += kCell) {
-            if (mask[static_cast<std::size_t>(y) * static_cast<std::size_t>(size.width) + static_cast<std::size_t>(x)] != 0) return true;
+            if (mask[static_cast<std::size_t>(y) * static_cast<std::size_t>(size.width) +
+                     static_cast<std::size_t>(x)] != 0)
+                return true;
         }
     }
     return false;
@@ -36,11 +38,12 @@ std::vector<float> spread(const std::vector<float> &mask, Size size) {
     return out;
 }
 
-}  // namespace
+} // namespace
 
 Size network_size(const Manifest &manifest, int width, int height) {
     if (manifest.size) return {static_cast<int>(manifest.size->second), static_cast<int>(manifest.size->first)};
-    const auto multiple = static_cast<double>(manifest.size_multiple), working = static_cast<double>(manifest.working_size);
+    const auto multiple = static_cast<double>(manifest.size_multiple),
+               working = static_cast<double>(manifest.working_size);
     const double aspect = std::sqrt(static_cast<double>(height) / width);
     const auto rounded = [&](double side) {
         side = std::min(std::max(side, kSmallestSide), kLongest * working);
@@ -52,8 +55,9 @@ Size network_size(const Manifest &manifest, int width, int height) {
 Fitted fit(const Picture &picture, const Mask &mask, Size size, bool binary_mask, int threads) {
     constexpr float to_unit = 1.0F / 255.0F;
     Fitted fitted{size, {}, {}, {}};
-    const std::vector<float> pixels = resample({picture.data, picture.width, picture.height, picture.stride, picture.step},
-                                               3, size.width, size.height, threads);
+    const std::vector<float> pixels =
+        resample({picture.data, picture.width, picture.height, picture.stride, picture.step}, 3, size.width,
+                 size.height, threads);
     const std::size_t plane = pixels.size() / 3;
     fitted.image.resize(pixels.size());
     for (std::size_t c = 0; c < 3; ++c) {
@@ -79,4 +83,4 @@ std::vector<float> binary(const std::vector<float> &coverage, Size size) {
     return any && !on_the_pyramid(mask, size) ? spread(mask, size) : mask;
 }
 
-}  // namespace hrt
+} // namespace hrt

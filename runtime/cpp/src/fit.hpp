@@ -22,9 +22,9 @@ Size network_size(const Manifest &manifest, int width, int height);
 // A picture and its mask at the network's size. Planar.
 struct Fitted {
     Size size;
-    std::vector<float> image;         // 3 x height x width, RGB in [0, 1]
-    std::vector<float> mask;          // height x width in [0, 1]: coverage, before any threshold
-    std::vector<float> network_mask;  // what the network gets: 0 and 1 where it was trained on binary masks
+    std::vector<float> image;        // 3 x height x width, RGB in [0, 1]
+    std::vector<float> mask;         // height x width in [0, 1]: coverage, before any threshold
+    std::vector<float> network_mask; // what the network gets: 0 and 1 where it was trained on binary masks
 };
 
 Fitted fit(const Picture &picture, const Mask &mask, Size size, bool binary_mask, int threads);
@@ -32,4 +32,4 @@ Fitted fit(const Picture &picture, const Mask &mask, Size size, bool binary_mask
 // Threshold at one half, without losing a foreground that is too small for that.
 std::vector<float> binary(const std::vector<float> &coverage, Size size);
 
-}  // namespace hrt
+} // namespace hrt

@@ -53,7 +53,8 @@ public:
     bool start_array(std::size_t) override { return open(Json::Kind::list); }
     bool end_array() override { return close(); }
     bool key(string_t &name) override {
-        if (open_.back()->find(name) != nullptr) throw std::invalid_argument("the field '" + name + "' stands there twice");
+        if (open_.back()->find(name) != nullptr)
+            throw std::invalid_argument("the field '" + name + "' stands there twice");
         open_.back()->fields.emplace_back(std::move(name), Json());
         return true;
     }
@@ -89,7 +90,7 @@ private:
     std::vector<Json *> open_;
 };
 
-}  // namespace
+} // namespace
 
 const Json *Json::find(const std::string &name) const noexcept {
     for (const auto &[field, value] : fields) {
@@ -118,4 +119,4 @@ Json parse_json(const std::string &text, int deepest) {
     return builder.take();
 }
 
-}  // namespace hrt
+} // namespace hrt

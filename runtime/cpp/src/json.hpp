@@ -15,10 +15,10 @@ struct Json {
     Kind kind = Kind::null;
     bool boolean = false;
     std::int64_t integer = 0;
-    double number = 0;  // also of integers
+    double number = 0; // also of integers
     std::string text;
-    std::vector<Json> items;                             // of a list
-    std::vector<std::pair<std::string, Json>> fields;  // of an object; names are unique
+    std::vector<Json> items;                          // of a list
+    std::vector<std::pair<std::string, Json>> fields; // of an object; names are unique
 
     const Json *find(const std::string &name) const noexcept;
     // For messages: the value where it is short, else what it is.
@@ -28,4 +28,4 @@ struct Json {
 // Throws std::invalid_argument with the reason: not JSON, nested deeper than `deepest`, a field named twice.
 Json parse_json(const std::string &text, int deepest);
 
-}  // namespace hrt
+} // namespace hrt

@@ -23,7 +23,7 @@ std::string cpu_model() {
     return "unknown CPU";
 }
 
-}  // namespace
+} // namespace
 
 int cores() {
 #if defined(__linux__)
@@ -36,4 +36,4 @@ int cores() {
 
 std::string machine_name() { return cpu_model() + ", " + std::to_string(cores()) + " cores"; }
 
-}  // namespace hrt
+} // namespace hrt

@@ -11,4 +11,4 @@ int cores();
 // For example "AMD EPYC 9R14, 2 cores": equal names mean comparable timings.
 std::string machine_name();
 
-}  // namespace hrt
+} // namespace hrt

@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kSchema = 1;
 constexpr std::int64_t kLargestSide = 1 << 16;
 constexpr std::size_t kLongestText = 64U << 20U;
-constexpr int kDeepest = 100;  // a tree that is freed without coming near the stack's end
+constexpr int kDeepest = 100; // a tree that is freed without coming near the stack's end
 
 [[noreturn]] void bad(const std::string &what) { throw Error(HRT_BAD_BUNDLE, what + "; build the bundle again"); }
 
@@ -212,7 +212,8 @@ void read_fields(const Json &value, const std::string &where, Manifest &out) {
 }
 
 bool inside_bundle(const std::string &path) {
-    if (path.empty() || path[0] == '/' || path.find('\\') != std::string::npos || path.find('\0') != std::string::npos) {
+    if (path.empty() || path[0] == '/' || path.find('\\') != std::string::npos ||
+        path.find('\0') != std::string::npos) {
         return false;
     }
     for (std::size_t start = 0; start <= path.size();) {
@@ -233,8 +234,9 @@ void check_engines(const Manifest &manifest, const std::string &where) {
     constexpr std::array<const char *, 4> precisions = {"fp32", "fp16", "bf16", "int8"};
     for (const EngineSpec &engine : manifest.engines) {
         if (!one_of(engine.target, targets) || !one_of(engine.precision, precisions) || engine.files.empty()) {
-            bad(where + " has an engine of target " + quoted(engine.target) + ", precision " + quoted(engine.precision) +
-                " with " + std::to_string(engine.files.size()) + " files, which this runtime does not know");
+            bad(where + " has an engine of target " + quoted(engine.target) + ", precision " +
+                quoted(engine.precision) + " with " + std::to_string(engine.files.size()) +
+                " files, which this runtime does not know");
         }
         for (const FileSpec &file : engine.files) {
             if (!inside_bundle(file.path)) {
@@ -254,10 +256,11 @@ void check_sizes(const Manifest &manifest, const std::string &where) {
     }
 }
 
-}  // namespace
+} // namespace
 
 Manifest parse_manifest(const std::string &text, const std::string &where) {
-    if (text.size() > kLongestText) bad(where + " is " + std::to_string(text.size()) + " bytes long, which no manifest is");
+    if (text.size() > kLongestText)
+        bad(where + " is " + std::to_string(text.size()) + " bytes long, which no manifest is");
     Json data;
     try {
         data = parse_json(text, kDeepest);
@@ -266,7 +269,8 @@ Manifest parse_manifest(const std::string &text, const std::string &where) {
     }
     const Json *kind = data.find("kind");
     if (kind == nullptr || kind->text != "harmonyrt-bundle") {
-        throw Error(HRT_BAD_BUNDLE, where + " is not the manifest of a HarmonyRT bundle; give a folder that `build` wrote");
+        throw Error(HRT_BAD_BUNDLE,
+                    where + " is not the manifest of a HarmonyRT bundle; give a folder that `build` wrote");
     }
     const Json *schema = data.find("schema");
     if (schema == nullptr || schema->kind != Json::Kind::integer || schema->integer != kSchema) {
@@ -281,4 +285,4 @@ Manifest parse_manifest(const std::string &text, const std::string &where) {
     return manifest;
 }
 
-}  // namespace hrt
+} // namespace hrt

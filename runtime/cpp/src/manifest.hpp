@@ -71,7 +71,7 @@ struct Manifest {
     std::string name;
     ModelSpec model;
     std::string precision;
-    std::optional<std::pair<std::int64_t, std::int64_t>> size;  // height, width
+    std::optional<std::pair<std::int64_t, std::int64_t>> size; // height, width
     std::optional<std::int64_t> batch;
     std::int64_t working_size = 0;
     std::int64_t size_multiple = 0;
@@ -87,8 +87,8 @@ struct Manifest {
 };
 
 // Reads the text of manifest.json; `where` is how messages name it.
-// Throws Error (HRT_BAD_BUNDLE): not JSON, another schema, a field missing, unknown or of the wrong type, values that no
-// build writes, or a file outside the bundle.
+// Throws Error (HRT_BAD_BUNDLE): not JSON, another schema, a field missing, unknown or of the wrong type, values that
+// no build writes, or a file outside the bundle.
 Manifest parse_manifest(const std::string &text, const std::string &where);
 
-}  // namespace hrt
+} // namespace hrt

@@ -57,11 +57,11 @@ const hrt_backend_module *load(const fs::path &file, std::string &reason) {
     return table;
 }
 
-}  // namespace
+} // namespace
 
 const Module *Module::find(const std::string &name, const std::string &folder, std::string &reason) {
     static std::mutex mutex;
-    static auto *loaded = new std::map<std::string, std::unique_ptr<Module>>();  // outlives every model
+    static auto *loaded = new std::map<std::string, std::unique_ptr<Module>>(); // outlives every model
     const std::lock_guard<std::mutex> lock(mutex);
     std::string looked;
     for (const fs::path &place : module_folders(folder)) {
@@ -116,4 +116,4 @@ std::string default_module_folders() {
     return text;
 }
 
-}  // namespace hrt
+} // namespace hrt

@@ -62,4 +62,4 @@ private:
 // Where modules are looked for when the caller names no folder; for hrt_build_info().
 std::string default_module_folders();
 
-}  // namespace hrt
+} // namespace hrt

@@ -34,14 +34,14 @@ Options filled(const Options *given, const char *name) {
     std::memcpy(&size, given, sizeof size);
     constexpr std::size_t largest = 4096;
     if (size < 2 * sizeof size || size > largest) {
-        throw Error(HRT_INVALID_ARGUMENT, std::string(name) + ".size is " + std::to_string(size) + "; start from " + name +
-                                              "_default(), which sets it");
+        throw Error(HRT_INVALID_ARGUMENT, std::string(name) + ".size is " + std::to_string(size) + "; start from " +
+                                              name + "_default(), which sets it");
     }
     const auto *bytes = reinterpret_cast<const unsigned char *>(given);
     for (std::size_t i = sizeof options; i < size; ++i) {
         if (bytes[i] != 0) {
-            throw Error(HRT_UNSUPPORTED, std::string(name) +
-                                             " has a field that this library does not know; install a newer harmonyrt");
+            throw Error(HRT_UNSUPPORTED,
+                        std::string(name) + " has a field that this library does not know; install a newer harmonyrt");
         }
     }
     std::memcpy(&options, given, size < sizeof options ? size : sizeof options);
@@ -55,11 +55,11 @@ void answer(Struct value, Struct *out, const char *name) {
     std::size_t size = 0;
     std::memcpy(&size, out, sizeof size);
     if (size < 2 * sizeof size) {
-        throw Error(HRT_INVALID_ARGUMENT, std::string(name) + ".size is " + std::to_string(size) + "; start from " + name +
-                                              "_default(), which sets it");
+        throw Error(HRT_INVALID_ARGUMENT, std::string(name) + ".size is " + std::to_string(size) + "; start from " +
+                                              name + "_default(), which sets it");
     }
     value.size = size;
     std::memcpy(out, &value, size < sizeof value ? size : sizeof value);
 }
 
-}  // namespace hrt
+} // namespace hrt

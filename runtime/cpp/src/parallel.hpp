@@ -9,7 +9,8 @@
 
 namespace hrt {
 
-// Calls work(from, to) for consecutive runs of rows that make up [0, rows). `grain` rows are worth a thread of their own.
+// Calls work(from, to) for consecutive runs of rows that make up [0, rows). `grain` rows are worth a thread of their
+// own.
 template <class Work>
 void over_rows(int rows, int threads, int grain, Work &&work) {
     const int parts = std::max(1, std::min(threads, rows / std::max(1, grain)));
@@ -27,7 +28,7 @@ void over_rows(int rows, int threads, int grain, Work &&work) {
     int part = 1;
     try {
         for (; part < parts; ++part) helpers.emplace_back(run, part);
-    } catch (const std::exception &) {  // no more threads to be had: this one does the rest
+    } catch (const std::exception &) { // no more threads to be had: this one does the rest
     }
     const int left = part;
     run(0);
@@ -38,4 +39,4 @@ void over_rows(int rows, int threads, int grain, Work &&work) {
     }
 }
 
-}  // namespace hrt
+} // namespace hrt

@@ -26,7 +26,7 @@ std::size_t extent(int width, int height, std::size_t stride, std::size_t step, 
     return rows * stride + columns * step;
 }
 
-}  // namespace
+} // namespace
 
 Picture checked_picture(const hrt_picture *given, std::uint64_t max_pixels) {
     if (given == nullptr) invalid("the picture is NULL; give a picture");
@@ -99,4 +99,4 @@ std::size_t checked_output_stride(const std::uint8_t *output, std::size_t stride
     return stride;
 }
 
-}  // namespace hrt
+} // namespace hrt

@@ -14,7 +14,7 @@ struct Picture {
     int width;
     int height;
     std::size_t stride;
-    int step;  // bytes of a pixel: 3 or 4
+    int step; // bytes of a pixel: 3 or 4
     int red;
 
     const std::uint8_t *row(int y) const noexcept { return data + static_cast<std::size_t>(y) * stride; }
@@ -39,7 +39,8 @@ Picture checked_picture(const hrt_picture *picture, std::uint64_t max_pixels);
 // The caller's mask, as it is. Throws Error (HRT_INVALID_ARGUMENT): likewise, or not of the composite's size.
 hrt_mask checked_mask(const hrt_mask *mask, const Picture &picture);
 
-// Throws Error (HRT_INVALID_ARGUMENT): null, a stride shorter than a row, or an overlap other than the composite itself.
+// Throws Error (HRT_INVALID_ARGUMENT): null, a stride shorter than a row, or an overlap other than the composite
+// itself.
 std::size_t checked_output_stride(const std::uint8_t *output, std::size_t stride, const Picture &picture);
 
-}  // namespace hrt
+} // namespace hrt

@@ -9,7 +9,7 @@
 namespace hrt {
 namespace {
 
-constexpr int kGrain = 256;  // input rows that are worth a thread
+constexpr int kGrain = 256; // input rows that are worth a thread
 
 HRT_HOT void add_row(const std::uint8_t *row, float weight, float *sums, std::size_t size) {
     for (std::size_t i = 0; i < size; ++i) sums[i] += weight * static_cast<float>(row[i]);
@@ -36,7 +36,7 @@ void mix_columns(const float *row, const Line &line, int step, float *out) {
     }
 }
 
-}  // namespace
+} // namespace
 
 Line::Line(int source, int target) {
     const double scale = static_cast<double>(source) / target;
@@ -83,4 +83,4 @@ std::vector<float> resample(const Samples &source, int channels, int width, int 
     return out;
 }
 
-}  // namespace hrt
+} // namespace hrt

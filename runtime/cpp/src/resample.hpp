@@ -41,11 +41,11 @@ struct Samples {
     const std::uint8_t *data;
     int width;
     int height;
-    std::size_t stride;  // bytes from row to row
-    int step;            // bytes from pixel to pixel
+    std::size_t stride; // bytes from row to row
+    int step;           // bytes from pixel to pixel
 };
 
 // Resizes the first `channels` bytes of each pixel. Packed, height x width x channels, in the range of the input.
 std::vector<float> resample(const Samples &source, int channels, int width, int height, int threads);
 
-}  // namespace hrt
+} // namespace hrt

@@ -27,10 +27,11 @@ std::vector<std::string> targets_of(const std::string &backend) {
 struct Choice {
     std::string backend;
     const EngineSpec *spec;
-    std::string device;  // "": the backend's own
+    std::string device; // "": the backend's own
 
     std::string label() const {
-        return backend + " (" + spec->target + " " + spec->precision + ", " + (device.empty() ? "its device" : device) + ")";
+        return backend + " (" + spec->target + " " + spec->precision + ", " + (device.empty() ? "its device" : device) +
+               ")";
     }
 };
 
@@ -46,7 +47,7 @@ void add_ways(std::vector<Choice> &choices, const Manifest &manifest, const std:
     for (const std::string &target : targets_of(backend)) {
         if (const EngineSpec *spec = engine_of(manifest, target)) {
             choices.push_back({backend, spec, device});
-            if (backend != "tensorrt") return;  // OpenVINO reads ONNX only where the bundle has no IR
+            if (backend != "tensorrt") return; // OpenVINO reads ONNX only where the bundle has no IR
         }
     }
 }
@@ -73,7 +74,10 @@ std::vector<Choice> choices_for(const Manifest &manifest, const EngineOptions &o
         const std::string kind = options.device.substr(0, options.device.find(':'));
         if (!options.device.empty() && kind != row.kind) continue;
         const bool finds_its_card = std::string(row.backend) == "tensorrt";
-        add_ways(choices, manifest, row.backend, !options.device.empty() ? options.device : finds_its_card ? "" : row.kind);
+        add_ways(choices, manifest, row.backend,
+                 !options.device.empty() ? options.device
+                 : finds_its_card        ? ""
+                                         : row.kind);
     }
     why = "the documented order";
     if (const Measurement *measured = fastest(manifest, options.threads)) {
@@ -106,7 +110,7 @@ std::string tensor(const std::vector<TensorSpec> &specs, const char *meaning) {
                                      "; this library runs single-network bundles: use the Python runtime for others");
 }
 
-}  // namespace
+} // namespace
 
 Selected open_best(const Bundle &bundle, const EngineOptions &options) {
     const Manifest &manifest = bundle.manifest;
@@ -115,7 +119,8 @@ Selected open_best(const Bundle &bundle, const EngineOptions &options) {
     if (options.backend != "auto") (void)targets_of(options.backend);
     std::string why, skipped, notes;
     for (const Choice &choice : choices_for(manifest, options, why)) {
-        const std::string version = need(*choice.spec, "version"), capability = need(*choice.spec, "compute_capability");
+        const std::string version = need(*choice.spec, "version"),
+                          capability = need(*choice.spec, "compute_capability");
         hrt_module_request request = {};
         request.target = choice.spec->target.c_str();
         request.precision = choice.spec->precision.c_str();
@@ -126,6 +131,7 @@ Selected open_best(const Bundle &bundle, const EngineOptions &options) {
         request.output = output.c_str();
         request.need_version = version.empty() ? nullptr : version.c_str();
         request.need_compute_capability = capability.empty() ? nullptr : capability.c_str();
+        request.need_compatible = need(*choice.spec, "version_compatible") == "true" ? 1 : 0;
         request.threads = options.threads;
         request.streams = std::max(1, options.streams);
 
@@ -133,7 +139,7 @@ Selected open_best(const Bundle &bundle, const EngineOptions &options) {
         const Module *module = Module::find(module_name(choice, version), options.module_folder, reason);
         if (module != nullptr) reason = module->why_not(request);
         if (reason.empty()) {
-            const std::string file = bundle.verified_file(*choice.spec);  // an altered file is no reason to take another
+            const std::string file = bundle.verified_file(*choice.spec); // an altered file is no reason to take another
             request.file = file.c_str();
             try {
                 Selected selected{std::make_shared<Engine>(*module, request), choice.spec, choice.backend, ""};
@@ -161,4 +167,4 @@ Selected open_best(const Bundle &bundle, const EngineOptions &options) {
     throw Error(HRT_NO_BACKEND, bundle.path + " cannot run as asked (backend " + options.backend + "): " + skipped);
 }
 
-}  // namespace hrt
+} // namespace hrt

@@ -1,4 +1,5 @@
-// Which backend runs a bundle: as asked, or by a documented order; never silently another. The twin of runtime/select.py.
+// Which backend runs a bundle: as asked, or by a documented order; never silently another. The twin of
+// runtime/select.py.
 #pragma once
 
 #include "bundle.hpp"
@@ -11,7 +12,7 @@ namespace hrt {
 
 struct EngineOptions {
     std::string backend = "auto";
-    std::string device;   // "": any
+    std::string device; // "": any
     const char *cache = nullptr;
     std::string module_folder;
     int threads = 0;
@@ -20,7 +21,7 @@ struct EngineOptions {
 
 struct Selected {
     std::shared_ptr<Engine> engine;
-    const EngineSpec *spec;  // in the bundle that was given
+    const EngineSpec *spec; // in the bundle that was given
     std::string backend;
     std::string notes;
 };
@@ -29,4 +30,4 @@ struct Selected {
 // Throws Error: an unknown name, an altered file, or nothing that was asked for can run here.
 Selected open_best(const Bundle &bundle, const EngineOptions &options);
 
-}  // namespace hrt
+} // namespace hrt

@@ -13,9 +13,9 @@
 namespace hrt {
 namespace {
 
-constexpr std::size_t kLargestGroup = 8;  // pictures in one run of an engine that takes any number
+constexpr std::size_t kLargestGroup = 8; // pictures in one run of an engine that takes any number
 
-constexpr int kMostThreads = 8;  // on the picture's way to and from the engine: memory has no more to give
+constexpr int kMostThreads = 8; // on the picture's way to and from the engine: memory has no more to give
 
 // As runtime/masks.py warns.
 constexpr double kInvertedShare = 0.6;
@@ -80,24 +80,27 @@ void ask(const Progress &stop, int done) {
     if (stop && stop(done, 1)) throw Error(HRT_CANCELLED, "the progress callback asked to stop");
 }
 
-}  // namespace
+} // namespace
 
 Model::Model(const std::string &path, const EngineOptions &options, std::uint64_t most_pixels)
-    : bundle(open_bundle(path)), selected(open_best(bundle, options)), device(selected.engine->device()),
+    : bundle(open_bundle(path)),
+      selected(open_best(bundle, options)),
+      device(selected.engine->device()),
       engine_version(selected.engine->version()),
-      threads(options.threads > 0 ? options.threads : cores()), max_pixels(most_pixels) {}
+      threads(options.threads > 0 ? options.threads : cores()),
+      max_pixels(most_pixels) {}
 
 Session::Session(std::shared_ptr<const Model> model)
-    : model_(std::move(model)), engine_(model_->selected.engine), threads_(std::min(model_->threads, kMostThreads)),
+    : model_(std::move(model)),
+      engine_(model_->selected.engine),
+      threads_(std::min(model_->threads, kMostThreads)),
       report_(defaults<hrt_report>()) {}
 
 // How many jobs from `first` on go through the engine in one run.
 std::size_t Session::group_size(const std::vector<Job> &jobs, std::size_t first) const {
     const Manifest &manifest = model_->bundle.manifest;
     const std::size_t most = manifest.batch ? static_cast<std::size_t>(*manifest.batch) : kLargestGroup;
-    const auto size_of = [&](const Job &job) {
-        return network_size(manifest, job.picture.width, job.picture.height);
-    };
+    const auto size_of = [&](const Job &job) { return network_size(manifest, job.picture.width, job.picture.height); };
     const Size size = size_of(jobs[first]);
     std::size_t count = 1;
     while (first + count < jobs.size() && count < most && size_of(jobs[first + count]) == size) ++count;
@@ -154,7 +157,8 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const Progress
     const Clock::time_point ran = Clock::now();
     if (!std::all_of(output_.begin(), output_.begin() + static_cast<std::ptrdiff_t>(busy * plane * 3),
                      [](float value) { return std::isfinite(value); })) {
-        throw Error(HRT_ENGINE_FAILED, "the engine's output has values that are no numbers; check the bundle with `harmonyrt verify`");
+        throw Error(HRT_ENGINE_FAILED,
+                    "the engine's output has values that are no numbers; check the bundle with `harmonyrt verify`");
     }
     ask(stop, 1);
     place = 0;
@@ -183,15 +187,15 @@ void Session::run(const float *image, const float *mask, float *output, int batc
                                     : multiple(height) && multiple(width);
     const bool batch_fits = manifest.batch ? batch == *manifest.batch : batch >= 1 && batch <= 1024;
     if (!fits || !batch_fits) {
-        const std::string sides = manifest.size ? std::to_string(manifest.size->first) + " x " +
-                                                      std::to_string(manifest.size->second)
-                                                : "multiples of " + std::to_string(manifest.size_multiple);
-        throw Error(HRT_INVALID_ARGUMENT, "the tensors are " + std::to_string(batch) + " x 3 x " + std::to_string(height) +
-                                              " x " + std::to_string(width) + "; this engine takes " +
-                                              (manifest.batch ? std::to_string(*manifest.batch) : "any number") +
-                                              " x 3 x " + sides);
+        const std::string sides =
+            manifest.size ? std::to_string(manifest.size->first) + " x " + std::to_string(manifest.size->second)
+                          : "multiples of " + std::to_string(manifest.size_multiple);
+        throw Error(HRT_INVALID_ARGUMENT,
+                    "the tensors are " + std::to_string(batch) + " x 3 x " + std::to_string(height) + " x " +
+                        std::to_string(width) + "; this engine takes " +
+                        (manifest.batch ? std::to_string(*manifest.batch) : "any number") + " x 3 x " + sides);
     }
     engine_.run(image, mask, output, batch, height, width);
 }
 
-}  // namespace hrt
+} // namespace hrt

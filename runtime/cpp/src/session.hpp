@@ -57,8 +57,8 @@ private:
     std::shared_ptr<const Model> model_;
     EngineSession engine_;
     int threads_;
-    std::vector<float> image_, mask_, output_;  // the engine's tensors, kept between calls
+    std::vector<float> image_, mask_, output_; // the engine's tensors, kept between calls
     hrt_report report_;
 };
 
-}  // namespace hrt
+} // namespace hrt

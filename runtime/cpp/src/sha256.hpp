@@ -24,4 +24,4 @@ private:
 // Hex digest of a file, read in pieces. Throws Error when it cannot be read.
 std::string sha256_of_file(const std::string &path);
 
-}  // namespace hrt
+} // namespace hrt

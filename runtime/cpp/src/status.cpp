@@ -20,13 +20,13 @@ Log &the_log() {
     return log;
 }
 
-}  // namespace
+} // namespace
 
 hrt_status fail(hrt_status status, const char *message) noexcept {
     std::size_t length = std::strlen(message);
     if (length >= kLongest) {
         length = kLongest - 1;
-        while (length > 0 && (static_cast<unsigned char>(message[length]) & 0xC0U) == 0x80U) --length;  // whole UTF-8
+        while (length > 0 && (static_cast<unsigned char>(message[length]) & 0xC0U) == 0x80U) --length; // whole UTF-8
     }
     std::memmove(message_of_thread, message, length);
     message_of_thread[length] = '\0';
@@ -55,4 +55,4 @@ std::string quoted(const std::string &text) {
     return "'" + shown + "'";
 }
 
-}  // namespace hrt
+} // namespace hrt

@@ -51,4 +51,4 @@ hrt_status guarded(Work &&work) noexcept {
 // A file name or value in a message: quoted, cut when it is long.
 std::string quoted(const std::string &text);
 
-}  // namespace hrt
+} // namespace hrt

@@ -11,9 +11,11 @@
 namespace hrt {
 namespace {
 
-constexpr int kGrain = 128;  // rows of a picture that are worth a thread
+constexpr int kGrain = 128; // rows of a picture that are worth a thread
 
-std::uint8_t to_byte(float value) { return static_cast<std::uint8_t>(value > 0.F ? (value < 255.F ? value : 255.F) : 0.F); }
+std::uint8_t to_byte(float value) {
+    return static_cast<std::uint8_t>(value > 0.F ? (value < 255.F ? value : 255.F) : 0.F);
+}
 
 // Columns between which a row of the mask has all that is not 0.
 struct Span {
@@ -63,8 +65,8 @@ HRT_HOT void map_channel(const float *r, const float *g, const float *b, const f
 }
 
 // Blends and rounds; `pixels` comes in holding the composite.
-HRT_HOT void blend_row(const float *colour, const float *target, const float *amount, std::size_t count, std::uint8_t *out,
-                       std::size_t step) {
+HRT_HOT void blend_row(const float *colour, const float *target, const float *amount, std::size_t count,
+                       std::uint8_t *out, std::size_t step) {
     for (std::size_t i = 0; i < count; ++i) {
         const float value = (target[i] - colour[i]) * amount[i] + colour[i] + 0.5F;
         out[i * step] = to_byte(value);
@@ -84,7 +86,8 @@ public:
             if (taps.count > 2) plain_ = false;
             const float pair[2] = {taps.weights[0], taps.count > 1 ? taps.weights[1] : 0.F};
             weights_.insert(weights_.end(), pair, pair + 2);
-            if (runs_.empty() || taps.first != line_[x - 1].first || taps.count != line_[x - 1].count) runs_.push_back(x);
+            if (runs_.empty() || taps.first != line_[x - 1].first || taps.count != line_[x - 1].count)
+                runs_.push_back(x);
         }
         runs_.push_back(width);
     }
@@ -97,8 +100,8 @@ public:
             const int end = std::min(*(run + 1), span.to);
             const Taps taps = line_[x];
             const float left = cells[taps.first * step], right = taps.count > 1 ? cells[(taps.first + 1) * step] : 0.F;
-            interpolate_run(left, right, weights_.data() + 2 * static_cast<std::size_t>(x), static_cast<std::size_t>(end - x),
-                            out + (x - span.from));
+            interpolate_run(left, right, weights_.data() + 2 * static_cast<std::size_t>(x),
+                            static_cast<std::size_t>(end - x), out + (x - span.from));
             x = end;
         }
     }
@@ -114,7 +117,7 @@ private:
     }
 
     Line line_;
-    bool plain_ = true;  // at most two cells for each column
+    bool plain_ = true; // at most two cells for each column
     std::vector<float> weights_;
     std::vector<int> runs_;
 };
@@ -138,7 +141,8 @@ struct Canvas {
     Span begin(int y, std::uint8_t *&out) const {
         out = output + static_cast<std::size_t>(y) * stride;
         const std::uint8_t *in = picture.row(y);
-        if (out != in) std::memcpy(out, in, static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(picture.step));
+        if (out != in)
+            std::memcpy(out, in, static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(picture.step));
         return span_of(mask.row(y), picture.width);
     }
     // Which byte of a pixel holds channel c of RGB.
@@ -209,12 +213,14 @@ void blend_resized(const Canvas &canvas, Size size, const float *result, int thr
                 std::fill(mixed.begin(), mixed.end(), 0.F);
                 for (int i = 0; i < taps.count; ++i) {
                     const float *from_row = result + c * plane + static_cast<std::size_t>(taps.first + i) * row_size;
-                    for (std::size_t x = 0; x < row_size; ++x) mixed[x] += taps.weights[i] * std::clamp(from_row[x], 0.F, 1.F);
+                    for (std::size_t x = 0; x < row_size; ++x)
+                        mixed[x] += taps.weights[i] * std::clamp(from_row[x], 0.F, 1.F);
                 }
                 for (int x = span.from; x < span.to; ++x) {
                     const Taps across = columns[x];
                     float sum = 0;
-                    for (int i = 0; i < across.count; ++i) sum += across.weights[i] * mixed[static_cast<std::size_t>(across.first + i)];
+                    for (int i = 0; i < across.count; ++i)
+                        sum += across.weights[i] * mixed[static_cast<std::size_t>(across.first + i)];
                     row.target(c)[x - span.from] = sum * 255.F;
                 }
             }
@@ -223,7 +229,7 @@ void blend_resized(const Canvas &canvas, Size size, const float *result, int thr
     });
 }
 
-}  // namespace
+} // namespace
 
 void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
                 std::uint8_t *output, std::size_t output_stride, int threads) {
@@ -235,4 +241,4 @@ void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, 
     }
 }
 
-}  // namespace hrt
+} // namespace hrt

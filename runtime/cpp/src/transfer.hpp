@@ -16,4 +16,4 @@ namespace hrt {
 void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
                 std::uint8_t *output, std::size_t output_stride, int threads);
 
-}  // namespace hrt
+} // namespace hrt

@@ -52,10 +52,13 @@ struct Pair {
     explicit Pair(int w, int h, int c = 3) : width(w), height(h), channels(c) {
         for (int y = 0; y < h; ++y) {
             for (int x = 0; x < w; ++x) {
-                for (int k = 0; k < c; ++k) rgb.push_back(static_cast<std::uint8_t>((x * 3 + y * (k + 1) * 2 + (x / 9 % 2) * 40) % 256));
+                for (int k = 0; k < c; ++k)
+                    rgb.push_back(static_cast<std::uint8_t>((x * 3 + y * (k + 1) * 2 + (x / 9 % 2) * 40) % 256));
                 const int dx = 2 * x - w, dy = 2 * y - h;
                 const int near = w * h - dx * dx - dy * dy;
-                mask.push_back(static_cast<std::uint8_t>(near <= 0 ? 0 : near > w * h / 2 ? 255 : near * 510 / (w * h)));
+                mask.push_back(static_cast<std::uint8_t>(near <= 0          ? 0
+                                                         : near > w * h / 2 ? 255
+                                                                            : near * 510 / (w * h)));
             }
         }
     }
@@ -85,6 +88,8 @@ inline std::vector<std::uint8_t> harmonized(hrt_session *session, const Pair &pa
     return output;
 }
 
-inline bool last_error_has(const std::string &part) { return std::string(hrt_last_error()).find(part) != std::string::npos; }
+inline bool last_error_has(const std::string &part) {
+    return std::string(hrt_last_error()).find(part) != std::string::npos;
+}
 
-}  // namespace face
+} // namespace face

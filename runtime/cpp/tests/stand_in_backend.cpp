@@ -44,7 +44,8 @@ public:
         for (int n = 0; n < batch; ++n, image += 3 * plane, mask += plane, output += 3 * plane) {
             for (std::size_t i = 0; i < plane; ++i) {
                 for (std::size_t c = 0; c < 3; ++c) {
-                    float sum = kBias[c] + kOfMask[c] * mask[i] + kSquare[c] * image[c * plane + i] * image[c * plane + i];
+                    float sum =
+                        kBias[c] + kOfMask[c] * mask[i] + kSquare[c] * image[c * plane + i] * image[c * plane + i];
                     for (std::size_t k = 0; k < 3; ++k) sum += kMatrix[c][k] * image[k * plane + i];
                     output[c * plane + i] = sum;
                 }
@@ -53,6 +54,6 @@ public:
     }
 };
 
-}  // namespace
+} // namespace
 
 HRT_BACKEND_MODULE("onnxruntime", Engine, Session)

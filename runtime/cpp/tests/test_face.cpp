@@ -20,7 +20,8 @@ TEST_CASE("a model says what it is and how it was chosen") {
     CHECK(info.width == 64);
     CHECK(info.batch == 1);
     const std::string notes = hrt_model_notes(model.get());
-    CHECK(notes.find("skipped openvino") != std::string::npos);  // auto tried it first: the stand-in folder has no module
+    CHECK(notes.find("skipped openvino") !=
+          std::string::npos); // auto tried it first: the stand-in folder has no module
     CHECK(notes.find("opened onnxruntime (onnx fp32, cpu): the documented order") != std::string::npos);
 }
 
@@ -130,7 +131,8 @@ TEST_CASE("every pixel format gives the same colours, and alpha is kept") {
         REQUIRE(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
         bool equal = true;
         for (std::size_t i = 0; i < pair.mask.size(); ++i) {
-            for (std::size_t c = 0; c < 3; ++c) equal = equal && output[i * step + c] == expected[i * 3 + (swapped ? 2 - c : c)];
+            for (std::size_t c = 0; c < 3; ++c)
+                equal = equal && output[i * step + c] == expected[i * 3 + (swapped ? 2 - c : c)];
             if (step == 4) equal = equal && output[i * 4 + 3] == i % 256;
         }
         CHECK(equal);
@@ -153,14 +155,14 @@ TEST_CASE("strides, steps, mask scales and writing in place do not change the pi
     picture.data = wide.data();
     picture.stride = stride;
     hrt_mask m = pair.foreground();
-    m.data = mask.data() + 3;  // the alpha channel of RGBA
+    m.data = mask.data() + 3; // the alpha channel of RGBA
     m.stride = 400;
     m.step = 4;
     m.full = 1;
     REQUIRE(hrt_harmonize_u8(session.get(), &picture, &m, wide.data(), stride, nullptr) == HRT_OK);
     for (std::size_t y = 0; y < 59; ++y) {
         CHECK(std::memcmp(&wide[y * stride], &expected[y * 83 * 3], 83 * 3) == 0);
-        CHECK(wide[y * stride + 83 * 3] == 5);  // row gaps are the caller's
+        CHECK(wide[y * stride + 83 * 3] == 5); // row gaps are the caller's
     }
 }
 
@@ -266,7 +268,7 @@ TEST_CASE("the limit of pixels is the caller's") {
 TEST_CASE("older callers' shorter structs and newer callers' unknown fields are understood") {
     const ModelHandle model = open_model();
     hrt_model_info info = hrt_model_info_default();
-    info.size = offsetof(hrt_model_info, target);  // a caller whose header ended before `target`
+    info.size = offsetof(hrt_model_info, target); // a caller whose header ended before `target`
     info.target = "untouched";
     REQUIRE(hrt_model_get_info(model.get(), &info) == HRT_OK);
     CHECK(std::string(info.target) == "untouched");
@@ -333,15 +335,18 @@ TEST_CASE("a batch gives what single calls give, and says how far it came") {
         }
         for (auto &output : outputs) pointers.push_back(output.data());
         std::size_t done = 99;
-        REQUIRE(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(), nullptr, &done) == HRT_OK);
+        REQUIRE(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(),
+                                       nullptr, &done) == HRT_OK);
         CHECK(done == pairs.size());
         for (std::size_t i = 0; i < pairs.size(); ++i) CHECK(outputs[i] == harmonized(session.get(), pairs[i]));
 
         masks[7].width = 1;
-        CHECK(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(), nullptr, &done) == HRT_INVALID_ARGUMENT);
-        CHECK(done == 0);  // arguments are checked before anything runs
+        CHECK(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(),
+                                     nullptr, &done) == HRT_INVALID_ARGUMENT);
+        CHECK(done == 0); // arguments are checked before anything runs
         CHECK(hrt_harmonize_batch_u8(session.get(), 0, nullptr, nullptr, nullptr, nullptr, &done) == HRT_OK);
-        CHECK(hrt_harmonize_batch_u8(session.get(), 1, nullptr, masks.data(), pointers.data(), nullptr, nullptr) == HRT_INVALID_ARGUMENT);
+        CHECK(hrt_harmonize_batch_u8(session.get(), 1, nullptr, masks.data(), pointers.data(), nullptr, nullptr) ==
+              HRT_INVALID_ARGUMENT);
     }
 }
 
@@ -364,7 +369,9 @@ TEST_CASE("the float face runs the network alone") {
 
 TEST_CASE("log lines reach the caller, and messages belong to their thread's last failure") {
     std::vector<std::string> lines;
-    hrt_set_log([](hrt_log_level, const char *message, void *user) { static_cast<std::vector<std::string> *>(user)->push_back(message); }, &lines);
+    hrt_set_log([](hrt_log_level, const char *message,
+                   void *user) { static_cast<std::vector<std::string> *>(user)->push_back(message); },
+                &lines);
     (void)open_model();
     hrt_set_log(nullptr, nullptr);
     REQUIRE(lines.size() == 3);

@@ -14,14 +14,16 @@ namespace {
 
 std::vector<std::uint8_t> ramp(int width, int height, std::size_t step) {
     std::vector<std::uint8_t> data(static_cast<std::size_t>(width * height) * step, 77);
-    for (int i = 0; i < width * height; ++i) data[static_cast<std::size_t>(i) * step] = static_cast<std::uint8_t>(i * 7 % 256);
+    for (int i = 0; i < width * height; ++i)
+        data[static_cast<std::size_t>(i) * step] = static_cast<std::uint8_t>(i * 7 % 256);
     return data;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("weights sum to one and lie inside the line") {
-    for (const auto &[source, target] : {std::pair(1, 1), {1, 9}, {9, 1}, {64, 64}, {100, 33}, {33, 100}, {4000, 256}}) {
+    for (const auto &[source, target] :
+         {std::pair(1, 1), {1, 9}, {9, 1}, {64, 64}, {100, 33}, {33, 100}, {4000, 256}}) {
         const hrt::Line line(source, target);
         REQUIRE(line.size() == target);
         for (int i = 0; i < target; ++i) {
@@ -60,7 +62,7 @@ TEST_CASE("a foreground that is too small for the threshold is kept") {
     const auto mask = hrt::binary(coverage, {16, 16});
     float total = 0;
     for (const float value : mask) total += value;
-    CHECK(total == 16);  // the pixel's cell of 4x4, so that every level of the pyramid sees it
+    CHECK(total == 16); // the pixel's cell of 4x4, so that every level of the pyramid sees it
     CHECK(mask[4 * 16 + 4] == 1);
     coverage[8 * 16 + 8] = 0.9F;
     const auto other = hrt::binary(coverage, {16, 16});

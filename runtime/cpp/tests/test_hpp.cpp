@@ -7,8 +7,10 @@
 #include <type_traits>
 
 TEST_CASE("handles move and do not copy") {
-    static_assert(!std::is_copy_constructible_v<harmonyrt::Model> && std::is_nothrow_move_constructible_v<harmonyrt::Model>);
-    static_assert(!std::is_copy_constructible_v<harmonyrt::Session> && std::is_nothrow_move_assignable_v<harmonyrt::Session>);
+    static_assert(!std::is_copy_constructible_v<harmonyrt::Model> &&
+                  std::is_nothrow_move_constructible_v<harmonyrt::Model>);
+    static_assert(!std::is_copy_constructible_v<harmonyrt::Session> &&
+                  std::is_nothrow_move_assignable_v<harmonyrt::Session>);
     harmonyrt::ModelOptions options;
     options.module_folder = HRT_STAND_IN;
     harmonyrt::Model model(face::kBundle, options);

@@ -37,7 +37,7 @@ std::string refusal_after(const std::function<void(json &)> &change) {
 
 bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a manifest that a build wrote is read") {
     const hrt::Manifest manifest = hrt::parse_manifest(good().dump(), "manifest.json");
@@ -71,7 +71,8 @@ TEST_CASE("another schema is refused with both numbers") {
 
 TEST_CASE("every field is needed, typed and known") {
     CHECK(contains(refusal_after([](json &m) { m["colour"] = 1; }), "unknown field 'colour'"));
-    CHECK(contains(refusal_after([](json &m) { m["model"]["colour"] = 1; }), "manifest.json.model has the unknown field"));
+    CHECK(contains(refusal_after([](json &m) { m["model"]["colour"] = 1; }),
+                   "manifest.json.model has the unknown field"));
     CHECK(contains(refusal_after([](json &m) { m.erase("precision"); }), "has no field 'precision'"));
     CHECK(contains(refusal_after([](json &m) { m["working_size"] = "64"; }), "working_size should be of type int"));
     CHECK(contains(refusal_after([](json &m) { m["working_size"] = 64.0; }), "should be of type int"));
@@ -81,7 +82,8 @@ TEST_CASE("every field is needed, typed and known") {
     CHECK(contains(refusal_after([](json &m) { m["engines"] = json::object(); }), "engines should be a list"));
     CHECK(contains(refusal_after([](json &m) { m["recipe"] = 3; }), "recipe should be an object"));
     CHECK(contains(refusal_after([](json &m) { m["tools"] = {{"torch", 2}}; }), "tools.torch should be of type str"));
-    CHECK(contains(refusal_after([](json &m) { m["engines"][0]["files"][0]["bytes"] = 18446744073709551615ULL; }), "type int"));
+    CHECK(contains(refusal_after([](json &m) { m["engines"][0]["files"][0]["bytes"] = 18446744073709551615ULL; }),
+                   "type int"));
     CHECK(refusal_after([](json &m) { m["size"] = nullptr; }) == "accepted");
     CHECK(refusal_after([](json &m) { m.erase("skipped"); }) == "accepted");
     CHECK(refusal_after([](json &m) { m["engines"][0]["parity"]["psnr_db"] = 120; }) == "accepted");
@@ -103,6 +105,7 @@ TEST_CASE("files stay inside the bundle") {
     for (const char *path : {"/etc/passwd", "../model.onnx", "a/../../b", "a\\b", "", ".."}) {
         CHECK(contains(refusal_after([=](json &m) { m["engines"][0]["files"][0]["path"] = path; }), "do not trust it"));
     }
-    CHECK(contains(refusal_after([](json &m) { m["engines"][0]["files"][0]["path"] = std::string("a\0b", 3); }), "trust"));
+    CHECK(contains(refusal_after([](json &m) { m["engines"][0]["files"][0]["path"] = std::string("a\0b", 3); }),
+                   "trust"));
     CHECK(refusal_after([](json &m) { m["engines"][0]["files"][0]["path"] = "engines/..a/model.onnx"; }) == "accepted");
 }

@@ -19,7 +19,7 @@ void *allocate(std::size_t size) {
     throw std::bad_alloc();
 }
 
-}  // namespace
+} // namespace
 
 void *operator new(std::size_t size) { return allocate(size); }
 void *operator new[](std::size_t size) { return allocate(size); }
@@ -41,7 +41,8 @@ int failures(Call call) {
         countdown = -1;
         if (status == HRT_OK) return n;
         // A backend's own failure to allocate is that engine's reason to be skipped.
-        const bool right = status == HRT_OUT_OF_MEMORY || (status == HRT_NO_BACKEND && last_error_has("memory ran out"));
+        const bool right =
+            status == HRT_OUT_OF_MEMORY || (status == HRT_NO_BACKEND && last_error_has("memory ran out"));
         if (!right) {
             FAIL("allocation ", n, ": ", hrt_status_name(status), ": ", hrt_last_error());
         }
@@ -58,10 +59,10 @@ long resident_kib() {
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("running out of memory is a status, whichever allocation fails") {
-    (void)open_model();  // modules are loaded once and for all
+    (void)open_model(); // modules are loaded once and for all
     const hrt_model_options options = stand_in();
     const int at_open = failures([&] {
         hrt_model *model = nullptr;
@@ -96,5 +97,5 @@ TEST_CASE("two thousand calls do not make the process grow") {
     }
     const long growth = resident_kib() - before;
     MESSAGE("grew by ", growth, " KiB over ", calls * 3 / 4, " calls");
-    if (sanitized.empty()) CHECK(growth < 1024);  // sanitizers keep freed memory for a while
+    if (sanitized.empty()) CHECK(growth < 1024); // sanitizers keep freed memory for a while
 }

@@ -18,7 +18,7 @@ std::string digest(const std::string &text, std::size_t piece) {
     return sha.hex();
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("digests are those of the standard, whatever the pieces") {
     const std::string million(1000000, 'a');

@@ -33,7 +33,8 @@ Png read_png(const std::string &path, int channels) {
 // Largest difference to Python inside the mask; outside it every byte must be the composite's.
 int difference(hrt_session *session, const nlohmann::json &one) {
     const auto file = [&](const char *what) { return std::string(HRT_VECTORS "/") + one[what].get<std::string>(); };
-    const Png composite = read_png(file("composite"), 3), mask = read_png(file("mask"), 1), expected = read_png(file("harmonized"), 3);
+    const Png composite = read_png(file("composite"), 3), mask = read_png(file("mask"), 1),
+              expected = read_png(file("harmonized"), 3);
     hrt_picture picture = hrt_picture_default();
     picture.data = composite.data.data();
     picture.width = composite.width;
@@ -83,7 +84,8 @@ void check_backend(const std::string &backend, const char *modules) {
             session = open_session(model);
         }
         const int found = difference(session.get(), one);
-        CHECK_MESSAGE(found <= vectors["tolerance"].get<int>(), one["name"].get<std::string>(), ": ", found, " levels from Python");
+        CHECK_MESSAGE(found <= vectors["tolerance"].get<int>(), one["name"].get<std::string>(), ": ", found,
+                      " levels from Python");
         worst = std::max(worst, found);
         ++cases;
     }
@@ -91,12 +93,14 @@ void check_backend(const std::string &backend, const char *modules) {
     MESSAGE(backend, ": ", cases, " cases, at most ", worst, " levels from Python");
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("vectors over the stand-in backend") { check_backend("onnxruntime", HRT_STAND_IN); }
 
 // Inference engines are not instrumented: sanitizers would report what is not there.
-TEST_CASE("vectors over OpenVINO" * doctest::skip(sizeof HRT_SANITIZED > 1)) { check_backend("openvino", HRT_MODULE_FOLDER); }
+TEST_CASE("vectors over OpenVINO" * doctest::skip(sizeof HRT_SANITIZED > 1)) {
+    check_backend("openvino", HRT_MODULE_FOLDER);
+}
 
 TEST_CASE("vectors over ONNX Runtime" * doctest::skip(sizeof HRT_SANITIZED > 1)) {
     check_backend("onnxruntime", HRT_MODULE_FOLDER);

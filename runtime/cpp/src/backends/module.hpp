@@ -62,14 +62,14 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
         [](void *session) { delete static_cast<Session *>(session); },
         [](void *session, const float *image, const float *mask, float *output, int32_t batch, int32_t height,
            int32_t width, hrt_module_message *message) {
-            return guarded(
-                message, [&] { static_cast<Session *>(session)->run(image, mask, output, batch, height, width); });
+            return guarded(message,
+                           [&] { static_cast<Session *>(session)->run(image, mask, output, batch, height, width); });
         },
     };
     return &table;
 }
 
-}  // namespace hrt::backends
+} // namespace hrt::backends
 
 #if defined(_WIN32)
 #define HRT_MODULE_EXPORT extern "C" __declspec(dllexport)
@@ -77,7 +77,7 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
 #define HRT_MODULE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-#define HRT_BACKEND_MODULE(name, Engine, Session)                              \
-    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v1(void) {  \
-        return hrt::backends::module_table<Engine, Session>(name);             \
+#define HRT_BACKEND_MODULE(name, Engine, Session)                             \
+    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v1(void) { \
+        return hrt::backends::module_table<Engine, Session>(name);            \
     }

@@ -41,8 +41,8 @@ Runtime load() {
     const auto get = library == nullptr ? nullptr : reinterpret_cast<GetApiBase>(dlsym(library, "OrtGetApiBase"));
     if (get == nullptr) {
         const char *error = dlerror();
-        runtime.reason = std::string("libonnxruntime.so.1 was not found (") + (error != nullptr ? error : "no OrtGetApiBase") +
-                         "): set HARMONYRT_ONNXRUNTIME to its path";
+        runtime.reason = std::string("libonnxruntime.so.1 was not found (") +
+                         (error != nullptr ? error : "no OrtGetApiBase") + "): set HARMONYRT_ONNXRUNTIME to its path";
         return runtime;
     }
     runtime.version = get()->GetVersionString();
@@ -110,20 +110,23 @@ public:
         const std::string device = request.device == nullptr ? "cpu" : request.device;
         if (is_cuda(device)) {
             if (!has_cuda_provider()) {
-                throw std::runtime_error("device " + device + " needs ONNX Runtime's GPU build, found the CPU one: set "
+                throw std::runtime_error("device " + device +
+                                         " needs ONNX Runtime's GPU build, found the CPU one: set "
                                          "HARMONYRT_ONNXRUNTIME to a libonnxruntime.so of the GPU package");
             }
             return;
         }
         if (device != "cpu") throw std::runtime_error("it knows no device '" + device + "': give cpu, cuda or cuda:N");
         if (std::string(request.precision) == "bf16") {
-            throw std::runtime_error("ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda");
+            throw std::runtime_error(
+                "ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda");
         }
     }
 
     explicit Engine(const hrt_module_request &request)
         : device_(request.device == nullptr ? "cpu" : request.device),
-          inputs_{request.image, request.mask}, output_(request.output) {
+          inputs_{request.image, request.mask},
+          output_(request.output) {
         const OrtApi &api = *runtime().api;
         OrtSessionOptions *raw = nullptr;
         check(api.CreateSessionOptions(&raw), "make options");
@@ -155,7 +158,7 @@ public:
     // Thread-safe: ONNX Runtime's Run is.
     void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
         const OrtApi &api = *runtime().api;
-        const Value values[3] = {tensor(const_cast<float *>(image), batch, 3, height, width),  // inputs are only read
+        const Value values[3] = {tensor(const_cast<float *>(image), batch, 3, height, width), // inputs are only read
                                  tensor(const_cast<float *>(mask), batch, 1, height, width),
                                  tensor(output, batch, 3, height, width)};
         const char *inputs[] = {inputs_[0].c_str(), inputs_[1].c_str()}, *outputs[] = {output_.c_str()};
@@ -195,6 +198,6 @@ private:
     Engine &engine_;
 };
 
-}  // namespace
+} // namespace
 
 HRT_BACKEND_MODULE("onnxruntime", Engine, Session)

@@ -20,14 +20,15 @@ namespace fs = std::filesystem;
 std::string precision_hint(const std::string &precision) {
     if (precision == "bf16") return "bf16";
     if (precision == "fp16") return "f16";
-    return "f32";  // INT8 engines carry their quantisation in the graph; what is left outside it computes in FP32
+    return "f32"; // INT8 engines carry their quantisation in the graph; what is left outside it computes in FP32
 }
 
 std::string last_line(const std::string &text) {
     const auto end = text.find_last_not_of(" \r\n\t");
     if (end == std::string::npos) return "no reason given";
     const auto start = text.find_last_of('\n', end);
-    return text.substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start + 1) + 1);
+    return text.substr(start == std::string::npos ? 0 : start + 1,
+                       end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
 // Where compiled models are kept: as asked, else the user's cache (the folder that Python uses); "" for nowhere.
@@ -112,7 +113,7 @@ public:
     explicit Session(Engine &engine) : engine_(engine), request_(engine.request()) {}
 
     void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
-        bind(0, const_cast<float *>(image), batch, 3, height, width);  // inputs are only read
+        bind(0, const_cast<float *>(image), batch, 3, height, width); // inputs are only read
         bind(1, const_cast<float *>(mask), batch, 1, height, width);
         bind(2, output, batch, 3, height, width);
         request_.infer();
@@ -138,6 +139,6 @@ private:
     Bound bound_[3];
 };
 
-}  // namespace
+} // namespace
 
 HRT_BACKEND_MODULE("openvino", Engine, Session)

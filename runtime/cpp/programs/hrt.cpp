@@ -1,0 +1,143 @@
+// hrt: harmonizes a PNG or JPEG pair from the command line.
+//
+//     hrt engines/phnet-256-fp32 composite.jpg mask.png harmonized.png
+//
+// Exit codes: 0 fine, 1 the work failed, 2 wrong usage or input. Chatter goes to stderr.
+
+#include "harmonyrt.hpp"
+#include "images.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr const char *kUsage =
+    "usage: hrt BUNDLE COMPOSITE MASK OUTPUT [options]\n"
+    "  COMPOSITE, MASK  PNG or JPEG of the same size; the mask is white where the foreground is\n"
+    "  OUTPUT           .png or .jpg\n"
+    "  --backend NAME   auto, openvino, onnxruntime or tensorrt (default: auto)\n"
+    "  --device NAME    cpu, cuda, cuda:1\n"
+    "  --threads N      CPU threads (default: the engine's choice)\n"
+    "  --repeat N       harmonize N times and say how long it took\n"
+    "  --version        what this is\n";
+
+struct Arguments {
+    std::vector<std::string> paths;
+    harmonyrt::ModelOptions options;
+    int repeat = 1;
+};
+
+[[noreturn]] void wrong_usage(const std::string &what) {
+    std::fprintf(stderr, "hrt: %s\n%s", what.c_str(), kUsage);
+    std::exit(2);
+}
+
+int number(const std::string &option, const std::string &value) {
+    char *end = nullptr;
+    const long n = std::strtol(value.c_str(), &end, 10);
+    if (end == value.c_str() || *end != '\0' || n < 1 || n > 1000000)
+        wrong_usage(option + " " + value + " is no count");
+    return static_cast<int>(n);
+}
+
+Arguments parse(int argc, char **argv) {
+    Arguments arguments;
+    for (int i = 1; i < argc; ++i) {
+        const std::string word = argv[i];
+        if (word == "--help" || word == "-h") {
+            std::fputs(kUsage, stdout);
+            std::exit(0);
+        }
+        if (word == "--version") {
+            std::puts(hrt_build_info());
+            std::exit(0);
+        }
+        if (word.rfind("--", 0) != 0) {
+            arguments.paths.push_back(word);
+            continue;
+        }
+        if (i + 1 == argc) wrong_usage(word + " needs a value");
+        const std::string value = argv[++i];
+        if (word == "--backend") {
+            arguments.options.backend = value;
+        } else if (word == "--device") {
+            arguments.options.device = value;
+        } else if (word == "--threads") {
+            arguments.options.threads = number(word, value);
+        } else if (word == "--repeat") {
+            arguments.repeat = number(word, value);
+        } else {
+            wrong_usage("there is no option " + word);
+        }
+    }
+    if (arguments.paths.size() != 4)
+        wrong_usage("four paths are needed, " + std::to_string(arguments.paths.size()) + " were given");
+    return arguments;
+}
+
+double milliseconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+void say_notes(std::uint32_t notes) {
+    if ((notes & HRT_NOTE_EMPTY_MASK) != 0)
+        std::fputs("the mask is empty: the composite comes back unchanged\n", stderr);
+    if ((notes & HRT_NOTE_FULL_MASK) != 0)
+        std::fputs("the mask covers the whole picture: there is no background to learn from\n", stderr);
+    if ((notes & HRT_NOTE_INVERTED_MASK) != 0)
+        std::fputs("the mask looks inverted: the foreground must be white\n", stderr);
+}
+
+void harmonize(const Arguments &arguments) {
+    const auto start = std::chrono::steady_clock::now();
+    const harmonyrt::Model model(arguments.paths[0], arguments.options);
+    harmonyrt::Session session(model);
+    const double opened = milliseconds_since(start);
+    const hrt_model_info info = model.info();
+    std::fprintf(stderr, "%s with %s %s on %s (%s), opened in %.0f ms\n", info.name, info.backend, info.precision,
+                 info.device, info.engine, opened);
+
+    Image image = read_image(arguments.paths[1], false);
+    const Image mask = read_image(arguments.paths[2], true);
+    const harmonyrt::Format format = image.channels == 4 ? harmonyrt::Format::rgba : harmonyrt::Format::rgb;
+    std::vector<std::uint8_t> output(image.data.size());
+    std::vector<double> times;
+    for (int i = 0; i < arguments.repeat; ++i) {
+        const auto begin = std::chrono::steady_clock::now();
+        session.harmonize({image.data.data(), image.width, image.height, format},
+                          {mask.data.data(), mask.width, mask.height}, output.data());
+        times.push_back(milliseconds_since(begin));
+        if (i == 0) std::fprintf(stderr, "first picture %.0f ms after the start\n", milliseconds_since(start));
+    }
+    say_notes(session.report().notes);
+    if (arguments.repeat > 1) {
+        std::sort(times.begin(), times.end());
+        const hrt_report report = session.report();
+        std::fprintf(stderr, "median of %d: %.2f ms (the last: fit %.2f, engine %.2f, carry back %.2f)\n",
+                     arguments.repeat, times[times.size() / 2], report.fit_ms, report.engine_ms, report.carry_ms);
+    }
+    image.data = std::move(output);
+    write_image(arguments.paths[3], image);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    const Arguments arguments = parse(argc, argv);
+    try {
+        harmonize(arguments);
+        return 0;
+    } catch (const harmonyrt::Error &error) {
+        std::fprintf(stderr, "hrt: %s\n", error.what());
+        return error.status() == HRT_ENGINE_FAILED || error.status() == HRT_OUT_OF_MEMORY ? 1 : 2;
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "hrt: %s\n", error.what());
+        return 2;
+    }
+}
