@@ -18,10 +18,12 @@ from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest, Parity
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Picture, check_mask, read_mask, read_picture
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
+from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.tensors import run_tensors
 from harmonyrt.runtime.transfer import carry_back
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
+_WORTH_THREADS = 2_000_000  # pixels; below, handing strips to threads costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -235,13 +237,16 @@ class Harmonizer:
         if self._closed:
             raise HarmonyError("this Harmonizer is closed; open the bundle again")
 
+    def _pool_for(self, mask: np.ndarray) -> Pool:
+        return self._pool if mask.size >= _WORTH_THREADS else None
+
     def _job(self, composite: Any, mask: Any, fit_mask: bool) -> _Job:
         picture = read_picture(composite, self._megapixel_limit)
         height, width, _ = picture.rgb.shape
         levels = read_mask(mask, width, height, fit_mask)
         if not check_mask(levels):
             return _Job(picture, levels, None)
-        return _Job(picture, levels, self._network.prepare(picture.rgb, levels, self._pool))
+        return _Job(picture, levels, self._network.prepare(picture.rgb, levels, self._pool_for(levels)))
 
     def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, options: Any) -> list[Any]:
         self._check_open()
@@ -255,7 +260,9 @@ class Harmonizer:
             if job.prepared is None:
                 results.append(job.picture.restore(job.picture.rgb.copy()))
                 continue
-            harmonized = carry_back(job.picture.rgb, job.mask, job.prepared.fitted, next(outputs), self._pool)
+            harmonized = carry_back(
+                job.picture.rgb, job.mask, job.prepared.fitted, next(outputs), self._pool_for(job.mask)
+            )
             results.append(job.picture.restore(harmonized))
         self.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
         return results

@@ -56,9 +56,11 @@ def blocks(source: int, target: int, size: int) -> tuple[Taps, ...]:
     return tuple(taps(source, target, i, min(i + size, target)) for i in range(0, target, size))
 
 
-def for_channels(weights: np.ndarray, channels: int) -> np.ndarray:
-    """Weights over pixels -> weights over interleaved values, as inputs x outputs for a product from the right."""
-    return np.kron(weights.T, np.eye(channels, dtype=np.float32))
+@lru_cache(maxsize=64)
+def column_blocks(source: int, target: int, size: int, channels: int) -> tuple[tuple[Taps, np.ndarray], ...]:
+    """:func:`blocks`, each with its weights over interleaved values: inputs x outputs, for a product from the right."""
+    eye = np.eye(channels, dtype=np.float32)
+    return tuple((part, np.kron(part.weights.T, eye)) for part in blocks(source, target, size))
 
 
 def product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -119,12 +121,13 @@ def resample(picture: np.ndarray, height: int, width: int, pool: Pool = None) ->
         return rows.reshape(height, width, channels)
     result = np.empty((height, width * channels), np.float32)
 
-    def shrink_columns(part: Taps) -> None:
+    def shrink_columns(block: tuple[Taps, np.ndarray]) -> None:
+        part, weights = block
         inputs = rows[:, part.first * channels : part.last * channels]
         outputs = result[:, part.start * channels : part.stop * channels]
-        product(inputs, for_channels(part.weights, channels), outputs)
+        product(inputs, weights, outputs)
 
-    in_threads(shrink_columns, blocks(source_width, width, _COLUMNS), pool)
+    in_threads(shrink_columns, column_blocks(source_width, width, _COLUMNS, channels), pool)
     return result.reshape(height, width, channels)
 
 

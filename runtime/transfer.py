@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.runtime.fit import Fitted
-from harmonyrt.runtime.resample import Pool, Taps, blocks, for_channels, in_threads, product, resample, taps
+from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, resample, taps
 
 # Chosen by benchmarks/carry_back.py; docs/full_resolution.md has the table.
 GRID = 64  # cells along the longer side of the engine's picture
@@ -169,7 +169,7 @@ def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: 
     """
     height, width = mask.shape
     result = np.empty_like(composite)
-    columns = [(part, for_channels(part.weights, 3)) for part in blocks(maps.scale.shape[1], width, _TILE)]
+    columns = column_blocks(maps.scale.shape[1], width, _TILE, 3)
     starts = [part.start for part, _ in columns]
     mixer = np.kron(np.eye(_MIX, dtype=np.float32), maps.matrix)
     # Scales above shifts: one product per tile interpolates both.

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends.tensorrt_arrays import DeviceArray, as_device_array
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 NAME = "onnxruntime"
@@ -28,7 +30,7 @@ class OnnxRuntimeSession:
 
     backend = NAME
 
-    def __init__(self, session, device: str):
+    def __init__(self, session: Any, device: str) -> None:
         self._session = session
         self.device = device
 
@@ -37,6 +39,50 @@ class OnnxRuntimeSession:
         names = [output.name for output in self._session.get_outputs()]
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         return dict(zip(names, self._session.run(names, feeds), strict=True))
+
+
+class OnnxRuntimeCudaSession(OnnxRuntimeSession):
+    """An ONNX engine on a card: takes arrays of the host and of the card."""
+
+    def run_on_device(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None
+    ) -> dict[str, DeviceArray]:
+        """Run on arrays in the card's memory, without a copy; waits for the result.
+
+        Args:
+            inputs: arrays by input name, with `__cuda_array_interface__` or DLPack, contiguous.
+            outputs: arrays to write into, by output name; memory of ONNX Runtime where there is none.
+
+        Returns:
+            Arrays by output name, with both protocols.
+
+        Raises:
+            HarmonyError: an array of another card, or not contiguous.
+        """
+
+        card = int(self.device.partition(":")[2] or 0)
+        binding = self._session.io_binding()
+        taken = {name: as_device_array(value, name) for name, value in inputs.items()}
+        given = {name: as_device_array(value, name) for name, value in (outputs or {}).items()}
+        for name, array in (*taken.items(), *given.items()):
+            if array.device != card:
+                raise HarmonyError(f"{name} lies on cuda:{array.device} and the engine on cuda:{card}: move it there")
+        for name, array in taken.items():
+            binding.bind_input(name, "cuda", card, array.dtype, array.shape, array.address)
+        for output in self._session.get_outputs():
+            if output.name in given:
+                array = given[output.name]
+                binding.bind_output(output.name, "cuda", card, array.dtype, array.shape, array.address)
+            else:
+                binding.bind_output(output.name, "cuda", card)
+        binding.synchronize_inputs()  # whatever stream filled them
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        results = {}
+        for output, value in zip(self._session.get_outputs(), binding.get_outputs(), strict=True):
+            own = DeviceArray(value.data_ptr(), tuple(value.shape()), np.dtype(np.float32), card, owner=value)
+            results[output.name] = given.get(output.name, own)
+        return results
 
 
 def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
@@ -95,7 +141,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
             f"device {device} was asked for and ONNX Runtime came up on {', '.join(active)}: CUDA did not load;"
             f" run {_GPU_PACKAGE} with the CUDA and cuDNN that its release needs, or give device cpu"
         )
-    return OnnxRuntimeSession(session, device)
+    return (OnnxRuntimeCudaSession if _is_cuda(device) else OnnxRuntimeSession)(session, device)
 
 
 def _is_cuda(device: str) -> bool:

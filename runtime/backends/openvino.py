@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class OpenVinoSession:
     backend = NAME
     device = "cpu"
 
-    def __init__(self, compiled):
+    def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
         self._outputs = {output.get_any_name(): output for output in compiled.outputs}
 

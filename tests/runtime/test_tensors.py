@@ -104,3 +104,16 @@ def test_arrays_on_a_card_are_refused_by_an_engine_on_the_cpu(static):
 def test_image_and_mask_must_lie_together(static, arrays):
     with pytest.raises(HarmonyError, match="different memory"):
         static.run_tensor(OnCard((1, 3, 64, 64)), arrays[1])
+
+
+@pytest.mark.gpu
+def test_tensors_on_a_card_stay_there(static_bundle, arrays):
+    torch = pytest.importorskip("torch")
+    harmonizer = Harmonizer.open(static_bundle, backend="onnxruntime", device="cuda")
+    image, mask = (torch.from_numpy(array).cuda() for array in arrays)
+    found = harmonizer.run_tensor(image, mask)
+    out = torch.empty_like(image)
+    assert found.is_cuda
+    assert harmonizer.run_tensor(image, mask, out=out) is out
+    np.testing.assert_allclose(found.cpu(), harmonizer.run_tensor(*arrays), atol=1e-5)
+    np.testing.assert_array_equal(out.cpu(), found.cpu())
