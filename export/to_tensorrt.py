@@ -51,7 +51,7 @@ def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOp
         options: cards, limits and who watches.
 
     Returns:
-        TensorRT: one engine for the card at hand. TensorRT for RTX: one for the cards from Ampere on, one for Turing.
+        TensorRT: one engine for the card at hand. TensorRT for RTX: one for 8.0 to 12.1, one for Turing.
 
     Raises:
         HarmonyError: package or card missing, or a wish that this release or card cannot fulfil.
