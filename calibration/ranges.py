@@ -60,12 +60,17 @@ def method_named(name: str) -> Callable[[Histogram], Range]:
 
 
 def _smallest(histogram: Histogram, cost: Callable[[Histogram, float, float], float]) -> Range:
-    """Shrink the extremes together; what is cheapest wins, the wider range among equals."""
-    if histogram.low == histogram.high:
-        return histogram.low, histogram.high
-    costs = [cost(histogram, histogram.low * share, histogram.high * share) for share in _CANDIDATES]
-    best = _CANDIDATES[len(costs) - 1 - int(np.argmin(costs[::-1]))]
-    return histogram.low * float(best), histogram.high * float(best)
+    """Shrink one end, then the other: what is cheapest wins, the wider range among equals."""
+    low, high = histogram.low, histogram.high
+    if high > 0:
+        high *= _cheapest([cost(histogram, low, high * share) for share in _CANDIDATES])
+    if low < 0:
+        low *= _cheapest([cost(histogram, low * share, high) for share in _CANDIDATES])
+    return low, high
+
+
+def _cheapest(costs: list[float]) -> float:
+    return float(_CANDIDATES[len(costs) - 1 - int(np.argmin(costs[::-1]))])
 
 
 def _squared_error(histogram: Histogram, low: float, high: float) -> float:
