@@ -64,15 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _say_warning
             return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except HarmonyError as error:
-        print(f"harmonyrt: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("harmonyrt: interrupted; the bundle that was being built was not written", file=sys.stderr)
+        print("interrupted; the bundle that was being built was not written", file=sys.stderr)
         return 1
 
 
 def _say_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"harmonyrt: warning: {message}", file=sys.stderr)
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _dispatch(given: list[str]) -> int:
