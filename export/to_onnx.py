@@ -126,8 +126,14 @@ def tidy(model: ir.Model) -> None:
     import onnx_ir.passes.common as passes
     from onnxscript import optimizer
 
+    from harmonyrt.export.rewrites.graph_tools import AT_LOAD
+
     optimizer.fold_constants(
-        model, onnx_shape_inference=True, input_size_limit=_FOLDABLE_BYTES, output_size_limit=_FOLDABLE_BYTES
+        model,
+        onnx_shape_inference=True,
+        input_size_limit=_FOLDABLE_BYTES,
+        output_size_limit=_FOLDABLE_BYTES,
+        should_fold=lambda node: False if node.name and node.name.endswith(AT_LOAD) else None,
     )
     for step in (
         passes.RemoveUnusedNodesPass(),

@@ -63,6 +63,21 @@ REWRITES = {
             targets=("onnx", "openvino"),  # TensorRT takes constant weights only
             precisions=("fp32", "fp16", "bf16"),  # computed weights have no calibrated range
         ),
+        Rewrite("recast-transposed", "transposed convolutions of stride 2 as convolutions", static_only=True),
+        Rewrite(
+            "winograd",
+            "convolutions as Winograd F(4x4, 3x3) and F(4x4, 2x2)",
+            static_only=True,
+            targets=("onnx", "openvino"),
+            precisions=("fp32",),  # low-precision graphs keep their convolutions for the engine's own kernels
+        ),
+        Rewrite(
+            "winograd-f2",
+            "convolutions as Winograd F(2x2, 3x3) and F(2x2, 2x2)",
+            static_only=True,
+            targets=("onnx", "openvino"),
+            precisions=("fp32",),
+        ),
     )
 }
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+AT_LOAD = ".at_load"
+"""Ends the name of a node whose inputs are constant and which engines should fold, not we: it would make files grow."""
+
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
     """The array of an initializer, None for anything that is computed."""
