@@ -20,8 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float, help="wall-clock length that the schedule follows")
     length.add_argument("--steps", type=int)
-    parser.add_argument("--shares", type=float, nargs=3, help="of the run, at 64, 128 and 256 pixels")
-    parser.add_argument("--batches", type=int, nargs=3, help="pictures per step, at 64, 128 and 256 pixels")
+    parser.add_argument("--shares", type=float, nargs=3, help="of the run, by stage")
+    parser.add_argument("--sizes", type=int, nargs=3, help="pixels per side, by stage")
+    parser.add_argument("--batches", type=int, nargs=3, help="pictures per step, by stage")
     parser.add_argument("--lr", type=float, default=1e-3)
     for name, kind in (("threads", int), ("workers", int), ("seed", int), ("ema", float), ("validate-every", float)):
         parser.add_argument(f"--{name}", type=kind)
@@ -32,9 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     shares = options.pop("shares") or [stage.share for stage in PRACTICAL_STAGES]
     lr = options.pop("lr")
-    sizes = options.pop("batches") or [stage.batch for stage in PRACTICAL_STAGES]
-    parts = zip(PRACTICAL_STAGES, shares, sizes, strict=True)
-    stages = tuple(replace(stage, share=share, batch=batch, lr=lr) for stage, share, batch in parts)
+    sizes = options.pop("sizes") or [stage.size for stage in PRACTICAL_STAGES]
+    batches = options.pop("batches") or [stage.batch for stage in PRACTICAL_STAGES]
+    parts = zip(PRACTICAL_STAGES, sizes, batches, shares, strict=True)
+    stages = tuple(replace(stage, size=size, batch=batch, share=share, lr=lr) for stage, size, batch, share in parts)
     known = {field.name for field in fields(TrainConfig)}
     settings = {key: value for key, value in options.items() if value is not None and key in known}
     try:
