@@ -63,6 +63,9 @@ def _weak_typing(trt: ModuleType, config: Any, precision: str) -> None:
     flags = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8",)}[precision]
     for name in (*flags, "OBEY_PRECISION_CONSTRAINTS"):
         config.set_flag(getattr(trt.BuilderFlag, name))
+    sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+    if sharing is not None:  # so that several sessions can use one profile, as later releases always allow
+        config.set_preview_feature(sharing, True)
 
 
 def set_capabilities(trt: ModuleType, config: Any, capabilities: tuple[Capability, ...]) -> None:

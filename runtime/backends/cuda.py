@@ -16,6 +16,9 @@ LEGACY_STREAM = 0
 """CUDA's default stream, on which PyTorch and CuPy work unless told otherwise."""
 
 
+_INSUFFICIENT_DRIVER = 35
+
+
 def open_cuda() -> Cuda:
     """CUDA on this machine.
 
@@ -49,6 +52,16 @@ class Cuda:
         """Cards that can be used; 0 without a driver."""
         error, count = self._runtime.cudaGetDeviceCount()
         return count if int(error) == 0 else 0
+
+    def why_no_device(self) -> str:
+        """Why there is no usable card, in CUDA's words; "none found" where it has none."""
+        error, _ = self._runtime.cudaGetDeviceCount()
+        if int(error) == 0:
+            return "none found"
+        text = self._runtime.cudaGetErrorString(error)[1].decode()
+        if int(error) == _INSUFFICIENT_DRIVER and self.driver() > 0:
+            text += f": the driver is for CUDA {self.driver()}, run pip install 'cuda-python<{self.driver() + 1}'"
+        return text
 
     def driver(self) -> int:
         """Newest CUDA major version that the driver knows; 0 without a driver."""

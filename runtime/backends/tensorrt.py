@@ -33,7 +33,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         device = cuda.open_cuda()
         count = device.device_count()
         if index >= count:
-            found = "no usable NVIDIA card" if count == 0 else f"{count} card{'s' * (count > 1)}"
+            found = f"{count} card{'s' * (count > 1)}" if count else f"no usable NVIDIA card ({device.why_no_device()})"
             return f"found {found}, need device cuda:{index}: check nvidia-smi and the driver, or use another engine"
         trt = tensorrt_versions.load(engine.target)
     except HarmonyError as error:

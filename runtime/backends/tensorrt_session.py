@@ -209,7 +209,7 @@ class TensorRTSession:
                 for low, size, high in zip(smallest, shapes[name], largest, strict=True)
             ):
                 if context.active_optimization_profile != profile:
-                    context.set_optimization_profile_async(profile, self._stream)
+                    context.set_optimization_profile_async(profile, int(self._stream))
                 return
             smallest, _, largest = limits[self._inputs[0]]
             ranges.append(f"{tuple(smallest)} to {tuple(largest)}")
@@ -293,7 +293,12 @@ class _Memory:
 
     def __init__(self, device: cuda.Cuda, size: int) -> None:
         self.address = device.allocate(size)
-        weakref.finalize(self, device.free, self.address)
+        weakref.finalize(self, _free_memory, device, self.address)
+
+
+def _free_memory(device: cuda.Cuda, address: int) -> None:
+    with contextlib.suppress(WorkFailed):  # at the end of a process CUDA may be gone
+        device.free(address)
 
 
 def _free(device: cuda.Cuda, buffer: _Buffer) -> None:

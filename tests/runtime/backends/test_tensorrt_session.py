@@ -35,6 +35,9 @@ class FakeCuda:
     def device_count(self):
         return self._count
 
+    def why_no_device(self):
+        return "none found"
+
     def driver(self):
         return self._driver
 
@@ -426,7 +429,7 @@ def test_devices_that_are_not_there_are_refused(world):
     assert "device 'cpu' was asked for" in tensorrt.why_not(spec, SessionOptions(device="cpu"))
     assert "found 1 card, need device cuda:3" in tensorrt.why_not(spec, SessionOptions(device="cuda:3"))
     world.cuda._count = 0
-    assert "no usable NVIDIA card" in tensorrt.why_not(spec, SessionOptions())
+    assert "no usable NVIDIA card (none found)" in tensorrt.why_not(spec, SessionOptions())
 
 
 def test_a_v100_is_told_what_to_install(world):
