@@ -281,7 +281,7 @@ def torch_mode(network: Network, mode: str, size: int, batch: int, compiled: boo
             "first_call_seconds": warm_up,
         }
     finally:
-        network.module.to("cpu")
+        network.module.to("cpu").to(memory_format=torch.contiguous_format)
         torch.cuda.empty_cache()
 
 
