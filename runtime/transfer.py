@@ -151,7 +151,9 @@ def _window_sums(sums: np.ndarray, axis: int) -> np.ndarray:
     edge = [(0, 0)] * sums.ndim
     edge[axis] = (reach, reach)
     padded = np.moveaxis(np.pad(sums, edge), axis, 0)
-    total = sum(padded[i : i + length] * (part / sum(WINDOW)) for i, part in enumerate(WINDOW))
+    total = np.zeros_like(padded[:length])
+    for i, part in enumerate(WINDOW):
+        total += padded[i : i + length] * (part / sum(WINDOW))
     return np.moveaxis(total, 0, axis)
 
 
