@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -124,6 +125,20 @@ def test_the_limit_on_megapixels_can_be_set(static_bundle, composite, ellipse):
     harmonizer = Harmonizer.open(static_bundle, backend="onnxruntime", megapixel_limit=0.02)
     with pytest.raises(HarmonyError, match=r"limit is 0\.02"):
         harmonizer.harmonize(composite, ellipse)
+
+
+def test_memory_stays_within_a_few_copies_of_the_picture(static):
+    composite = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+    mask = np.zeros((1500, 2000), np.uint8)
+    mask[200:1300, 200:1800] = 255
+    static.harmonize(composite, mask)
+    tracemalloc.start()
+    try:
+        static.harmonize(composite, mask)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * composite.nbytes
 
 
 def test_timings_tell_where_the_last_call_went(static, composite, ellipse):
