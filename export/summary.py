@@ -68,7 +68,8 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
 def _engine_name(engine: EngineSpec) -> str:
     capability = engine.needs.get("compute_capability")
     part = "" if engine.component == "network" else f"{engine.component}: "
-    return f"{part}{engine.target} {engine.precision}" + (f" sm{capability.replace('.', '')}" if capability else "")
+    cards = f" sm{capability.replace('.', '').replace(', ', '/')}" if capability else ""
+    return f"{part}{engine.target} {engine.precision}{cards}"
 
 
 def _print_skipped(recipes: Iterable[BundleRecipe]) -> None:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 FILES = ("openvino.xml", "openvino.bin")
 _COMPUTE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
-_TYPE_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+_TYPE_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+_LONGEST_DEQUANTIZATION = 5
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
 
 
 def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
     """Write the IR; see :data:`harmonyrt.export.targets.Builder`."""
+    from harmonyrt.export.precision import check_census
+
     openvino = require("openvino", "openvino", "the openvino target")
     try:
         converted = openvino.Core().read_model(model.SerializeToString())
@@ -28,23 +31,35 @@ def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOp
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise WorkFailed(f"OpenVINO {openvino.__version__} cannot convert the graph: {reason}") from None
+    counts = _census(converted)
+    check_census(counts, precision)
     capability = _CAPABILITY.get(precision)
     capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     runs_here = capability is None or capability in capable
     needs = {} if capability is None else {"cpu": capability}
-    return [BuiltEngine(FILES, _census(converted), needs, runs_here)]
+    return [BuiltEngine(FILES, counts, needs, runs_here)]
 
 
 def _census(model) -> dict[str, int]:
-    """Compute operations by the type that they read; quantized ones read through FakeQuantize."""
+    """Compute operations by the type that they read; quantized ones read what was dequantized for them."""
     counts: Counter[str] = Counter()
     for operation in model.get_ops():
         if operation.get_type_name() not in _COMPUTE:
             continue
-        sources = [operation.input_value(i).get_node() for i in range(2)]
-        if sources[0].get_type_name() == "FakeQuantize":
+        if all(_dequantized(operation.input_value(i).get_node()) for i in range(2)):
             counts["int8"] += 1
         else:
             kind = operation.get_input_element_type(0).get_type_name()
             counts[_TYPE_NAMES.get(kind, kind)] += 1
     return dict(sorted(counts.items()))
+
+
+def _dequantized(node) -> bool:
+    """Whether a value comes out of a FakeQuantize, or of a conversion, shift and scaling of 8-bit integers."""
+    for _ in range(_LONGEST_DEQUANTIZATION):
+        if node.get_type_name() == "FakeQuantize" or node.get_output_element_type(0).get_type_name() in ("u8", "i8"):
+            return True
+        if node.get_type_name() not in ("Multiply", "Subtract", "Convert", "Reshape"):
+            return False
+        node = node.input_value(0).get_node()
+    return False
