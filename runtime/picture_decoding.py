@@ -107,7 +107,7 @@ def _opened(
             width, height = image.size
             if width * height > max_megapixels * 1e6:
                 raise HarmonyError(
-                    f"{where} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the limit of"
+                    f"{where} has {width * height / 1e6:.3g} megapixels ({width} x {height}), more than the limit of"
                     f" {max_megapixels:g}; scale it down, or raise the limit with --max-megapixels"
                 )
             frames = 1 if image.format in ("MPO", "TIFF") else getattr(image, "n_frames", 1)
