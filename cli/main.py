@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from harmonyrt.cli import bench, doctor, harmonize, info, synthesize, train, verify
+from harmonyrt.cli import bench, calibrate, doctor, evaluate, harmonize, info, synthesize, train, verify
 from harmonyrt.common import HarmonyError
 
 _PROGRAMS = {
@@ -56,10 +56,12 @@ def _list_program(verb: str, line: str) -> None:
 
 _list_program("build", _PROGRAMS["build"][1])
 app.command("harmonize")(harmonize.harmonize)
-app.command("bench")(bench.bench)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
+app.command("calibrate")(calibrate.calibrate)
+app.command("bench")(bench.bench)
+app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)
 for _verb in [verb for verb in _PROGRAMS if verb != "build"]:
