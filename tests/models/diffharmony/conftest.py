@@ -79,3 +79,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if argument in metafunc.fixturenames:
             names = sorted(path.stem for path in folder.glob("*/dh_*.npz") if path.stem.startswith(prefix))
             metafunc.parametrize(argument, names)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread():
+    """Networks this small lose more by waiting for each other's threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
