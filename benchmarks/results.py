@@ -55,7 +55,7 @@ def finished_run(name: str, command: str, effort: Effort, measured: Sequence[Mea
     from harmonyrt.runtime.machine_report import machine
 
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return Run(name, command, made, dataclasses.asdict(machine()), effort, tuple(measured))
+    return Run(name, command, made, json.loads(json.dumps(dataclasses.asdict(machine()))), effort, tuple(measured))
 
 
 def write(run: Run, path: str | Path) -> None:

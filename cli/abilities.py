@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harmonyrt.cli.machine_report import Machine
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import tensorrt_versions as trt
+from harmonyrt.runtime.machine_report import Machine
 
 _BUILD = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
 _TRAIN = ("torch", "safetensors", "matplotlib")

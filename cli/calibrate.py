@@ -60,7 +60,7 @@ def calibrate(
     from harmonyrt.calibration.report import table
     from harmonyrt.export.recipe import find_checkpoint
     from harmonyrt.export.rewrites import DEFAULT, fitting
-    from harmonyrt.export.to_onnx import check_side, export_phnet, trace
+    from harmonyrt.export.to_onnx import export_phnet, trace
     from harmonyrt.models import load_phnet
 
     check_side(size)

@@ -13,7 +13,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
     from harmonyrt.cli.abilities import abilities
     from harmonyrt.cli.console import print_json
-    from harmonyrt.cli.machine_report import machine
+    from harmonyrt.runtime.machine_report import machine
 
     found = machine()
     able = abilities(found)

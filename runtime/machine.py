@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use, whole ones, at least 1."""
+    return max(1, int(cores_granted()))
+
+
+def cores_granted() -> float:
+    """CPU cores that this process gets: its affinity, or a container's quota (cgroup 2) where that is less."""
+    granted = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        granted = min(granted, round(int(quota) / int(period), 2))
+    return granted
 
 
 def machine_name() -> str:
     """CPU model and granted cores, for example ``"AMD EPYC 9R14, 2 cores"``: equal names mean comparable timings."""
-    return f"{_cpu_model()}, {cores()} cores"
+    return f"{cpu_model_and_flags()[0]}, {cores()} cores"
 
 
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown CPU"
+def cpu_model_and_flags() -> tuple[str, frozenset[str]]:
+    """The processor's name, and its features as Linux names them (empty elsewhere)."""
+    model, flags = platform.processor() or platform.machine() or "unknown CPU", frozenset[str]()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                model = " ".join(value.split())
+            elif key.strip() in ("flags", "Features"):
+                flags = frozenset(value.split())
+                break
+    return model, flags

@@ -1,4 +1,7 @@
-"""Golden cases for every room. Another folder of cases, held back ones say, is run with HARMONYRT_GOLDEN=FOLDER."""
+"""What tests of several rooms need: golden cases, and a bundle made by hand.
+
+Another folder of golden cases, held back ones say, is run with HARMONYRT_GOLDEN=FOLDER.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from harmonyrt.common.files import sha256_of
+from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
 GOLDEN = Path(os.environ.get("HARMONYRT_GOLDEN", Path(__file__).parent / "golden"))
 # Largest absolute error that a case allows, by the longest prefix of its name (shared/golden/check_example.py).
@@ -129,3 +135,55 @@ def diffharmony_bundles(tmp_path_factory) -> dict[str, Path]:
         assert main([*command, *more]) == 0
         found[kind] = output / kind / "diffharmony-random-64to32-fp32"
     return found
+
+
+SIDE = 32
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory) -> Path:
+    """A bundle made by hand that opens with onnxruntime; its network darkens: output = 0.9 x image."""
+    onnx = pytest.importorskip("onnx")
+    folder = tmp_path_factory.mktemp("engines") / "phnet-32-fp32"
+    folder.mkdir()
+    onnx.save(_darkening(onnx), folder / "model.onnx")
+    file = FileSpec("model.onnx", sha256_of(folder / "model.onnx"), (folder / "model.onnx").stat().st_size)
+    parity = Parity(1, 0.0, 200.0, "max_abs_error <= 1e-4", "made by hand")
+    manifest = Manifest(
+        name=folder.name,
+        model=ModelSpec("phnet", {}, 1, "none.pth", "0" * 64),
+        precision="fp32",
+        size=(SIDE, SIDE),
+        batch=1,
+        working_size=SIDE,
+        size_multiple=8,
+        binary_mask=False,
+        inputs=(_tensor("image", 3, "composite"), _tensor("mask", 1, "mask")),
+        outputs=(_tensor("output", 3, "output"),),
+        engines=(EngineSpec("onnx", "fp32", (file,), {"float32": 1}, parity),),
+        tools={},
+        recipe={},
+        recipe_sha256="0" * 64,
+        created="2026-01-01T00:00:00+00:00",
+    )
+    (folder / "manifest.json").write_text(manifest.to_json())
+    return folder
+
+
+def _tensor(name: str, channels: int, meaning: str) -> TensorSpec:
+    return TensorSpec(name, (1, channels, SIDE, SIDE), "float32", "NCHW", (0.0, 1.0), meaning)
+
+
+def _darkening(onnx):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["image", "factor"], ["output"])],
+        "darkening",
+        [
+            helper.make_tensor_value_info("image", kind, [1, 3, SIDE, SIDE]),
+            helper.make_tensor_value_info("mask", kind, [1, 1, SIDE, SIDE]),
+        ],
+        [helper.make_tensor_value_info("output", kind, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor("factor", kind, [], [0.9])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

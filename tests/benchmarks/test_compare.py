@@ -10,7 +10,7 @@ from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.tables import BEGIN, END, rewrite
 from harmonyrt.common import HarmonyError
 
-QUICK = Effort(rounds=2, seconds=0.001, least=2, burn_in_seconds=0)
+QUICK = Effort(rounds=2, seconds=0, least=2, burn_in_seconds=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A bundle made by hand (its network darkens: output = 0.9 x image), pictures, and a way to run the command line."""
+"""Pictures, and a way to run the command line."""
 
 from __future__ import annotations
 
@@ -10,59 +10,6 @@ import pytest
 from PIL import Image
 
 from harmonyrt.cli.main import main
-from harmonyrt.common.files import sha256_of
-from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
-
-SIDE = 32
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory) -> Path:
-    """A bundle that opens with onnxruntime."""
-    onnx = pytest.importorskip("onnx")
-    folder = tmp_path_factory.mktemp("engines") / "phnet-32-fp32"
-    folder.mkdir()
-    onnx.save(_darkening(onnx), folder / "model.onnx")
-    file = FileSpec("model.onnx", sha256_of(folder / "model.onnx"), (folder / "model.onnx").stat().st_size)
-    parity = Parity(1, 0.0, 200.0, "max_abs_error <= 1e-4", "made by hand")
-    manifest = Manifest(
-        name=folder.name,
-        model=ModelSpec("phnet", {}, 1, "none.pth", "0" * 64),
-        precision="fp32",
-        size=(SIDE, SIDE),
-        batch=1,
-        working_size=SIDE,
-        size_multiple=8,
-        binary_mask=False,
-        inputs=(_tensor("image", 3, "composite"), _tensor("mask", 1, "mask")),
-        outputs=(_tensor("output", 3, "output"),),
-        engines=(EngineSpec("onnx", "fp32", (file,), {"float32": 1}, parity),),
-        tools={},
-        recipe={},
-        recipe_sha256="0" * 64,
-        created="2026-01-01T00:00:00+00:00",
-    )
-    (folder / "manifest.json").write_text(manifest.to_json())
-    return folder
-
-
-def _tensor(name: str, channels: int, meaning: str) -> TensorSpec:
-    return TensorSpec(name, (1, channels, SIDE, SIDE), "float32", "NCHW", (0.0, 1.0), meaning)
-
-
-def _darkening(onnx):
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["image", "factor"], ["output"])],
-        "darkening",
-        [
-            helper.make_tensor_value_info("image", kind, [1, 3, SIDE, SIDE]),
-            helper.make_tensor_value_info("mask", kind, [1, 1, SIDE, SIDE]),
-        ],
-        [helper.make_tensor_value_info("output", kind, [1, 3, SIDE, SIDE])],
-        [helper.make_tensor("factor", kind, [], [0.9])],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 @dataclass(frozen=True)

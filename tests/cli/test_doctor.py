@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harmonyrt.cli.abilities import abilities
-from harmonyrt.cli.machine_report import PACKAGES, Card, Cpu, Machine, machine
+from harmonyrt.runtime.machine_report import PACKAGES, Card, Cpu, Machine, machine
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -10,7 +10,8 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+
+from harmonyrt.runtime.machine import cores_granted, cpu_model_and_flags
 
 _FEATURES = {  # as /proc/cpuinfo names them on x86 and ARM: as people do
     "avx2": "AVX2",
@@ -108,25 +109,9 @@ def _providers() -> tuple[str, ...]:
 
 
 def _cpu() -> Cpu:
-    model, flags = platform.processor() or platform.machine(), set()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                model = " ".join(value.split())
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-                break
+    model, flags = cpu_model_and_flags()
     features = tuple(label for flag, label in _FEATURES.items() if flag in flags)
-    return Cpu(model, os.cpu_count() or 1, _cores_granted(), features)
-
-
-def _cores_granted() -> float:
-    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    with contextlib.suppress(OSError, ValueError):  # the quota of a container, cgroup 2
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, round(int(quota) / int(period), 2))
-    return cores
+    return Cpu(model, os.cpu_count() or 1, cores_granted(), features)
 
 
 def _cards() -> tuple[tuple[Card, ...], str | None]:
