@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,16 @@ from harmonyrt.export.bundle import bundle_being_written, check_place, file_spec
 from harmonyrt.export.progress import Reporter, reporting
 from harmonyrt.export.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
 from harmonyrt.export.rewrites import fitting
-from harmonyrt.export.targets import BUILDERS, BuiltEngine, Size
+from harmonyrt.export.targets import BUILDERS, BuiltEngine
+from harmonyrt.export.workshop import Workshop
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
+from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, Skipped, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
 
-    from harmonyrt.calibration.calibrated import Calibration
-    from harmonyrt.export.verify import Reference
-
 WORKING_SIDE = 256
 """Side that pictures are fitted to for an engine of any size: where the networks were trained."""
-CALIBRATION_SIZE = (256, 256)
-CALIBRATION_COMPOSITES = 32
 
 
 @dataclass
@@ -48,6 +43,7 @@ class Outcome:
         status: ``"built"``, ``"unchanged"``, ``"failed"`` (nothing was written) or ``"nothing"`` (no engine can exist).
         manifest: of the bundle that is there now; None where there is none, or an older one.
         problems: a sentence for every engine that failed.
+        refused: targets that this machine cannot build, with the reason.
     """
 
     recipe: BundleRecipe
@@ -55,6 +51,7 @@ class Outcome:
     status: str
     manifest: Manifest | None = None
     problems: list[str] = field(default_factory=list)
+    refused: list[Skipped] = field(default_factory=list)
 
 
 def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = False) -> list[Outcome]:
@@ -88,124 +85,55 @@ def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = F
         workshop = Workshop(pending[0].recipe.checkpoint, pending[0].recipe.options.threads, report)
         workshop.prepare()
         for outcome in pending:
-            _build(outcome, workshop, report)
+            _build(outcome, workshop, report, force)
+    if refused := _all_refused(outcomes):
+        raise HarmonyError(refused)
     return outcomes
 
 
-class Workshop:
-    """What the engines of one checkpoint share: the module, its trace, graphs and reference outputs by size."""
-
-    def __init__(self, checkpoint: Path, threads: int | None, report: Reporter) -> None:
-        self.checkpoint, self.threads, self.report = checkpoint, threads, report
-        self._graphs: dict[tuple, onnx.ModelProto] = {}
-        self._references: dict[Size, list[Reference]] = {}
-        self._calibrations: dict[tuple[str, ...], Calibration] = {}
-
-    def prepare(self) -> None:
-        """Load and trace: what can fail for a bad checkpoint fails here, before anything is written."""
-        self.report(f"loading {self.checkpoint.name}")
-        assert self.network is not None
-        self.report.step_done()
-        self.report("tracing the network")
-        assert self.traced is not None
-        self.report.step_done()
-
-    @cached_property
-    def network(self):
-        """The PyTorch FP32 module."""
-        import torch
-
-        from harmonyrt.models import load_phnet
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        return load_phnet(self.checkpoint)
-
-    @cached_property
-    def traced(self):
-        """Its trace, for every size."""
-        from harmonyrt.export.to_onnx import trace
-
-        return trace(self.network)
-
-    def graph(self, size: Size, rewrites: tuple[str, ...]) -> onnx.ModelProto:
-        """The FP32 graph."""
-        from harmonyrt.export.to_onnx import export_phnet
-
-        key = ("fp32", size, rewrites)
-        if key not in self._graphs:
-            self._graphs[key] = export_phnet(self.traced, size, rewrites)
-        return self._graphs[key]
-
-    def typed_graph(self, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
-        """The graph in the recipe's precision, in the form that the target runs best."""
-        rewrites = fitting(recipe.rewrites, recipe.size, target, recipe.precision)
-        graph = self.graph(recipe.size, rewrites)
-        if recipe.precision == "fp32":
-            return graph
-        form = target if recipe.precision == "int8" else ""
-        key = (recipe.precision, recipe.size, rewrites, form)
-        if key not in self._graphs:
-            self._graphs[key] = self._typed(graph, recipe, target)
-        return self._graphs[key]
-
-    def _typed(self, graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
-        from harmonyrt.export.precision import typed_graph
-
-        if recipe.precision in ("fp16", "bf16"):
-            return typed_graph(graph, recipe.precision)
-        if recipe.rewrites not in self._calibrations:
-            self._calibrations[recipe.rewrites] = self._calibrated(recipe.rewrites)
-        return self._calibrations[recipe.rewrites].apply(graph, target)
-
-    def _calibrated(self, rewrites: tuple[str, ...]) -> Calibration:
-        """Find INT8 ranges at one size; tensor names carry them over to the others."""
-        from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
-        from harmonyrt.export.composites import composites
-
-        graph = self.graph(CALIBRATION_SIZE, fitting(rewrites, CALIBRATION_SIZE, precision="int8"))
-        feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, CALIBRATION_COMPOSITES)]
-        return calibrate_graph(graph, feeds, CalibrationOptions(threads=self.threads, progress=self.report))
-
-    def references(self, size: Size) -> list[Reference]:
-        """Composites of this size and what the module makes of them."""
-        from harmonyrt.export.verify import references
-
-        if size not in self._references:
-            self._references[size] = references(self.network, size)
-        return self._references[size]
-
-    def forget_other_sizes(self, size: Size) -> None:
-        """Free what engines of other sizes needed."""
-        self._graphs = {key: graph for key, graph in self._graphs.items() if key[1] == size}
-        self._references = {key: found for key, found in self._references.items() if key == size}
+def _all_refused(outcomes: Sequence[Outcome]) -> str | None:
+    """The sentence to leave with when nothing of what was asked for can be built on this machine."""
+    if any(outcome.manifest or outcome.problems for outcome in outcomes):
+        return None
+    return next((skipped.reason for outcome in outcomes for skipped in outcome.refused), None)
 
 
-def _build(outcome: Outcome, workshop: Workshop, report: Reporter) -> None:
+def _build(outcome: Outcome, workshop: Workshop, report: Reporter, force: bool) -> None:
     """Build one bundle; engines that fail are left out, and without any engine there is no bundle."""
     recipe, place = outcome.recipe, outcome.place
     workshop.forget_other_sizes(recipe.size)
     with bundle_being_written(place, report) as scratch:
+        if not force and (manifest := unchanged(recipe, place)):  # another build, waited for, was faster
+            outcome.manifest, outcome.status = manifest, "unchanged"
+            return
         engines = _kept_engines(recipe, place, scratch)
         report(f"{recipe.name}: reference outputs of the module")
         workshop.references(recipe.size)
         report.step_done()
         for target in recipe.targets:
             report(f"{recipe.name}: {target}")
-            before = set(scratch.iterdir())
-            try:
-                engines += _engines(recipe, target, scratch, workshop, report)
-            except WorkFailed as error:
-                outcome.problems.append(f"{recipe.name}, {target}: {error}")
-                for path in set(scratch.iterdir()) - before:
-                    path.unlink()
+            engines += _attempt(outcome, target, scratch, workshop, report)
             report.step_done()
         if {engine.target for engine in engines}.isdisjoint(recipe.targets):
-            outcome.status = "failed"
+            outcome.status = "failed" if outcome.problems else "nothing"
             return
-        outcome.manifest = _manifest(recipe, workshop, engines)
+        outcome.manifest = _manifest(recipe, workshop, engines, outcome.refused)
         write_manifest(scratch, outcome.manifest)
     outcome.status = "built"
+
+
+def _attempt(outcome: Outcome, target: str, scratch: Path, workshop: Workshop, report: Reporter) -> list[EngineSpec]:
+    """The engines of one target; when it fails or cannot be built here, none, no file of it, and the reason noted."""
+    recipe, before = outcome.recipe, set(scratch.iterdir())
+    try:
+        return _engines(recipe, target, scratch, workshop, report)
+    except WorkFailed as error:
+        outcome.problems.append(f"{recipe.name}, {target}: {error}")
+    except HarmonyError as error:
+        outcome.refused.append(Skipped(target, recipe.precision, str(error)))
+    for path in set(scratch.iterdir()) - before:
+        path.unlink()
+    return []
 
 
 def _kept_engines(recipe: BundleRecipe, place: Path, scratch: Path) -> list[EngineSpec]:
@@ -281,7 +209,7 @@ def _gated(
     run = None
     if engine.runs_here:
         manifest = _manifest(recipe, workshop, [spec])
-        run, who = verify.open_engine(scratch / engine.files[0], spec, manifest, workshop.threads)
+        run, who = verify.open_engine(scratch / engine.files[0], spec, manifest, workshop.threads, str(workshop.cache))
     if run is not None:
         parity = verify.measure(run, expected, recipe.precision, who)
     else:
@@ -293,7 +221,9 @@ def _gated(
     return parity
 
 
-def _manifest(recipe: BundleRecipe, workshop: Workshop, engines: list[EngineSpec]) -> Manifest:
+def _manifest(
+    recipe: BundleRecipe, workshop: Workshop, engines: list[EngineSpec], refused: Sequence[Skipped] = ()
+) -> Manifest:
     network, size = workshop.network, recipe.size
     batch, height, width = (-1, -1, -1) if size is None else (1, *size)
 
@@ -323,7 +253,7 @@ def _manifest(recipe: BundleRecipe, workshop: Workshop, engines: list[EngineSpec
         recipe={**recipe.facts(), "targets": targets},
         recipe_sha256=recipe.sha256(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        skipped=recipe.skipped,
+        skipped=(*recipe.skipped, *refused),
     )
 
 

@@ -83,8 +83,10 @@ def extreme_composites(size: tuple[int, int]) -> Iterator[Composite]:
 def gate_composites(size: tuple[int, int]) -> Iterator[Composite]:
     """What gates an engine of this size: up to twelve real composites (fewer if they are large), and the extremes."""
     height, width = size
-    yield from composites(size, max(2, min(12, _GATE_PIXELS // (height * width))))
-    yield from extreme_composites(size)
+    affordable = _GATE_PIXELS // (height * width)
+    yield from composites(size, max(2, min(12, affordable)))
+    extremes = list(extreme_composites(size))
+    yield from extremes if affordable > 2 else extremes[1::2]  # of large ones, those that are hardest: "odd", "full"
 
 
 def _paste(subject: int, scene: int, size: tuple[int, int], soft: bool) -> Composite:

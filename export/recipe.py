@@ -217,7 +217,7 @@ def unchanged(recipe: BundleRecipe, place: Path) -> Manifest | None:
     try:
         bundle = open_bundle(place)
         manifest = bundle.manifest
-        have = {engine.target for engine in manifest.engines}
+        have = {entry.target for entry in (*manifest.engines, *manifest.skipped)}
         if manifest.recipe_sha256 != recipe.sha256() or not have.issuperset(recipe.targets):
             return None
         for engine in manifest.engines:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harmonyrt.export.build import Outcome, total_bytes
 from harmonyrt.export.recipe import BundleRecipe
-from harmonyrt.runtime.manifest import EngineSpec
+from harmonyrt.runtime.manifest import EngineSpec, Skipped
 
 PRECISION_OF_TYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
@@ -24,7 +24,7 @@ def print_plan(plans: Sequence[tuple[BundleRecipe, Path, str]], as_json: bool) -
         for recipe, place, status in plans
     ]
     _print_columns(("bundle", "status", "targets", "rewrites"), rows)
-    _print_skipped(recipe for recipe, _, _ in plans)
+    _print_skipped(skipped for recipe, _, _ in plans for skipped in recipe.skipped)
     recipe = plans[0][0]
     print(f"checkpoint: {recipe.checkpoint} (sha256 {recipe.checkpoint_sha256[:12]}…)")
 
@@ -58,7 +58,7 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
     ]
     if rows:
         _print_columns(("bundle", "status", "engine", "size", "computes in", "max error", "parity", "built in"), rows)
-    _print_skipped(outcome.recipe for outcome in outcomes)
+    _print_skipped(skipped for o in outcomes for skipped in (*o.recipe.skipped, *o.refused))
     for problem in (problem for outcome in outcomes for problem in outcome.problems):
         print(f"failed: {problem}")
     if outcomes and all(outcome.status in ("unchanged", "nothing") for outcome in outcomes):
@@ -72,8 +72,8 @@ def _engine_name(engine: EngineSpec) -> str:
     return f"{part}{engine.target} {engine.precision}{cards}"
 
 
-def _print_skipped(recipes: Iterable[BundleRecipe]) -> None:
-    for reason in dict.fromkeys(f"{s.target} {s.precision}: {s.reason}" for r in recipes for s in r.skipped):
+def _print_skipped(skipped: Iterable[Skipped]) -> None:
+    for reason in dict.fromkeys(f"{one.target} {one.precision}: {one.reason}" for one in skipped):
         print(f"not possible: {reason}")
 
 
@@ -93,7 +93,7 @@ def as_json(outcomes: Sequence[Outcome]) -> dict:
                 "engines": [dataclasses.asdict(engine) for engine in outcome.manifest.engines]
                 if outcome.manifest
                 else [],
-                "skipped": [dataclasses.asdict(skipped) for skipped in outcome.recipe.skipped],
+                "skipped": [dataclasses.asdict(skipped) for skipped in (*outcome.recipe.skipped, *outcome.refused)],
                 "problems": outcome.problems,
             }
             for outcome in outcomes

@@ -125,14 +125,23 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     return BEST_PSNR_DB if error == 0 else min(BEST_PSNR_DB, -10 * float(np.log10(error)))
 
 
-def open_engine(path: Path, engine: EngineSpec, manifest: Manifest, threads: int | None) -> tuple[Run | None, str]:
+def open_engine(
+    path: Path, engine: EngineSpec, manifest: Manifest, threads: int | None, cache: str | None = None
+) -> tuple[Run | None, str]:
     """Open an engine with its backend.
+
+    Args:
+        path: its first file.
+        engine: what the manifest says of it.
+        manifest: of its bundle.
+        threads: CPU threads; None for all.
+        cache: folder for what the backend keeps; None for its own.
 
     Returns:
         How to run it, and what runs it; or None, and why this machine cannot.
     """
     backend = importlib.import_module(f"harmonyrt.runtime.backends.{engine.backend}")
-    options = SessionOptions(threads=threads)
+    options = SessionOptions(threads=threads, cache=cache)
     reason = backend.why_not(engine, options)
     if reason is not None:
         return None, reason

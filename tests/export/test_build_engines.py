@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from harmonyrt.common import WorkFailed
+from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export.targets import BUILDERS
 from harmonyrt.runtime.bundle import open_bundle
 
@@ -138,6 +138,48 @@ def test_a_second_target_joins_the_bundle_and_a_failing_one_leaves_it(
     assert {engine.target for engine in manifest.engines} == {"onnx", "openvino"}
     added = next(engine for engine in manifest.engines if engine.target == "openvino")
     assert "simulated" in added.parity.measured_on
+
+
+def no_card(model, folder, precision, options):
+    (folder / "half.engine").write_text("")
+    raise HarmonyError("TensorRT builds on the card that the engine is for, and none is here: use another target")
+
+
+def test_a_target_that_this_machine_cannot_build_is_listed_or_alone_an_error(
+    build, tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(BUILDERS, "openvino", no_card)
+    ask = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path / "engines", "--targets")
+    code, said, complained = build(*ask, "openvino")
+    assert (code, said) == (2, "")
+    assert "none is here: use another target" in complained
+    assert not (tmp_path / "engines").exists()
+
+    code, said, _ = build(*ask, "openvino", "onnx")
+    assert code == 0
+    assert "not possible: openvino fp32: TensorRT builds on the card" in said
+    manifest = open_bundle(tmp_path / "engines" / "phnet-64-fp32").manifest
+    assert [engine.target for engine in manifest.engines] == ["onnx"]
+    assert [skipped.target for skipped in manifest.skipped] == ["openvino"]
+    assert sorted(p.name for p in (tmp_path / "engines" / "phnet-64-fp32").iterdir()) == ["manifest.json", "model.onnx"]
+    assert "nothing changed" in build(*ask, "openvino", "onnx")[1]
+
+
+def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tiny_checkpoint, tmp_path, monkeypatch):
+    import shutil
+
+    from harmonyrt.export import build as job
+
+    output, _ = engines
+    written = job.bundle_being_written
+
+    def slow_lock(place, progress):
+        shutil.copytree(output / place.name, place)
+        return written(place, progress)
+
+    monkeypatch.setattr(job, "bundle_being_written", slow_lock)
+    code, said, _ = build("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path)
+    assert (code, "nothing changed" in said) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""What the engines of one checkpoint share during a build: the module, its trace, its graphs, its reference outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harmonyrt.export.progress import Reporter
+from harmonyrt.export.recipe import BundleRecipe
+from harmonyrt.export.rewrites import fitting
+from harmonyrt.export.targets import Size
+
+if TYPE_CHECKING:
+    import onnx
+
+    from harmonyrt.calibration.calibrated import Calibration
+    from harmonyrt.export.verify import Reference
+
+CALIBRATION_SIZE = (256, 256)
+CALIBRATION_COMPOSITES = 32
+
+
+class Workshop:
+    """Makes each of them when it is first wanted, and keeps those of one size at a time."""
+
+    def __init__(self, checkpoint: Path, threads: int | None, report: Reporter) -> None:
+        self.checkpoint, self.threads, self.report = checkpoint, threads, report
+        self._graphs: dict[tuple, onnx.ModelProto] = {}
+        self._references: dict[Size, list[Reference]] = {}
+        self._calibrations: dict[tuple[str, ...], Calibration] = {}
+
+        self._cache = tempfile.TemporaryDirectory(prefix="harmonyrt-build-")
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what backends keep of the engines that they open: it goes with the build."""
+        return Path(self._cache.name)
+
+    def prepare(self) -> None:
+        """Load and trace: what can fail for a bad checkpoint fails here, before anything is written."""
+        self.report(f"loading {self.checkpoint.name}")
+        assert self.network is not None
+        self.report.step_done()
+        self.report("tracing the network")
+        assert self.traced is not None
+        self.report.step_done()
+
+    @cached_property
+    def network(self):
+        """The PyTorch FP32 module."""
+        import torch
+
+        from harmonyrt.models import load_phnet
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        return load_phnet(self.checkpoint)
+
+    @cached_property
+    def traced(self):
+        """Its trace, for every size."""
+        from harmonyrt.export.to_onnx import trace
+
+        return trace(self.network)
+
+    def graph(self, size: Size, rewrites: tuple[str, ...]) -> onnx.ModelProto:
+        """The FP32 graph."""
+        from harmonyrt.export.to_onnx import export_phnet
+
+        key = ("fp32", size, rewrites)
+        if key not in self._graphs:
+            self._graphs[key] = export_phnet(self.traced, size, rewrites)
+        return self._graphs[key]
+
+    def typed_graph(self, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
+        """The graph in the recipe's precision, in the form that the target runs best."""
+        rewrites = fitting(recipe.rewrites, recipe.size, target, recipe.precision)
+        graph = self.graph(recipe.size, rewrites)
+        if recipe.precision == "fp32":
+            return graph
+        form = target if recipe.precision == "int8" else ""
+        key = (recipe.precision, recipe.size, rewrites, form)
+        if key not in self._graphs:
+            self._graphs[key] = self._typed(graph, recipe, target)
+        return self._graphs[key]
+
+    def _typed(self, graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
+        from harmonyrt.export.precision import typed_graph
+
+        if recipe.precision in ("fp16", "bf16"):
+            return typed_graph(graph, recipe.precision)
+        if recipe.rewrites not in self._calibrations:
+            self._calibrations[recipe.rewrites] = self._calibrated(recipe.rewrites)
+        return self._calibrations[recipe.rewrites].apply(graph, target)
+
+    def _calibrated(self, rewrites: tuple[str, ...]) -> Calibration:
+        """Find INT8 ranges at one size; tensor names carry them over to the others."""
+        from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
+        from harmonyrt.export.composites import composites
+
+        graph = self.graph(CALIBRATION_SIZE, fitting(rewrites, CALIBRATION_SIZE, precision="int8"))
+        feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, CALIBRATION_COMPOSITES)]
+        return calibrate_graph(graph, feeds, CalibrationOptions(threads=self.threads, progress=self.report))
+
+    def references(self, size: Size) -> list[Reference]:
+        """Composites of this size and what the module makes of them."""
+        from harmonyrt.export.verify import references
+
+        if size not in self._references:
+            self._references[size] = references(self.network, size)
+        return self._references[size]
+
+    def forget_other_sizes(self, size: Size) -> None:
+        """Free what engines of other sizes needed."""
+        self._graphs = {key: graph for key, graph in self._graphs.items() if key[1] == size}
+        self._references = {key: found for key, found in self._references.items() if key == size}
