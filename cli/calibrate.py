@@ -58,16 +58,17 @@ def calibrate(
     from harmonyrt.calibration.calibrate import calibrate as run
     from harmonyrt.calibration.quantize import CalibrationOptions
     from harmonyrt.calibration.report import table
-    from harmonyrt.export.recipe import find_checkpoint
+    from harmonyrt.export.recipe import find_checkpoint, parse_size
     from harmonyrt.export.rewrites import DEFAULT, fitting
     from harmonyrt.export.to_onnx import export_phnet, trace
     from harmonyrt.models import load_phnet
 
-    check_side(size)
-    feeds = _feeds(composites, masks, (size, size), count)
+    sides = (size, size)
+    parse_size(str(size))
+    feeds = _feeds(composites, masks, sides, count)
     say("tracing the network")
-    rewrites = fitting(DEFAULT, (size, size), precision="int8")
-    model = export_phnet(trace(load_phnet(find_checkpoint(checkpoint))), (size, size), rewrites)
+    rewrites = fitting(DEFAULT, sides, precision="int8")
+    model = export_phnet(trace(load_phnet(find_checkpoint(checkpoint))), sides, rewrites)
     with _phases() as progress:
         options = CalibrationOptions(method.value, least_db, sensitivity=True, threads=threads, progress=progress)
         found = run(model, feeds, output, options)
