@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,10 +98,10 @@ def evaluate(
     )
 
 
-def _read(path, mode: str, size: int | None) -> np.ndarray:
+def _read(path: Path, mode: str, size: int | None) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            picture = picture.convert(mode)
+        with Image.open(path) as file:
+            picture = file.convert(mode)
     except (OSError, Image.DecompressionBombError) as error:
         raise HarmonyError(f"{path} cannot be read as a picture ({error}); replace it") from None
     if size is not None:
