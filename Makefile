@@ -1,16 +1,17 @@
-# One way to do each thing: demo, test, lint, bench. Every target sets up .venv from scratch when it has to.
+# One way to do each thing: demo, test, lint, bench, cpp. Every target sets up .venv from scratch when it has to.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint bench bench-guard cpp clean
 
-# Pinned by constraints.txt; `dev` brings the build, training and test tools. torch first: its CPU build is pinned there.
+# torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(PIP) "torch==2.13.0"
+	$(PIP) --editable ".[dev]"
 	touch $@
 
 demo: $(SET_UP)
@@ -25,6 +26,13 @@ lint: $(SET_UP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python tests/house/typecheck.py
+
+# The tables of docs/benchmarks.md from the committed runs; each table names the command that repeats its run.
+bench: $(SET_UP)
+	$(BIN)/python -m harmonyrt.benchmarks.tables
+
+bench-guard: $(SET_UP)
+	$(BIN)/python -m harmonyrt.benchmarks.guard
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
