@@ -206,11 +206,14 @@ class _Bench:
 
     def add(self, component: str, graph: Graph) -> None:
         """Build one component for every target, in the first precision of the fallback that passes its gate."""
+        from harmonyrt.export.diffharmony.weights_apart import OutOfRange
+
         for target in self.recipe.targets:
             self.report(f"{self.recipe.name}: {component}: {target}")
-            reasons = []
+            reasons: list[str] = []
+            too_coarse: dict[str, str] = {}
             for precision in FALLBACK[self.recipe.precision]:
-                impossible = why_not(target, precision, self.recipe.inference_size)
+                impossible = why_not(target, precision, self.recipe.inference_size) or too_coarse.get(precision)
                 if impossible:
                     reasons.append(f"{precision}: {impossible}")
                     continue
@@ -218,6 +221,8 @@ class _Bench:
                     built = self._built(component, graph, target, precision)
                 except WorkFailed as error:
                     reasons.append(f"{precision}: {error}")
+                    if precision == "fp16" and not isinstance(error, OutOfRange):
+                        too_coarse["bf16"] = "it has fewer digits than fp16, whose digits were too few"
                     shutil.rmtree(self.scratch / component / target, ignore_errors=True)
                     continue
                 self.engines.setdefault(target, []).extend(built)

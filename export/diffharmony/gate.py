@@ -12,6 +12,7 @@ import numpy as np
 
 from harmonyrt.common import WorkFailed
 from harmonyrt.export.composites import composites
+from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.models.diffharmony import DiffHarmony, Noise
 from harmonyrt.runtime.diffusion.model import DiffusionModel, RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
@@ -141,7 +142,8 @@ def measure_component(run: Run, component: str, cases: Iterable[Reference], prec
         Worst errors over all calls and outputs; the PSNR's peak is the largest value of the module's output.
 
     Raises:
-        WorkFailed: values that are not finite, or too far off.
+        OutOfRange: values that are not finite.
+        WorkFailed: values that are too far off.
     """
     calls, error, relative, psnr = 0, 0.0, 0.0, BEST_PSNR_DB
     for reference in cases:
@@ -150,7 +152,7 @@ def measure_component(run: Run, component: str, cases: Iterable[Reference], prec
             calls += 1
             for name, want in expected.items():
                 if not np.isfinite(found[name]).all():
-                    raise WorkFailed(
+                    raise OutOfRange(
                         f"the {component}'s {name} has values that are not finite in {precision}, on {who}"
                         f" ({reference.name})"
                     )

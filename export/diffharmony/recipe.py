@@ -16,7 +16,9 @@ from harmonyrt.runtime.manifest import TARGETS, Skipped
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 FALLBACK = {"fp16": ("fp16", "bf16", "fp32"), "bf16": ("bf16", "fp32"), "fp32": ("fp32",)}
-"""What a component that fails its gate is built in instead; the build says so, and the manifest holds it."""
+"""What a component that fails its gate is built in instead; the build says so, and the manifest holds it.
+
+BF16 has more range than FP16 and fewer digits: it follows an overflow, not an inaccuracy."""
 MOST_STEPS = 1000
 SPECIALISATIONS = ("constant-text", "step-table", "folded-scaling", "matrix-resize")
 

@@ -17,6 +17,11 @@ from onnx import TensorProto, helper
 
 from harmonyrt.common import WorkFailed
 
+
+class OutOfRange(WorkFailed):
+    """A precision cannot hold a weight or a value: more range mends that, more digits do not."""
+
+
 KEPT_INSIDE = 4096
 """Bytes; smaller constants stay in the graph, where shape inference may need them."""
 INLINE_LIMIT = 1_800_000_000
@@ -48,7 +53,7 @@ class Graph:
         """A weight in the type that the graph wants.
 
         Raises:
-            WorkFailed: it leaves the range of the type.
+            OutOfRange: it leaves the range of the type.
         """
         kind = self.weight_types()[name]
         values = np.ascontiguousarray(self.weights[name])
@@ -57,7 +62,7 @@ class Graph:
         with np.errstate(over="ignore"):
             rounded = values.astype(DTYPES[kind])
         if not np.isfinite(rounded.astype(np.float32)).all():
-            raise WorkFailed(
+            raise OutOfRange(
                 f"weight {name} reaches {np.abs(values).max():.3g}, which {DTYPES[kind].name} cannot hold;"
                 " build bf16 or fp32"
             )
@@ -135,7 +140,7 @@ def write(graph: Graph, path: Path, inline_limit: int = INLINE_LIMIT) -> tuple[s
         Names of the files, the ONNX file first.
 
     Raises:
-        WorkFailed: a weight leaves the range of its type.
+        OutOfRange: a weight leaves the range of its type.
     """
     if graph.bytes <= inline_limit:
         path.write_bytes(joined(graph).SerializeToString())

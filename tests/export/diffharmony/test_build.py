@@ -13,8 +13,10 @@ from harmonyrt.export.build import Outcome
 from harmonyrt.export.build_engines import main
 from harmonyrt.export.diffharmony import build, command, gate
 from harmonyrt.export.diffharmony.recipe import Source, plan
+from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.diffusion.plan import COMPONENTS
 
 TINY = ["--random-weights", "tiny", "--inference-size", "64", "--output-size", "32", "--steps", "2", "1", "5"]
 
@@ -57,7 +59,12 @@ def test_values_that_are_not_finite_fail_every_gate():
 def bench(monkeypatch, tmp_path):
     """A bundle in the making whose engines fail in the precisions that a test names."""
 
-    def make(precision: str, failing: set[str], targets: tuple[str, ...] = ("tensorrt-rtx",)):
+    def make(
+        precision: str,
+        failing: set[str],
+        targets: tuple[str, ...] = ("tensorrt-rtx",),
+        failure: type[WorkFailed] = OutOfRange,
+    ):
         recipe = argparse.Namespace(
             name="diffharmony-test", precision=precision, targets=targets, inference_size=(64, 64)
         )
@@ -65,7 +72,7 @@ def bench(monkeypatch, tmp_path):
 
         def built(component, graph, target, precision):
             if precision in failing:
-                raise WorkFailed(f"{component} fails in {precision}")
+                raise failure(f"{component} fails in {precision}")
             return [precision]
 
         monkeypatch.setattr(made, "_built", built)
@@ -89,6 +96,13 @@ def test_fp16_falls_back_by_measurement_and_says_so(failing, chosen, bench):
     assert made.engines == {"tensorrt-rtx": [chosen]}
     assert bool(made.notes) == bool(failing)
     assert all(f"vae-decoder fails in {precision}" in made.notes[0] for precision in failing)
+
+
+def test_bf16_does_not_follow_an_inaccuracy(bench):
+    made = bench("fp16", {"fp16"}, failure=WorkFailed)
+    made.add("unet", None)
+    assert made.engines == {"tensorrt-rtx": ["fp32"]}
+    assert "fewer digits than fp16" in made.notes[0]
 
 
 def test_bf16_is_passed_over_where_it_cannot_be(bench):
@@ -153,3 +167,14 @@ def test_an_output_size_needs_a_refiner(tmp_path):
 
 def test_every_option_has_help():
     assert all(action.help for action in command.parser()._actions if action.dest != "model")
+
+
+@pytest.mark.slow
+def test_fp16_engines_of_tensorrt_for_rtx_build_without_a_card(tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX, extra 'tensorrt-rtx'")
+    sizes = ["--inference-size", "128", "--output-size", "64", "--steps", "2", "--compute-capabilities", "8.9"]
+    targets = ["--precisions", "fp16", "--targets", "tensorrt-rtx", "--threads", "1", "--output", str(tmp_path)]
+    assert main(["diffharmony", "--random-weights", "tiny", *sizes, *targets]) == 0
+    manifest = open_bundle(tmp_path / "diffharmony-random-128to64-fp16").manifest
+    assert {engine.component: engine.precision for engine in manifest.engines} == dict.fromkeys(COMPONENTS, "fp16")
+    assert all(engine.census["float16"] > 30 for engine in manifest.engines)
