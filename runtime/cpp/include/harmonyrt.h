@@ -112,7 +112,7 @@ typedef struct hrt_model_options {
     size_t size;               /* sizeof(hrt_model_options), set by hrt_model_options_default() */
     const char *backend;       /* "auto", "onnxruntime", "openvino" or "tensorrt"; NULL: "auto" */
     const char *device;        /* "cpu", "cuda", "cuda:1"; NULL: the backend's choice */
-    const char *cache_folder;  /* where the backend may keep compiled forms; NULL: nowhere */
+    const char *cache_folder;  /* for compiled engines; NULL: harmonyrt/ in the user's cache folder; "": none */
     const char *module_folder; /* where backend modules are; NULL: $HARMONYRT_MODULES, else beside the library */
     int32_t threads;           /* CPU threads of one run; 0: the engine's choice */
     int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */

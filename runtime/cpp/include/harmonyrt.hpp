@@ -106,7 +106,8 @@ struct MaskView {
 struct ModelOptions {
     std::string backend = "auto";
     std::string device;        // empty: the backend's choice
-    std::string cache_folder;  // empty: none
+    std::string cache_folder; // empty: harmonyrt/ in the user's cache folder
+    bool cache = true;        // false: compiled engines are kept nowhere
     std::string module_folder; // empty: $HARMONYRT_MODULES, else beside the library
     int threads = 0;
     int streams = 0;
@@ -117,7 +118,7 @@ struct ModelOptions {
         hrt_model_options options = hrt_model_options_default();
         options.backend = text(backend);
         options.device = text(device);
-        options.cache_folder = text(cache_folder);
+        options.cache_folder = cache ? text(cache_folder) : "";
         options.module_folder = text(module_folder);
         options.threads = threads;
         options.streams = streams;

@@ -82,8 +82,15 @@ void ask(const Progress &stop, int done) {
 
 } // namespace
 
+// This library's families. Others are right in themselves, so that the sentence names what runs them.
+static Bundle supported(Bundle bundle) {
+    if (bundle.manifest.model.family == "phnet") return bundle;
+    throw Error(HRT_UNSUPPORTED, bundle.path + " holds the model " + quoted(bundle.manifest.model.family) +
+                                     ", this library runs phnet; use the Python runtime for it");
+}
+
 Model::Model(const std::string &path, const EngineOptions &options, std::uint64_t most_pixels)
-    : bundle(open_bundle(path)),
+    : bundle(supported(open_bundle(path))),
       selected(open_best(bundle, options)),
       device(selected.engine->device()),
       engine_version(selected.engine->version()),

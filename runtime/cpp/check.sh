@@ -1,0 +1,63 @@
+#!/bin/sh
+# Builds, tests and installs libharmonyrt (to build/cpp/install), then runs the suite under sanitizers and valgrind and
+# the fuzzers for a few seconds each. About two minutes on two cores.
+#
+#     runtime/cpp/check.sh PYTHON [quick]
+#
+# PYTHON is one that has the openvino package, whose SDK the OpenVINO backend is built with; without it that backend is
+# left out. `quick` stops after the tests.
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+python=${1:-python3}
+case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
+build=$root/build/cpp
+fuzz_seconds=${FUZZ_SECONDS:-10}
+
+say() { printf '== %s\n' "$*"; }
+
+preset() { # name, then what to give to cmake
+    name=$1
+    shift
+    say "$name: build"
+    (cd "$here" && cmake --preset "$name" "$@" >"$build/$name.log" 2>&1) || { cat "$build/$name.log"; exit 1; }
+    grep "HarmonyRT:" "$build/$name.log" || true
+    cmake --build "$build/$name" --parallel 2 >"$build/$name.log" 2>&1 || { cat "$build/$name.log"; exit 1; }
+}
+
+tests() { # preset, then what to give to ctest
+    name=$1
+    shift
+    say "$name: test"
+    ctest --test-dir "$build/$name" --output-on-failure "$@"
+}
+
+mkdir -p "$build"
+[ "$2" = quick ] && sh "$here/install_deps.sh" || sh "$here/install_deps.sh" --hardness
+
+preset release "-DHRT_PYTHON=$python"
+tests release
+cmake --install "$build/release" --prefix "$build/install" >/dev/null
+say "installed to build/cpp/install: libharmonyrt.so has $(stat -Lc %s "$build/install/lib/libharmonyrt.so") bytes"
+[ "$2" = quick ] && exit 0
+
+preset asan-ubsan
+tests asan-ubsan
+preset tsan
+tests tsan -R "test_face|test_vectors"
+
+say "valgrind"
+valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+    "$build/release/tests/test_face" --no-version --minimal --test-case-exclude="*eight threads*"
+
+preset fuzz
+for target in manifest arguments; do
+    say "fuzz_$target, $fuzz_seconds s"
+    mkdir -p "$build/corpus-$target"
+    [ "$target" = manifest ] && cp "$root/tests/vectors/hand-made-64/manifest.json" "$build/corpus-$target/"
+    "$build/fuzz/fuzz/fuzz_$target" -max_total_time="$fuzz_seconds" -max_len=8192 -print_final_stats=1 \
+        -artifact_prefix="$build/" "$build/corpus-$target" 2>"$build/fuzz_$target.log" ||
+        { tail -40 "$build/fuzz_$target.log"; exit 1; }
+    grep -E "number_of_executed_units|new_units_added" "$build/fuzz_$target.log"
+done
+say "all fine"
