@@ -40,9 +40,8 @@ def main() -> int:
                 print(f"{size}: bytes outside the mask changed")
                 return 1
             difference = np.abs(found - expected)
-            print(
-                f"{size[0]}x{size[1]}: at most {difference.max()} levels, {(difference > 0).mean():.4%} of values differ"
-            )
+            share = (difference > 0).mean()
+            print(f"{size[0]}x{size[1]}: at most {difference.max()} levels, {share:.4%} of values differ")
             worst = max(worst, int(difference.max()))
     return int(worst > 1)
 
