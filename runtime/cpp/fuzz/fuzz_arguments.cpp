@@ -3,6 +3,8 @@
 // longer ones must be refused or are not tried, since no caller could keep such a promise here.
 #include "harmonyrt.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
