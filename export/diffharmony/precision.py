@@ -7,8 +7,10 @@ turns NaN in FP16 does so in its residual stream, which passes 65504 with some r
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
+import numpy as np
 import onnx
 
 from harmonyrt.export.diffharmony.weights_apart import Graph, fold_casts
@@ -43,5 +45,26 @@ def simulated(graph: Graph) -> Graph:
     for value in form.proto.graph.input:
         if value.name in types:
             value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    form.weights = {name: graph.rounded(name).astype("float32", copy=False) for name in types}
+    form.weights = _RoundedWeights(graph, tuple(types))
     return form
+
+
+class _RoundedWeights(Mapping[str, np.ndarray]):
+    """Rounds a graph's weights one at a time, when they are written: all at once they are 3.3 GB."""
+
+    def __init__(self, graph: Graph, names: tuple[str, ...]) -> None:
+        self._graph, self._names = graph, dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._graph.rounded(name).astype(np.float32, copy=False)
+
+    def __contains__(self, name: object) -> bool:  # without rounding anything
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -6,6 +6,8 @@ The weights are inputs of the graph while passes work on it, so type inference, 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +41,11 @@ class Graph:
 
     Attributes:
         proto: the graph; each weight is one of its inputs.
-        weights: float32 arrays by name; written in the type that the graph's input has.
+        weights: float32 arrays by name; written in the type that the graph's input has. May make them when asked.
     """
 
     proto: onnx.ModelProto
-    weights: dict[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
 
     def weight_types(self) -> dict[str, int]:
         """Element type of each weight, as the graph wants it."""
@@ -71,8 +73,12 @@ class Graph:
     @property
     def bytes(self) -> int:
         """What the weights take when written."""
-        types = self.weight_types()
-        return sum(weight.size * DTYPES[types[name]].itemsize for name, weight in self.weights.items())
+        total = 0
+        for value in self.proto.graph.input:
+            if value.name in self.weights:
+                kind = value.type.tensor_type
+                total += math.prod(d.dim_value for d in kind.shape.dim) * DTYPES[kind.elem_type].itemsize
+        return total
 
 
 def split(model: ir.Model) -> Graph:
@@ -91,7 +97,7 @@ def split(model: ir.Model) -> Graph:
 
 def fold_casts(graph: Graph) -> None:
     """Where a pass casts a weight, have the weight in that type instead."""
-    proto = graph.proto.graph
+    proto, weights = graph.proto.graph, dict(graph.weights)
     kept, renamed = [], {}
     readers: dict[str, int] = {}
     for node in proto.node:
@@ -108,23 +114,23 @@ def fold_casts(graph: Graph) -> None:
             inputs[name].type.tensor_type.elem_type = to
         else:  # islands read the full weight too
             low = node.output[0]
-            graph.weights[low] = graph.weights[name]
-            proto.input.append(helper.make_tensor_value_info(low, to, graph.weights[name].shape))
+            weights[low] = weights[name]
+            proto.input.append(helper.make_tensor_value_info(low, to, weights[name].shape))
     for node in kept:
         for slot, name in enumerate(node.input):
             node.input[slot] = renamed.get(name, name)
     kept = list(kept)
     del proto.node[:]
     proto.node.extend(kept)
+    graph.weights = weights
 
 
 def joined(graph: Graph) -> onnx.ModelProto:
     """One message with everything inside; only for graphs below 2 GB."""
     result = _without_weight_inputs(graph)
     for name, kind in graph.weight_types().items():
-        result.graph.initializer.append(
-            helper.make_tensor(name, kind, graph.weights[name].shape, graph.rounded(name).tobytes(), raw=True)
-        )
+        values = graph.rounded(name)
+        result.graph.initializer.append(helper.make_tensor(name, kind, values.shape, values.tobytes(), raw=True))
     return result
 
 
@@ -151,9 +157,9 @@ def write(graph: Graph, path: Path, inline_limit: int = INLINE_LIMIT) -> tuple[s
             file.write(bytes(-file.tell() % ALIGNMENT))
             tensor = result.graph.initializer.add()
             tensor.name, tensor.data_type = name, kind
-            tensor.dims.extend(graph.weights[name].shape)
-            tensor.data_location = TensorProto.EXTERNAL
             values = graph.rounded(name)
+            tensor.dims.extend(values.shape)
+            tensor.data_location = TensorProto.EXTERNAL
             place = {"location": data.name, "offset": str(file.tell()), "length": str(values.nbytes)}
             for key, value in place.items():
                 entry = tensor.external_data.add()
