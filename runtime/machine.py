@@ -39,3 +39,10 @@ def cpu_model_and_flags() -> tuple[str, frozenset[str]]:
                 flags = frozenset(value.split())
                 break
     return model, flags
+
+
+def may_have_card() -> bool:
+    """Whether an NVIDIA card could be there: True where it cannot be told without asking the driver."""
+    if platform.system() != "Linux":
+        return True
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()

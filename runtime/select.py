@@ -22,7 +22,7 @@ from types import ModuleType
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
-from harmonyrt.runtime.machine import cores, machine_name
+from harmonyrt.runtime.machine import cores, machine_name, may_have_card
 from harmonyrt.runtime.manifest import TARGETS, EngineSpec, Manifest, Measurement
 
 BACKENDS = ("tensorrt", "onnxruntime", "openvino")
@@ -79,7 +79,8 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
         reason, session = _try(bundle, choice)
         if session is not None:
             for label, cause in skipped:
-                log.info("skipped %s: %s", label, cause)
+                expected = may_have_card() or not label.endswith(", cuda)")
+                log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
             log.info("opened %s with %s: %s", bundle.path, choice.label, why)
             return Selected(choice, session, why, tuple(skipped))
         skipped.append((choice.label, reason))
