@@ -96,7 +96,11 @@ def _build(pending: list[Outcome], report: Reporter, stack: contextlib.ExitStack
     benches = []
     for outcome in pending:
         scratch = stack.enter_context(bundle_being_written(outcome.place, report))
-        simulations = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=outcome.place.parent, prefix=".gate-")))
+        simulations = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(dir=outcome.place.parent, prefix=f".{outcome.place.name}.building-gate-")
+            )
+        )
         benches.append(_Bench(outcome, outcome.recipe, scratch, simulations, facts, cases, report))  # type: ignore[arg-type]
     for component in components(model, recipe.inference_size, recipe.output_size, recipe.step_counts):
         name = component.name
