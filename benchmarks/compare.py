@@ -37,7 +37,7 @@ class Effort:
 
     rounds: int = 7
     seconds: float = 0.7
-    least: int = 3
+    least: int = 1
     burn_in_seconds: float = 10.0
 
 
@@ -66,6 +66,7 @@ class Measured:
         psnr_to_first_db: PSNR of its output against the first subject's, peak 1 (255 for pictures); None for the first,
             and where shapes differ.
         samples: latencies in milliseconds by round.
+        stages: median milliseconds of the parts of a whole call (fit, engine, carry back); empty for engines alone.
     """
 
     subject: Subject
@@ -78,6 +79,7 @@ class Measured:
     speedup: Ratio | None
     psnr_to_first_db: float | None
     samples: tuple[tuple[float, ...], ...]
+    stages: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Worker:
@@ -189,6 +191,7 @@ def _measured(subject, loaded, turns, first_turns, output, first_output, is_firs
         speedup=speedup,
         psnr_to_first_db=None if is_first else _psnr(output, first_output),
         samples=tuple(tuple(turn["samples"]) for turn in turns),
+        stages={name: float(np.median([turn["stages"][name] for turn in turns])) for name in turns[0]["stages"]},
     )
 
 

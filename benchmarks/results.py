@@ -10,11 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from harmonyrt.benchmarks.clocks import clocks
 from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
 from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
+from harmonyrt.export.rewrites import DEFAULT
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
@@ -55,7 +57,8 @@ def finished_run(name: str, command: str, effort: Effort, measured: Sequence[Mea
     from harmonyrt.runtime.machine_report import machine
 
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return Run(name, command, made, json.loads(json.dumps(dataclasses.asdict(machine()))), effort, tuple(measured))
+    here = {**json.loads(json.dumps(dataclasses.asdict(machine()))), "clocks": clocks()}
+    return Run(name, command, made, here, effort, tuple(measured))
 
 
 def write(run: Run, path: str | Path) -> None:
@@ -118,8 +121,8 @@ def describe(m: Measured) -> str:
     """One line that says what was timed, for example ``"openvino bf16, 256x256, 1 thread"``."""
     about, subject = m.about, m.subject
     parts = [f"{about['backend']} {about['target']} {about['precision']}"]
-    if about.get("rewrites"):
-        parts.append(about["rewrites"])
+    if "rewrites" in about:
+        parts.append(_rewrites(about["rewrites"].split()))
     parts.append(f"{subject.height}x{subject.width}" + (f" batch {subject.batch}" if subject.batch > 1 else ""))
     if subject.threads is not None:
         parts.append(f"{subject.threads} thread{'s' if subject.threads > 1 else ''}")
@@ -127,7 +130,18 @@ def describe(m: Measured) -> str:
         parts.append("end to end")
     if not m.stable:
         parts.append("burn-in not stable")
-    return ", ".join(parts)
+    return ", ".join(part for part in parts if part)
+
+
+def _rewrites(names: Sequence[str]) -> str:
+    """Nothing for the default ones, else what is different about them."""
+    more = [name for name in names if name not in DEFAULT]
+    return f"with {' and '.join(more)}" if more else "" if names else "no rewrites"
+
+
+def stages_line(m: Measured) -> str:
+    """The parts of a whole call, for example ``"fit 2.1 ms, engine 370.0 ms, carry back 9.0 ms"``."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.1f} ms" for name, value in m.stages.items())
 
 
 def machine_line(run: Run) -> str:
@@ -136,7 +150,15 @@ def machine_line(run: Run) -> str:
     cpu = machine["cpu"]
     cards = ", ".join(card["name"] for card in machine["cards"]) or "no GPU"
     versions = ", ".join(f"{name} {v}" for name, v in machine["packages"].items() if v and name in _NAMED)
-    return f"{cpu['model']}, {cpu['cores_granted']:g} cores granted, {cards}; {versions}; {run.made}"
+    features = f" ({', '.join(cpu['features'])})" if cpu["features"] else ""
+    model = f"{cpu['model']}{features}, {cpu['cores_granted']:g} cores granted, {_clock(machine)}"
+    return f"{model}, {cards}; {versions}; {run.made}"
+
+
+def _clock(machine: dict[str, Any]) -> str:
+    found = machine.get("clocks", {})
+    mhz = f"{found['mhz']:g} MHz" if found.get("mhz") else "clock not readable"
+    return f"{mhz}, governor {found.get('governor') or 'not readable'}"
 
 
 _NAMED = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch")
@@ -146,4 +168,8 @@ def markdown(run: Run) -> str:
     """The run as a Markdown section: table, machine and command."""
     table = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     table += ["| " + " | ".join(row) + " |" for row in rows(run)]
-    return "\n".join([f"### {run.name}", "", *table, "", f"Machine: {machine_line(run)}.", "", f"`{run.command}`", ""])
+    stages = [f"{describe(m)}: {stages_line(m)}." for m in run.measured if m.stages]
+    stages = [line for stage in stages for line in (stage, "")]
+    networks = " and ".join(dict.fromkeys(m.about["model"] for m in run.measured if "model" in m.about))
+    lines = [f"Network: {networks}. Machine: {machine_line(run)}.", "", f"`{run.command}`", ""]
+    return "\n".join([f"### {run.name}", "", *table, "", *stages, *lines])

@@ -56,11 +56,13 @@ class Loaded:
         call: does the work once.
         about: what it turned out to be, for example ``{"backend": "openvino", "precision": "fp32"}``.
         output: the last output, to compare subjects with each other.
+        stages: milliseconds of the last call's parts; nothing for a call that has none.
     """
 
     call: Callable[[], object]
     about: dict[str, str]
     output: Callable[[], np.ndarray]
+    stages: Callable[[], dict[str, float]] = dict
 
 
 def inputs(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +127,7 @@ def _load_engine(subject: Subject) -> Loaded:
 def _load_picture(subject: Subject) -> Loaded:
     from harmonyrt.runtime import Harmonizer
 
-    harmonizer = Harmonizer.open(subject.path, backend=subject.backend, threads=subject.threads, device=subject.device)
+    harmonizer = Harmonizer.open(subject.path, subject.backend, subject.threads, subject.device, target=subject.target)
     image, mask = inputs(subject)
     composite = np.rint(image[0].transpose(1, 2, 0) * 255).astype(np.uint8)
     alpha = (mask[0, 0] * 255).astype(np.uint8)
@@ -135,8 +137,17 @@ def _load_picture(subject: Subject) -> Loaded:
         last[:] = [harmonizer.harmonize(composite, alpha)]
 
     info = harmonizer.info
-    about = {"backend": info.backend, "device": info.device, "target": info.target, "precision": info.precision}
-    return Loaded(call, about, lambda: last[0])
+    about = {
+        "backend": info.backend,
+        "device": info.device,
+        "target": info.target,
+        "precision": info.precision,
+        "model": _model_name(info.parameters),
+    }
+    stages = ("fit", "engine", "carry_back")
+    return Loaded(
+        call, about, lambda: last[0], lambda: {name: 1000 * getattr(harmonizer.timings, name) for name in stages}
+    )
 
 
 def _load_torch(subject: Subject) -> Loaded:

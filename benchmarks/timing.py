@@ -10,6 +10,8 @@ import numpy as np
 
 WINDOW = 5
 """Calls per window of the burn-in."""
+WINDOW_SECONDS = 1.0
+"""A window is shorter when its calls take longer than this together: slow calls need fewer for a median."""
 TOLERANCE = 0.03
 """The burn-in ends when the medians of two consecutive windows differ by less than this share."""
 
@@ -56,7 +58,9 @@ def burn_in(call: Callable[[], object], seconds: float, clock: Callable[[Callabl
     """
     spent, before = 0.0, None
     while True:
-        window = [clock(call) for _ in range(WINDOW)]
+        window = [clock(call)]
+        while len(window) < WINDOW and sum(window) < WINDOW_SECONDS * 1000:
+            window.append(clock(call))
         spent += sum(window) / 1000
         median = float(np.median(window))
         if before is not None and abs(median - before) <= TOLERANCE * before:

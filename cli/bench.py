@@ -52,7 +52,7 @@ def bench(
         str | None,
         typer.Option(metavar="HxW", help="Time whole calls too, on a picture of this size: fit, run, carry back."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; one call at least in each.")] = 7,
     seconds: Annotated[float, typer.Option(min=0.001, help="Length of one turn.")] = 0.7,
     save: Annotated[Path | None, typer.Option(help="Write the run as JSON here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the run here (.png or .svg).")] = None,
@@ -75,7 +75,10 @@ def bench(
     common = {"threads": threads, "device": device}
     subjects: list[Subject] = []
     for path in chosen:
-        subjects += _of_bundle(path, backend or ["auto"], size, batch, picture, common)
+        found = _of_bundle(path, backend or ["auto"], size, batch, picture, common)
+        if not found:
+            raise HarmonyError(f"{path} has no engine for backend {' or '.join(backend or [])}; choose another")
+        subjects += found
     if against:
         subjects = _of_torch(against, checkpoint, subjects[0], common) + subjects
     effort = Effort(rounds=rounds, seconds=seconds)
@@ -97,8 +100,12 @@ def _of_bundle(
 ) -> list[Subject]:
     from harmonyrt.benchmarks.subjects import Subject
     from harmonyrt.runtime.bundle import open_bundle
+    from harmonyrt.runtime.select import BACKENDS
 
     manifest = open_bundle(path).manifest
+    if len(backends) > 1:  # of several backends, each bundle is timed with those that it has an engine for
+        have = {engine.backend for engine in manifest.engines} | {"auto"}
+        backends = [name for name in backends if name in have or name not in BACKENDS]
     height, width = manifest.size or _pair(size) or (manifest.working_size, manifest.working_size)
     subjects = []
     for backend in backends:
@@ -138,7 +145,7 @@ def _print_table(run) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harmonyrt.benchmarks.results import HEADINGS, machine_line, rows
+    from harmonyrt.benchmarks.results import HEADINGS, describe, machine_line, rows, stages_line
 
     table = Table(title=machine_line(run), title_justify="left", caption=run.method, caption_justify="left")
     for i, heading in enumerate(HEADINGS):
@@ -146,4 +153,8 @@ def _print_table(run) -> None:
     for row in rows(run):
         table.add_row(*row)
     console = Console()
-    console.print(table) if console.is_terminal else Console(width=160).print(table)
+    console = console if console.is_terminal else Console(width=160)
+    console.print(table)
+    for m in run.measured:
+        if m.stages:
+            console.print(f"{describe(m)}: {stages_line(m)}", highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.errors import require
+from harmonyrt.export import tune
 from harmonyrt.export.bundle import bundle_being_written, check_place, file_spec, write_manifest
 from harmonyrt.export.progress import Reporter, reporting
 from harmonyrt.export.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
@@ -119,6 +120,9 @@ def _build(outcome: Outcome, workshop: Workshop, report: Reporter, force: bool) 
             return
         outcome.manifest = _manifest(recipe, workshop, engines, outcome.refused)
         write_manifest(scratch, outcome.manifest)
+        if recipe.tune is not None:
+            outcome.manifest = _measured(outcome.manifest, scratch, recipe, report)
+            write_manifest(scratch, outcome.manifest)
     outcome.status = "built"
 
 
@@ -126,13 +130,15 @@ def _attempt(outcome: Outcome, target: str, scratch: Path, workshop: Workshop, r
     """The engines of one target; when it fails or cannot be built here, none, no file of it, and the reason noted."""
     recipe, before = outcome.recipe, set(scratch.iterdir())
     try:
+        if recipe.tune is not None:
+            return _fastest_engines(recipe, target, scratch, workshop, report)
         return _engines(recipe, target, scratch, workshop, report)
     except WorkFailed as error:
         outcome.problems.append(f"{recipe.name}, {target}: {error}")
     except HarmonyError as error:
         outcome.refused.append(Skipped(target, recipe.precision, str(error)))
     for path in set(scratch.iterdir()) - before:
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return []
 
 
@@ -157,6 +163,49 @@ def _link_or_copy(source: Path, copy: Path) -> None:
         os.link(source, copy)
     except OSError:  # a file system without links
         shutil.copyfile(source, copy)
+
+
+def _fastest_engines(
+    recipe: BundleRecipe, target: str, scratch: Path, workshop: Workshop, report: Reporter
+) -> list[EngineSpec]:
+    """The engines of one target with the recipe's rewrites, or with more where that is worth it on this machine."""
+    more = (*recipe.rewrites, *tune.FASTER_REWRITES)
+    sets = dict.fromkeys(fitting(names, recipe.size, target, recipe.precision) for names in (recipe.rewrites, more))
+    candidates: list[tuple[Path, list[EngineSpec]]] = []
+    for number, rewrites in enumerate(sets):
+        folder = scratch / f"candidate-{number}"
+        folder.mkdir()
+        tried = replace(recipe, rewrites=rewrites)
+        try:
+            engines = _engines(tried, target, folder, workshop, report)
+        except WorkFailed as error:
+            if not candidates:
+                raise  # the plain engine fails: that is the build's failure
+            report(f"{recipe.name}: {target}: not with {', '.join(rewrites)}: {error}")
+            continue
+        write_manifest(folder, _manifest(tried, workshop, engines))
+        candidates.append((folder, engines))
+    assert recipe.tune is not None
+    budget = recipe.tune * tune.SHARE_FOR_CANDIDATES / max(1, len(recipe.targets))
+    folders = [folder for folder, _ in candidates]
+    kept = tune.fastest(folders, target, budget, _telling(recipe, report)) if len(folders) > 1 else 0
+    folder, engines = candidates[kept]
+    for name in {file.path for engine in engines for file in engine.files}:
+        (folder / name).rename(scratch / name)
+    for number in range(len(sets)):
+        shutil.rmtree(scratch / f"candidate-{number}")
+    return engines
+
+
+def _measured(manifest: Manifest, scratch: Path, recipe: BundleRecipe, report: Reporter) -> Manifest:
+    """The manifest with how long every way to run the bundle takes here."""
+    assert recipe.tune is not None
+    budget = recipe.tune * (1 - tune.SHARE_FOR_CANDIDATES)
+    return replace(manifest, measurements=tune.measurements(scratch, budget, _telling(recipe, report)))
+
+
+def _telling(recipe: BundleRecipe, report: Reporter) -> Callable[[str], object]:
+    return lambda what: report(f"{recipe.name}: {what}")
 
 
 def _engines(

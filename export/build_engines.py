@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ except ModuleNotFoundError as error:
     if not (error.name or "").startswith("harmonyrt"):
         raise
     sys.exit("HarmonyRT is not installed for this Python: run pip install -e '.[build]' in the repository")
+
+
+_TUNE_HELP = "measure on this machine which rewrites, backend and threads are fastest (default: 60 s for each bundle)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--version-compatible", action="store_true", help="TensorRT: plans that later versions open too")
     add("--hardware-compatible", action="store_true", help="TensorRT: plans that later cards run too")
     add("--threads", type=int, metavar="N", help="CPU threads; default: all")
+    add("--tune", nargs="?", type=float, const=60.0, metavar="SECONDS", help=_TUNE_HELP)
     add("--dry-run", action="store_true", help="print the plan and build nothing")
     add("--force", action="store_true", help="build even what is unchanged")
     add("--json", action="store_true", help="print the result as JSON")
@@ -99,10 +104,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
-    for name in ("threads", "workspace"):
+    for name in ("threads", "workspace", "tune"):
         value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise HarmonyError(f"--{name} {value} is not possible; give a number from 1")
+        if value is not None and not 1 <= value < math.inf:
+            raise HarmonyError(f"--{name} {value:g} is not possible; give a number from 1")
     options = BuildOptions(
         target="",
         size=None,
@@ -122,6 +127,7 @@ def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
         arguments.targets,
         rewrites.DEFAULT if arguments.rewrites is None else arguments.rewrites,
         options,
+        arguments.tune,
     )
 
 

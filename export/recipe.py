@@ -16,6 +16,7 @@ from harmonyrt.export import rewrites
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends import tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
 
 MODELS = ("phnet",)
@@ -46,6 +47,7 @@ class BundleRecipe:
         skipped: those that were asked for and cannot, with the reason.
         rewrites: names of graph rewrites; each engine gets those that it can take.
         options: what target builders are told.
+        tune: seconds for measuring what is fastest on this machine (see :mod:`harmonyrt.export.tune`); None for not.
     """
 
     model: str
@@ -57,6 +59,7 @@ class BundleRecipe:
     skipped: tuple[Skipped, ...]
     rewrites: tuple[str, ...]
     options: BuildOptions
+    tune: float | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +80,7 @@ class BundleRecipe:
             "workspace_mib": options.workspace_mib,
             "version_compatible": options.version_compatible,
             "hardware_compatible": options.hardware_compatible,
+            **({} if self.tune is None else {"tuned": True}),
         }
 
     def sha256(self) -> str:
@@ -138,6 +142,7 @@ def plan(
     targets: Sequence[str],
     rewrite_names: Sequence[str],
     options: BuildOptions,
+    tune: float | None = None,
 ) -> list[BundleRecipe]:
     """Every bundle that a call of `build` asks for.
 
@@ -149,6 +154,7 @@ def plan(
         targets: names of the vocabulary.
         rewrite_names: names of :data:`harmonyrt.export.rewrites.REWRITES`.
         options: common to all engines; its target and size are filled in here.
+        tune: seconds of measuring for each bundle; None for not.
 
     Returns:
         One recipe per size and precision, in the order given; those without any target that can exist have none.
@@ -181,6 +187,7 @@ def plan(
                     skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
                     rewrites=tuple(rewrite_names),
                     options=replace(options, size=size),
+                    tune=tune,
                 )
             )
     if not any(recipe.targets for recipe in recipes):
@@ -220,6 +227,8 @@ def unchanged(recipe: BundleRecipe, place: Path) -> Manifest | None:
         have = {entry.target for entry in (*manifest.engines, *manifest.skipped)}
         if manifest.recipe_sha256 != recipe.sha256() or not have.issuperset(recipe.targets):
             return None
+        if recipe.tune is not None and not any(m.machine == machine_name() for m in manifest.measurements):
+            return None  # tuned on another machine
         for engine in manifest.engines:
             bundle.verified_file(engine)
     except (HarmonyError, OSError):

@@ -25,8 +25,19 @@ def test_burn_in_ends_when_two_windows_agree():
 
 
 def test_burn_in_gives_up_and_says_so():
-    values = [float(1000 * (i // WINDOW % 2 + 1)) for i in range(100 * WINDOW)]
-    assert not burn_in(lambda: None, seconds=30, clock=clock_of(values))
+    values = [float(10 * (i // WINDOW % 2 + 1)) for i in range(100 * WINDOW)]
+    assert not burn_in(lambda: None, seconds=0.3, clock=clock_of(values))
+
+
+def test_windows_of_slow_calls_are_shorter():
+    calls = []
+
+    def clock(call):
+        calls.append(1)
+        return 4000.0
+
+    assert burn_in(lambda: None, seconds=60, clock=clock)
+    assert len(calls) == 2
 
 
 def test_summary():
