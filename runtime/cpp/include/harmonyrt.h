@@ -203,7 +203,8 @@ typedef struct hrt_harmonize_options {
  *
  * `output` takes the composite's size and format, with rows `output_stride` bytes apart (0: directly after each other).
  * It may be the composite's own buffer with the same stride; any other overlap is HRT_INVALID_ARGUMENT. `options` may
- * be NULL. An empty mask gives the composite back. The peak of memory is about 2 copies of the picture on top of it. */
+ * be NULL. An empty mask gives the composite back. On top of the buffers, memory holds some rows and the engine's tensors,
+ * and a copy of the mask where its `full` is not 255 or its `step` not 1. */
 HRT_API hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *picture, const hrt_mask *mask,
                                     uint8_t *output, size_t output_stride, const hrt_harmonize_options *options);
 

@@ -106,8 +106,8 @@ struct MaskView {
 struct ModelOptions {
     std::string backend = "auto";
     std::string device;        // empty: the backend's choice
-    std::string cache_folder; // empty: harmonyrt/ in the user's cache folder
-    bool cache = true;        // false: compiled engines are kept nowhere
+    std::string cache_folder;  // empty: harmonyrt/ in the user's cache folder
+    bool cache = true;         // false: compiled engines are kept nowhere
     std::string module_folder; // empty: $HARMONYRT_MODULES, else beside the library
     int threads = 0;
     int streams = 0;
@@ -128,8 +128,7 @@ struct ModelOptions {
 };
 
 #if HRT_HAS_EXCEPTIONS
-// What every throwing function throws. Running out of memory is std::bad_alloc nowhere: it is status()
-// HRT_OUT_OF_MEMORY.
+// What every throwing function throws. When the library runs out of memory, status() is HRT_OUT_OF_MEMORY.
 class Error : public std::runtime_error {
 public:
     explicit Error(hrt_status status) : std::runtime_error(hrt_last_error()), status_(status) {}
