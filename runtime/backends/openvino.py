@@ -6,7 +6,7 @@ The precision is always passed: left to itself, OpenVINO computes FP32 models in
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ class OpenVinoSession:
     backend = NAME
     device = "cpu"
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, names: Collection[str] = ()) -> None:
         self._request = compiled.create_infer_request()
-        self._outputs = {output.get_any_name(): output for output in compiled.outputs}
+        # Compiling can leave an output with the names of fused nodes too: the manifest's name goes first.
+        self._outputs = {
+            next((name for name in names if name in output.get_names()), output.get_any_name()): output
+            for output in compiled.outputs
+        }
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: arrays by input name in, arrays by output name out (copies; the request is used again)."""
@@ -89,7 +93,8 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         settings["CACHE_DIR"] = str(cache)
     try:
         # Given the path and not a model that was read, OpenVINO can skip reading when its cache has the answer.
-        return OpenVinoSession(openvino.Core().compile_model(str(path), "CPU", settings))
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+        return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise HarmonyError(
