@@ -198,13 +198,11 @@ ordered_json measured(const Arguments &arguments, const hrt_model_info &info, in
                             {"mode", "eager"},
                             {"foreground", 0.25}};
     if (arguments.options.threads > 0) subject["threads"] = arguments.options.threads;
-    const ordered_json about = {{"backend", info.backend},
-                                {"device", info.device},
-                                {"target", info.target},
-                                {"precision", info.precision},
-                                {"runtime", "libharmonyrt " + std::string(hrt_version())},
-                                {"engine", info.engine},
-                                {"sessions", std::to_string(sessions)}};
+    const ordered_json about = {
+        {"model", info.name},          {"backend", info.backend},
+        {"device", info.device},       {"target", info.target},
+        {"precision", info.precision}, {"runtime", "libharmonyrt " + std::string(hrt_version())},
+        {"engine", info.engine},       {"sessions", std::to_string(sessions)}};
     return {{"subject", subject},
             {"about", about},
             {"latency", summary(all_of(samples))},
@@ -228,7 +226,11 @@ ordered_json document(const Arguments &arguments, const hrt_model_info &info, co
             {"command", arguments.command},
             {"made", made},
             {"machine",
-             {{"cpu", {{"model", trimmed(line_of("/proc/cpuinfo", "model name"))}, {"cores_granted", cores}}},
+             {{"cpu",
+               {{"model", trimmed(line_of("/proc/cpuinfo", "model name"))},
+                {"cores", cores},
+                {"cores_granted", cores},
+                {"features", ordered_json::array()}}},
               {"cards", ordered_json::array()},
               {"packages", {{info.backend, info.engine}}}}},
             {"effort",
