@@ -13,6 +13,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export.build import Outcome
 from harmonyrt.export.build_engines import main
 from harmonyrt.export.diffharmony import build, command, gate
+from harmonyrt.export.diffharmony.bench import Bench
 from harmonyrt.export.diffharmony.recipe import Source, plan
 from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.export.targets import BuildOptions
@@ -69,7 +70,7 @@ def bench(monkeypatch, tmp_path):
         recipe = argparse.Namespace(
             name="diffharmony-test", precision=precision, targets=targets, inference_size=(64, 64)
         )
-        made = build._Bench(Outcome(recipe, tmp_path, "pending"), recipe, tmp_path, tmp_path, None, [], _Silent())
+        made = Bench(Outcome(recipe, tmp_path, "pending"), recipe, tmp_path, tmp_path, None, [], _Silent())
 
         def built(component, graph, target, precision):
             if precision in failing:
