@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo test lint bench bench-guard cpp clean
+.PHONY: demo test cpp lint bench bench-guard clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -21,6 +21,10 @@ test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
+cpp: $(SET_UP)
+	sh runtime/cpp/check.sh $(BIN)/python
 
 lint: $(SET_UP)
 	$(BIN)/ruff format .
