@@ -7,6 +7,7 @@ A floor is set below what was measured, by more than the spread of repeated runs
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from harmonyrt.benchmarks.compare import Effort, measure
 from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.common import HarmonyError
+from harmonyrt.export.rewrites import DEFAULT
 
 FLOORS = Path(__file__).with_name("guard.json")
 
@@ -33,6 +35,7 @@ class Floor:
         backend: what runs it.
         precision: of the engine.
         at_least: ratio that must be reached.
+        rewrites: what the engine has beside the default ones.
     """
 
     name: str
@@ -42,11 +45,13 @@ class Floor:
     backend: str
     precision: str
     at_least: float
+    rewrites: tuple[str, ...] = ()
 
 
 def floors(path: Path = FLOORS) -> list[Floor]:
     """The committed floors."""
-    return [Floor(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return [Floor(**{**row, "rewrites": tuple(row.get("rewrites", ()))}) for row in rows]
 
 
 def check(floor: Floor, bundles: Path, checkpoint: Path, effort: Effort) -> tuple[float, bool]:
@@ -64,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Build what is needed, measure every floor, print a line each; 1 when one does not hold."""
     parser = argparse.ArgumentParser(prog="bench-guard", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", help="weights (default: the shipped ones)")
+    parser.add_argument("--floors", type=Path, default=FLOORS, help="what has to hold (default: guard.json)")
     parser.add_argument(
         "--quick", action="store_true", help="one short round: shows that the guard works, proves nothing"
     )
@@ -76,14 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint = find_checkpoint(arguments.checkpoint)
         held = True
         with tempfile.TemporaryDirectory() as scratch:
-            for floor in floors():
-                built = build(
-                    ["phnet", "--checkpoint", str(checkpoint), "--sizes", str(floor.size), "--precisions",
-                     floor.precision, "--targets", floor.target, "--output", scratch, "--json"]
-                )  # fmt: skip
+            for floor in floors(arguments.floors):
+                folder = Path(scratch, "-".join(("default", *floor.rewrites)))
+                with contextlib.redirect_stdout(sys.stderr):
+                    built = build(
+                        ["phnet", "--checkpoint", str(checkpoint), "--sizes", str(floor.size), "--precisions",
+                         floor.precision, "--targets", floor.target, "--output", str(folder),
+                         "--rewrites", *DEFAULT, *floor.rewrites]
+                    )  # fmt: skip
                 if built != 0:
                     return built
-                ratio, holds = check(floor, Path(scratch), checkpoint, effort)
+                ratio, holds = check(floor, folder, checkpoint, effort)
                 held &= holds or arguments.quick
                 print(f"{'holds ' if holds else 'FAILED'} {floor.name}: {ratio:.2f}x, floor {floor.at_least:.2f}x")
     except HarmonyError as error:

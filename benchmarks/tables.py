@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from harmonyrt.benchmarks.results import PAPER_ROWS, markdown, read
+from harmonyrt.benchmarks.targets import targets
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
 
+OPENING = {
+    "bundle": "bundle",
+    "engine": "engine",
+    "threads": "threads",
+    "open_empty_cache_ms": "open, empty cache, ms",
+    "open_ms": "open, filled cache, ms",
+    "first_call_ms": "first call, ms",
+    "peak_rss_empty_cache_mb": "peak MB, empty cache",
+    "peak_rss_mb": "peak MB, filled cache",
+    "cache_mb": "cache on disk, MB",
+}
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
@@ -16,8 +29,19 @@ def tables(folder: Path) -> str:
     """All runs of a folder as Markdown, in the order of their file names, after what the papers state."""
     paper = ["### What the paper states", "", "| what | figure | where |", "|---|---|---|"]
     paper += [f"| {what} | {figure} | {where} |" for what, figure, where in PAPER_ROWS]
-    runs = [markdown(read(path)) for path in sorted(folder.glob("bench-*.json"))]
-    return "\n".join([*paper, "", *runs])
+    runs = [read(path) for path in sorted(folder.glob("bench-*.json"))]
+    return "\n".join([targets(runs, folder), *paper, "", *opening(folder / "opening.json"), *map(markdown, runs)])
+
+
+def opening(path: Path) -> list[str]:
+    """What opening costs, as Markdown; nothing without its file."""
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    table = ["| " + " | ".join(OPENING.values()) + " |", "|" + "---|" * len(OPENING)]
+    table += ["| " + " | ".join(str(row[key]) for key in OPENING) + " |" for row in report["rows"]]
+    lines = [f"Machine: {report['machine']}, {report['date']}.", "", f"`{report['command']}`", ""]
+    return ["### Opening", "", *table, "", *lines]
 
 
 def rewrite(document: Path, folder: Path) -> bool:

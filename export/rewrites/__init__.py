@@ -69,7 +69,7 @@ REWRITES = {
             "convolutions as Winograd F(4x4, 3x3) and F(4x4, 2x2)",
             static_only=True,
             targets=("onnx", "openvino"),
-            precisions=("fp32",),  # low-precision graphs keep their convolutions for the engine's own kernels
+            precisions=("fp32", "bf16"),  # fp16 engines keep their convolutions for the engine's own kernels
         ),
         Rewrite(
             "winograd-f2",

@@ -1,0 +1,53 @@
+"""The guard builds what a floor names, measures it and says whether it holds. No assertion is on a time."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harmonyrt.benchmarks import guard
+from harmonyrt.benchmarks.guard import Floor, floors, main
+
+
+def test_committed_floors_name_what_can_be_built():
+    for floor in floors():
+        assert floor.at_least > 1
+        assert floor.size % 8 == 0
+        assert floor.target in ("onnx", "openvino")
+
+
+@pytest.fixture
+def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
+    """main() with one floor of 2x for the tiny network, at 64 px; answers of the measuring are made up."""
+    row = {"name": "tiny", "size": 64, "threads": 1, "target": "onnx", "backend": "onnxruntime", "precision": "fp32"}
+    path = tmp_path / "guard.json"
+    path.write_text(json.dumps([{**row, "at_least": 2.0}]))
+
+    def run(ratio: float, *arguments: str) -> int:
+        def check(floor: Floor, bundles: Path, checkpoint: Path, effort) -> tuple[float, bool]:
+            assert (bundles / "phnet-64-fp32" / "manifest.json").is_file()
+            return ratio, ratio >= floor.at_least
+
+        monkeypatch.setattr(guard, "check", check)
+        return main(["--checkpoint", str(tiny_checkpoint), "--floors", str(path), *arguments])
+
+    return run
+
+
+def test_a_floor_that_does_not_hold_fails(a_floor, capsys):
+    assert a_floor(1.5) == 1
+    assert capsys.readouterr().out == "FAILED tiny: 1.50x, floor 2.00x\n"
+
+
+def test_a_quick_run_proves_nothing_and_so_passes(a_floor, capsys):
+    assert a_floor(1.5, "--quick") == 0
+    assert "tiny: 1.50x" in capsys.readouterr().out
+
+
+def test_a_side_is_really_measured(bundle, tmp_path):
+    from harmonyrt.benchmarks.compare import Effort, measure
+    from harmonyrt.benchmarks.subjects import Subject
+
+    side = Subject("engine", str(bundle), 32, 32, threads=1, backend="onnxruntime", target="onnx")
+    _, second = measure([side, side], Effort(rounds=1, seconds=0, least=1, burn_in_seconds=0))
+    assert second.speedup is not None
