@@ -12,7 +12,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import tensorrt_versions as trt
 from harmonyrt.runtime.machine_report import Machine
 
-_BUILD = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
+_BUILD = ("torch", "onnx", "onnxscript", "safetensors")
 _TRAIN = ("torch", "safetensors", "matplotlib")
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 

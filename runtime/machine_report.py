@@ -40,10 +40,8 @@ PACKAGES = {  # as people name them: distributions that may bring them, the firs
     "torch": ("torch",),
     "onnx": ("onnx",),
     "onnxscript": ("onnxscript",),
-    "onnxslim": ("onnxslim",),
     "safetensors": ("safetensors",),
     "matplotlib": ("matplotlib",),
-    "diffusers": ("diffusers",),
 }
 _SECONDS_FOR_NVIDIA_SMI = 15
 

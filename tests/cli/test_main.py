@@ -11,7 +11,7 @@ from harmonyrt.cli.main import _PROGRAMS, app, main
 from harmonyrt.common import HarmonyError, WorkFailed
 
 VERBS = sorted({command.name for command in app.registered_commands})
-OPTIONAL = ("torch", "onnx", "onnxscript", "onnxslim", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "diffusers",
+OPTIONAL = ("torch", "onnx", "onnxscript", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "diffusers",
             "safetensors", "matplotlib", "psutil", "transformers")  # fmt: skip
 WITHOUT_OPTIONAL_PACKAGES = f"""
 import sys

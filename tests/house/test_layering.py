@@ -35,7 +35,7 @@ OPTIONAL = [
     "cuda",
     "nncf",
 ]
-BUILD_ONLY = ["torch", "onnx", "onnxscript", "onnxslim", "safetensors", "matplotlib", "psutil"]
+BUILD_ONLY = ["torch", "onnx", "onnxscript", "safetensors", "matplotlib", "psutil"]
 
 
 def rooms() -> list[str]:
@@ -108,5 +108,5 @@ def test_modules_import_without_optional_packages():
 
 def test_no_export_file_is_named_after_a_package():
     """`export/` is on sys.path while its script runs: export/onnx.py would hide the package."""
-    taken = {"onnx", "tensorrt", "tensorrt_rtx", "openvino", "torch", "onnxruntime", "numpy", "onnxslim", "onnxscript"}
+    taken = {"onnx", "tensorrt", "tensorrt_rtx", "openvino", "torch", "onnxruntime", "numpy", "onnxscript"}
     assert not taken & {p.stem for p in files("export")}

@@ -165,7 +165,7 @@ def test_pickles_run_no_code(tmp_path, vae_config):
 
 def test_ours_equals_diffusers(released, golden, meta):
     """The same folder through diffusers gives the same numbers."""
-    diffusers = pytest.importorskip("diffusers", reason="compares with diffusers, extra 'diffusion'")
+    diffusers = pytest.importorskip("diffusers", reason="compares with diffusers")
     theirs = diffusers.UNet2DConditionModel.from_pretrained(released / "unet").eval()
     case = golden.case("dh_unet_tiny_16x16")
     x, text = torch.from_numpy(case["input"]), torch.from_numpy(case["encoder_hidden_states"])
