@@ -1,6 +1,6 @@
 """How the example pictures were made: a cut-out pasted on another photo, both CC0. Run with the two sources at hand.
 
-    python examples/make_examples.py LEMUR_PHOTO LEMUR_MATTE MEADOW_PHOTO
+python examples/make_examples.py LEMUR_PHOTO LEMUR_MATTE MEADOW_PHOTO
 """
 
 import sys
