@@ -88,9 +88,11 @@ class Workshop:
 
     def _typed(self, graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
         from harmonyrt.export.precision import typed_graph
+        from harmonyrt.export.precision.mark_islands import is_convolution
+        from harmonyrt.export.rewrites.winograd_tiles import is_winograd
 
         if recipe.precision in ("fp16", "bf16"):
-            return typed_graph(graph, recipe.precision)
+            return typed_graph(graph, recipe.precision, lambda node: is_convolution(node) or is_winograd(node))
         if recipe.rewrites not in self._calibrations:
             self._calibrations[recipe.rewrites] = self._calibrated(recipe.rewrites)
         return self._calibrations[recipe.rewrites].apply(graph, target)

@@ -35,7 +35,7 @@ def test_the_fastest_engine_that_is_exact_enough_counts(tmp_path):
 
 
 def test_a_target_that_is_missed_says_so(tmp_path):
-    text = targets([run("golden-256-1t", side("int8", 3.5, 20.0))], tmp_path)
+    text = targets([run("golden-256-1t-int8", side("int8", 3.5, 20.0))], tmp_path)
     assert line(text, "int8, 256 px, 1 thread").endswith("| no |")
 
 

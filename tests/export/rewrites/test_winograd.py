@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
-from harmonyrt.export.rewrites import gate_fold, winograd, winograd_f2
+from harmonyrt.export.rewrites import gate_fold, winograd, winograd_f2, winograd_tiles
 from harmonyrt.export.rewrites.winograd_tiles import transforms
 
 CONV = """g (float[1,64,{height},{width}] x) => (float[1,h,v,u] y) {{
     y = Conv <pads = [{pads}], strides = [{stride},{stride}]> (x, w, b)
 }}"""
+
+
+@pytest.fixture(autouse=True)
+def small_graphs(monkeypatch):
+    """Rewrite graphs of fewer channels than it pays for, so that these tests are quick."""
+    monkeypatch.setattr(winograd_tiles, "FEWEST_CHANNELS", 64)
 
 
 def graph(height=16, width=16, pads="1,1,1,1", stride=1):
