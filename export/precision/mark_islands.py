@@ -12,7 +12,19 @@ COMPUTE = frozenset({"Conv", "ConvTranspose"})
 """Where the time goes (98 % of PHNet): everything else in low precision would save nothing and lose range."""
 
 FINISHERS = frozenset(
-    {"Relu", "LeakyRelu", "Identity", "Concat", "Reshape", "Transpose", "DepthToSpace", "Slice", "Pad", "Split"}
+    {
+        "Relu",
+        "LeakyRelu",
+        "Identity",
+        "Concat",
+        "Reshape",
+        "Transpose",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Slice",
+        "Pad",
+        "Split",
+    }
 )
 """Activations and movement of data: exact in any type, so they follow their neighbours."""
 
