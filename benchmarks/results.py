@@ -117,10 +117,15 @@ def rows(run: Run) -> list[tuple[str, ...]]:
     ]
 
 
+_OWN = {("openvino", "openvino"), ("onnxruntime", "onnx")}
+"""Backends beside the target that goes without saying."""
+
+
 def describe(m: Measured) -> str:
     """One line that says what was timed, for example ``"openvino bf16, 256x256, 1 thread"``."""
     about, subject = m.about, m.subject
-    parts = [f"{about['backend']} {about['target']} {about['precision']}"]
+    own = (about["backend"], about["target"]) in _OWN
+    parts = [f"{about['backend']}{'' if own else ' ' + about['target']} {about['precision']}"]
     if "rewrites" in about:
         parts.append(_rewrites(about["rewrites"].split()))
     parts.append(f"{subject.height}x{subject.width}" + (f" batch {subject.batch}" if subject.batch > 1 else ""))
