@@ -124,7 +124,13 @@ def test_programs_get_their_arguments_untouched(monkeypatch, verb):
 def test_an_interrupted_command_leaves_quietly(place, bundle, number, code):
     """It waits on stdin, which never ends."""
     command = [sys.executable, "-m", "harmonyrt.cli", "harmonize", "-", "mask.png", "-o", "out.png", "-b", str(bundle)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=place)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=place,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in background
+    )
     try:
         for _ in range(200):  # until it has begun to read: the handlers stand by then
             time.sleep(0.05)
