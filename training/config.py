@@ -42,7 +42,7 @@ PRACTICAL_STAGES = (
     Stage(size=128, batch=12, share=0.40),
     Stage(size=256, batch=6, share=0.22, settled_norms=True),
 )
-"""Small pictures first: a step costs a sixteenth at 64 pixels, and most of what it teaches holds at 256."""
+"""Small pictures first: a step costs a sixteenth at 64 pixels, and most of what it teaches holds at 128."""
 
 PAPER_STAGES = (
     Stage(size=256, batch=16, share=100, lr=1e-4, extractor=False),
