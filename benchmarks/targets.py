@@ -37,6 +37,7 @@ TARGETS = (
     Target("golden-256-1t", "bf16", 3.4, 42),
     Target("golden-512-1t", "bf16", 3.4, 42),
     Target("golden-256-1t-int8", "int8", 4.0, None),
+    Target("golden-512-1t-int8", "int8", 4.0, None),
 )
 OPEN_MS = 500
 MEMORY_MB = 450
