@@ -21,7 +21,6 @@ class Optimizer(str, Enum):
 
     adamw = "adamw"
     lion = "lion"
-    muon = "muon"
 
 
 class Loss(str, Enum):
