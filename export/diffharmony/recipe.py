@@ -80,6 +80,7 @@ class DiffusionRecipe:
         targets: that can exist.
         skipped: those that cannot, with the reason.
         options: what target builders are told.
+        tune: always None: these bundles are not tuned.
     """
 
     source: Source
@@ -91,6 +92,7 @@ class DiffusionRecipe:
     targets: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     options: BuildOptions
+    tune: None = None
 
     @property
     def name(self) -> str:
