@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from enum import Enum
@@ -120,7 +121,7 @@ def _of_torch(against: list[Torch], checkpoint: Path | None, first: Subject, com
     from harmonyrt.benchmarks.subjects import Subject
     from harmonyrt.export.recipe import find_checkpoint
 
-    path = str(find_checkpoint(checkpoint))
+    path = os.path.relpath(find_checkpoint(checkpoint))  # a committed run names no folders of its machine
     shape = (first.height, first.width, first.batch)
     return [Subject("torch", path, *shape, mode=_MODES[way], **common) for way in dict.fromkeys(against)]
 
