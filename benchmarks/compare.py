@@ -22,6 +22,7 @@ import numpy as np
 from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import Summary, summarize
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime.decibels import psnr_db
 
 
 @dataclass(frozen=True)
@@ -199,5 +200,4 @@ def _psnr(output: np.ndarray, reference: np.ndarray) -> float | None:
     if output.shape != reference.shape:
         return None
     peak = 255.0 if reference.dtype == np.uint8 else 1.0
-    error = float(np.mean((output.astype(np.float64) - reference.astype(np.float64)) ** 2))
-    return min(200.0, 10 * float(np.log10(peak**2 / max(error, 1e-30))))
+    return psnr_db(output.astype(np.float64) - reference, peak)

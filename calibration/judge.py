@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 
 from harmonyrt.calibration.observe import Feed, Tick, session
-
-BEST_DB = 200.0
+from harmonyrt.runtime.decibels import psnr_db
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ class Judge:
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    error = float(np.mean((a - b) ** 2))
-    if not np.isfinite(error):
-        return 0.0
-    return BEST_DB if error == 0 else min(BEST_DB, -10 * float(np.log10(error)))
+    """PSNR, and 0 where a layer's rounding made values that are not finite."""
+    difference = a - b
+    return psnr_db(difference) if np.isfinite(difference).all() else 0.0

@@ -14,6 +14,7 @@ from harmonyrt.common.files import sha256_of
 from harmonyrt.export.composites import Composite, gate_composites
 from harmonyrt.runtime.backends import SessionOptions, tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.decibels import MOST_DB, psnr_db
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity
 
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
@@ -21,7 +22,6 @@ Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 FP32_MAX_ABS_ERROR = 1e-4
 LOWEST_PSNR_DB = {"fp16": 50.0, "bf16": 42.0, "int8": 38.0}
-BEST_PSNR_DB = 200.0
 DYNAMIC_GATE_SIZES = ((256, 256), (136, 200))
 """Sizes at which an engine of any size is gated."""
 
@@ -77,7 +77,7 @@ def measure(run: Run, expected: Iterable[Reference], precision: str, measured_on
     Raises:
         WorkFailed: an output that is not finite, or of another shape.
     """
-    cases, error, psnr = 0, 0.0, BEST_PSNR_DB
+    cases, error, psnr = 0, 0.0, MOST_DB
     for reference in expected:
         composite = reference.composite
         output = run({"image": composite.image, "mask": composite.mask})["output"]
@@ -94,7 +94,7 @@ def measure(run: Run, expected: Iterable[Reference], precision: str, measured_on
         cases += 1
         if not composite.extreme:
             error = max(error, float(np.abs(output - reference.output).max()))
-            psnr = min(psnr, _psnr(_blended(output, composite), _blended(reference.output, composite)))
+            psnr = min(psnr, psnr_db(_blended(output, composite) - _blended(reference.output, composite)))
     return Parity(cases, error, psnr, gate_sentence(precision), measured_on)
 
 
@@ -118,11 +118,6 @@ def check_gate(parity: Parity, precision: str) -> None:
 def _blended(output: np.ndarray, composite: Composite) -> np.ndarray:
     picture = output.astype(np.float64) * composite.mask + composite.image * (1.0 - composite.mask)
     return np.clip(picture, 0, 1)
-
-
-def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    error = float(np.mean((a - b) ** 2))
-    return BEST_PSNR_DB if error == 0 else min(BEST_PSNR_DB, -10 * float(np.log10(error)))
 
 
 def open_engine(

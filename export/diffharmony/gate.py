@@ -14,6 +14,7 @@ from harmonyrt.common import WorkFailed
 from harmonyrt.export.composites import composites
 from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.models.diffharmony import DiffHarmony, Noise
+from harmonyrt.runtime.decibels import MOST_DB, psnr_db
 from harmonyrt.runtime.diffusion.model import DiffusionModel, RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
 from harmonyrt.runtime.manifest import Parity
@@ -25,7 +26,6 @@ FP32_RELATIVE_ERROR = 1e-3
 FP32_MAX_ABS_ERROR = 1e-4
 """Of the whole, after blending, in [0, 1]."""
 LOWEST_PSNR_DB = {"fp16": 50.0, "bf16": 42.0}
-BEST_PSNR_DB = 200.0
 
 
 @dataclass
@@ -145,7 +145,7 @@ def measure_component(run: Run, component: str, cases: Iterable[Reference], prec
         OutOfRange: values that are not finite.
         WorkFailed: values that are too far off.
     """
-    calls, error, relative, psnr = 0, 0.0, 0.0, BEST_PSNR_DB
+    calls, error, relative, psnr = 0, 0.0, 0.0, MOST_DB
     for reference in cases:
         for feeds, expected in reference.calls[component]:
             found = run(feeds)
@@ -160,7 +160,7 @@ def measure_component(run: Run, component: str, cases: Iterable[Reference], prec
                 peak = float(np.abs(want).max())
                 error = max(error, float(difference.max()))
                 relative = max(relative, float(difference.max()) / peak)
-                psnr = min(psnr, _psnr(difference, peak))
+                psnr = min(psnr, psnr_db(difference, peak))
     passed = relative <= FP32_RELATIVE_ERROR if precision == "fp32" else psnr >= LOWEST_PSNR_DB[precision]
     if not passed:
         raise WorkFailed(
@@ -176,13 +176,13 @@ def measure_whole(model: DiffusionModel, cases: list[Reference], steps: int, pre
     Raises:
         WorkFailed: outside the gate.
     """
-    error, psnr = 0.0, BEST_PSNR_DB
+    error, psnr = 0.0, MOST_DB
     for seed, reference in enumerate(cases):
         options = RunOptions(seed=seed, steps=steps)
         found = model.run(reference.image, reference.mask, reference.small_image, reference.small_mask, options)
         foreground = reference.small_mask if found.shape[-2:] == reference.small_mask.shape[-2:] else reference.mask
         difference = np.abs(found - reference.output) * foreground
-        error, psnr = max(error, float(difference.max())), min(psnr, _psnr(difference, 1.0))
+        error, psnr = max(error, float(difference.max())), min(psnr, psnr_db(difference, 1.0))
     gate = (
         f"max_abs_error <= {FP32_MAX_ABS_ERROR:g}"
         if precision == "fp32"
@@ -195,8 +195,3 @@ def measure_whole(model: DiffusionModel, cases: list[Reference], steps: int, pre
             f" {psnr:.1f} dB on {who}, need {gate}: build another precision"
         )
     return Parity(len(cases), error, psnr, gate, who)
-
-
-def _psnr(difference: np.ndarray, peak: float) -> float:
-    mean = float(np.mean(difference.astype(np.float64) ** 2))
-    return BEST_PSNR_DB if mean == 0 or peak == 0 else min(BEST_PSNR_DB, 10 * float(np.log10(peak**2 / mean)))

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from harmonyrt.calibration.judge import BEST_DB, Judge
+from harmonyrt.calibration.judge import Judge
+from harmonyrt.runtime.decibels import MOST_DB
 
 
 def with_bias(network: onnx.ModelProto, change: float) -> onnx.ModelProto:
@@ -17,7 +18,7 @@ def with_bias(network: onnx.ModelProto, change: float) -> onnx.ModelProto:
 
 
 def test_the_same_graph_is_perfect(network, feeds):
-    assert Judge(network, feeds, 1)(network, lambda: None).worst_db == BEST_DB
+    assert Judge(network, feeds, 1)(network, lambda: None).worst_db == MOST_DB
 
 
 def test_only_the_foreground_counts(network, feeds):
@@ -28,7 +29,7 @@ def test_only_the_foreground_counts(network, feeds):
     verdict = Judge(network, [small], 1)(changed, lambda: None)
     share = float(small["mask"].mean())
     assert 10 ** (-verdict.worst_db / 10) == pytest.approx(0.01**2 * share, rel=0.05)
-    assert Judge(network, [nothing], 1)(changed, lambda: None).worst_db == BEST_DB
+    assert Judge(network, [nothing], 1)(changed, lambda: None).worst_db == MOST_DB
 
 
 def test_the_worst_and_the_mean(network, feeds):
