@@ -193,7 +193,7 @@ def plan(
     if not any(recipe.targets for recipe in recipes):
         reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
         raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
-    _check_packages({target for recipe in recipes for target in recipe.targets})
+    check_packages({target for recipe in recipes for target in recipe.targets})
     return recipes
 
 
@@ -203,7 +203,7 @@ def _check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
         raise HarmonyError(f"{what} {unknown!r} is not known; choose from {', '.join(known)}")
 
 
-def _check_packages(targets: set[str]) -> None:
+def check_packages(targets: set[str]) -> None:
     """Say which package is missing before anything is built. Looks, and does not import."""
     from importlib.util import find_spec
 

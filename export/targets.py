@@ -109,7 +109,6 @@ BUILDERS: dict[str, Builder] = {
 PACKAGE_OF_TARGET = {
     "onnx": ("onnxruntime", "build"),
     "openvino": ("openvino", "openvino"),
-    "tensorrt": ("tensorrt", "tensorrt"),
-    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt-rtx"),
 }
-"""The package that builds each target, and the extra that installs it."""
+"""The package that builds a target, and the extra that installs it; TensorRT's go by several names: see
+`runtime/backends/tensorrt_versions.py`."""

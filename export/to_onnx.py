@@ -45,7 +45,7 @@ def trace(network: PHNet) -> ir.Model:
     most = LARGEST_SIDE // SIZE_MULTIPLE
     height, width = (SIZE_MULTIPLE * Dim(axis, min=2, max=most) for axis in ("rows_of_8", "columns_of_8"))
     axes = {0: Dim("batch", min=1, max=4096), 2: height, 3: width}
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             network,
             (image, mask),
@@ -59,13 +59,13 @@ def trace(network: PHNet) -> ir.Model:
         )
     model = program.model
     model.producer_name, model.producer_version = "harmonyrt", ""
-    _name_by_module(model.graph)
+    name_by_module(model.graph)
     _set_shapes(model, ("batch", None, "height", "width"))
     return model
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter warns of absent packages and of axis names, neither of which concerns the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -78,7 +78,7 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _name_by_module(graph: ir.Graph) -> None:
+def name_by_module(graph: ir.Graph) -> None:
     """Readable names from the exporter's scopes; its stack traces, which name this machine's folders, are dropped."""
     count: Counter[str] = Counter()
     for node in graph:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export.recipe import _check_packages, size_name, source_sha256, tool_versions
+from harmonyrt.export.recipe import check_packages, size_name, source_sha256, tool_versions
 from harmonyrt.export.targets import BuildOptions, why_not
 from harmonyrt.runtime.manifest import TARGETS, Skipped
 
@@ -168,7 +168,7 @@ def plan(
     if not source.refines and output_size not in (None, inference_size):
         raise HarmonyError("an output size of its own needs a refiner: give --refiner DIR, or leave --output-size out")
     small = output_size or ((256, 256) if source.refines else inference_size)
-    _check_packages(set(targets))
+    check_packages(set(targets))
     sha256 = source.sha256()
     recipes = []
     for precision in dict.fromkeys(precisions):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from harmonyrt.export.diffharmony.components import Component
-from harmonyrt.export.to_onnx import OPSET, _name_by_module, _quiet_exporter, tidy
+from harmonyrt.export.to_onnx import OPSET, name_by_module, quiet_exporter, tidy
 
 
 def trace(component: Component):
     """Trace a component; constants are folded, nodes are named by module. Returns an onnx_ir Model."""
     example = component.example()
-    with _quiet_exporter(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             component.module,
             tuple(example.values()),
@@ -24,6 +24,6 @@ def trace(component: Component):
         )
     model = program.model
     model.producer_name, model.producer_version = "harmonyrt", ""
-    _name_by_module(model.graph)
+    name_by_module(model.graph)
     tidy(model)
     return model
