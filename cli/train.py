@@ -49,9 +49,13 @@ def train(
     optimizer: Annotated[Optimizer | None, typer.Option(help="Default: the recipe's.")] = None,
     loss: Annotated[Loss | None, typer.Option(help="Default: the recipe's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of every stage. Default: the recipe's.")] = None,
-    shares: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(help="Shares of the three stages in the run. Default: the recipe's.", metavar="A B C"),
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="Default: the recipe's.")] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIZE:BATCH:SHARE",
+            help="A part of the run: pixels, pictures a step, share of its length; repeat. Default: the recipe's.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal composites.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -86,7 +90,8 @@ def train(
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
     chosen |= {"workers": workers, "init": init, "ship": ship}
     chosen |= {key: choice.value for key, choice in (("optimizer", optimizer), ("loss", loss)) if choice is not None}
-    chosen["stages"] = _stages(recipe, lr, shares)
+    chosen |= {} if weight_decay is None else {"weight_decay": weight_decay}
+    chosen["stages"] = _stages(recipe, lr, stage)
     result = run(_config(recipe, data, output, steps, minutes, chosen))
     if as_json:
         print_json({"steps": result.steps, "minutes": result.minutes, "finished": result.finished,
@@ -109,12 +114,10 @@ def _config(
     return paper_config(data, output, **length, **chosen)
 
 
-def _stages(recipe: Recipe, lr: float | None, shares: tuple[float, float, float] | None) -> tuple[Any, ...]:
+def _stages(recipe: Recipe, lr: float | None, given: list[str] | None) -> tuple[Any, ...]:
     import dataclasses
 
-    from harmonyrt.training.config import PAPER_STAGES, PRACTICAL_STAGES
+    from harmonyrt.training.config import PAPER_STAGES, PRACTICAL_STAGES, parse_stages
 
-    stages = PRACTICAL_STAGES if recipe is Recipe.practical else PAPER_STAGES
-    if shares is not None:
-        stages = tuple(dataclasses.replace(s, share=share) for s, share in zip(stages, shares, strict=True))
+    stages = parse_stages(given) if given else PRACTICAL_STAGES if recipe is Recipe.practical else PAPER_STAGES
     return stages if lr is None else tuple(dataclasses.replace(s, lr=lr) for s in stages)

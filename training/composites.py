@@ -34,19 +34,23 @@ class Plan:
         max_fmse: a change beyond this foreground MSE (0-255 scale) is scaled back to it: iHarmony4's makers threw
             implausible composites away by eye.
         min_fmse: a weaker change is scaled up to it (fourfold at most), but for ``slight`` and ``same``.
+        regraded: share of samples whose photo, as a whole, gets another exposure, white balance, curve and saturation
+            before its foreground is changed: the same red dress under many lights, so that the network learns to look
+            at the background instead of knowing the dress.
     """
 
     kinds: dict[str, float] = field(
-        default_factory=lambda: {"ffhqh": 0.28, "transfer": 0.37, "tone": 0.2, "slight": 0.08, "same": 0.07}
+        default_factory=lambda: {"ffhqh": 0.27, "transfer": 0.37, "tone": 0.22, "slight": 0.08, "same": 0.06}
     )
     masks: dict[str, float] = field(
-        default_factory=lambda: {"own": 0.72, "inverted": 0.06, "foreign": 0.12, "superpixels": 0.1}
+        default_factory=lambda: {"own": 0.76, "inverted": 0.05, "foreign": 0.11, "superpixels": 0.08}
     )
-    photos: float = 0.3
+    photos: float = 0.25
     crops: float = 0.6
     hard_edges: float = 0.6
     max_fmse: float = 4000.0
-    min_fmse: float = 0.0
+    min_fmse: float = 100.0
+    regraded: float = 0.4
 
 
 TEST_PLAN = Plan(
@@ -56,9 +60,10 @@ TEST_PLAN = Plan(
     crops=0.0,
     hard_edges=1.0,
     min_fmse=250.0,
+    regraded=0.0,
 )
 """Validation and test: whole pictures, human masks, changed foregrounds only."""
-SAME_PLAN = Plan(kinds={"same": 1.0}, masks={"own": 1.0}, photos=0.0, crops=0.0, hard_edges=1.0)
+SAME_PLAN = Plan(kinds={"same": 1.0}, masks={"own": 1.0}, photos=0.0, crops=0.0, hard_edges=1.0, regraded=0.0)
 """Pictures that are right already, to measure what the network spoils."""
 
 
@@ -94,6 +99,8 @@ class Composer:
         mask = torch.from_numpy(np.stack(masks))[:, None].float() / 255
         hard = torch.from_numpy(rng.random(count) < self.plan.hard_edges).view(-1, 1, 1, 1)
         mask = torch.where(hard, (mask > 0.5).float(), mask)
+        if self.plan.regraded:
+            real = _where(rng, self.plan.regraded, _in_8_bits(_tone(real, mask, None, rng, strength=0.35)), real)
         kinds = self._kinds(count, rng)
         changed = self._changed(real, mask, kinds, rng, lambda chosen: self._others(real, mask, chosen, rng))
         return Batch(_composed(real, changed, mask), mask, real, kinds)
@@ -135,7 +142,7 @@ class Composer:
     def _box(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
         if rng.random() >= self.plan.crops:
             return 0.0, 0.0, 1.0, 1.0
-        width, height = rng.uniform(0.55, 1, 2)
+        width, height = rng.uniform(0.5, 1, 2)
         left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
         return left, top, left + width, top + height
 
@@ -189,7 +196,11 @@ class Composer:
 
 def _composed(real: Tensor, changed: Tensor, mask: Tensor) -> Tensor:
     """Changed under the mask, in 8 bits, as a composite on disk would be."""
-    return ((real + (changed - real) * mask) * 255).round().clamp(0, 255) / 255
+    return _in_8_bits(real + (changed - real) * mask)
+
+
+def _in_8_bits(picture: Tensor) -> Tensor:
+    return (picture * 255).round().clamp(0, 255) / 255
 
 
 def _shares(weights) -> np.ndarray:

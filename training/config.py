@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,27 @@ PAPER_STAGES = (
     Stage(size=256, batch=16, share=50, lr=1e-7),
 )
 """Section 5.1: without the PFE, then with it and the encoder frozen, then all of it; shares are its epochs."""
+
+
+def parse_stages(texts: Sequence[str]) -> tuple[Stage, ...]:
+    """Stages from ``"SIZE:BATCH:SHARE"``, such as ``["112:16:0.4", "256:8:0.6"]``; the last one settles its norms.
+
+    Raises:
+        HarmonyError: a text that is something else.
+    """
+    stages = []
+    for text in texts:
+        try:
+            size, batch, share = text.split(":")
+            stage = Stage(size=int(size), batch=int(batch), share=float(share))
+        except ValueError:
+            stage = None
+        if stage is None or stage.batch < 1 or not 0 < stage.share < float("inf"):
+            raise HarmonyError(
+                f"stage {text!r} is not SIZE:BATCH:SHARE; give three positive numbers such as 256:8:0.28"
+            )
+        stages.append(stage)
+    return (*stages[:-1], replace(stages[-1], settled_norms=True))
 
 
 @dataclass(frozen=True)

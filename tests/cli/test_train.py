@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch")
+from harmonyrt.training.config import Stage
 
 
 @pytest.fixture
@@ -37,29 +38,27 @@ def asked(monkeypatch):
 
 
 def test_options_reach_the_loop(data, asked, run):
-    options = (
-        "--steps",
-        7,
-        "--seed",
-        3,
-        "--precision",
-        "fp32",
-        "--optimizer",
-        "lion",
-        "--lr",
-        0.5,
-        "--shares",
-        1,
-        2,
-        3,
-    )
+    options = ("--steps", 7, "--seed", 3, "--precision", "fp32", "--optimizer", "lion", "--lr", 0.5)
+    options += ("--weight-decay", 0.2, "--stage", "64:16:0.7", "--stage", "128:4:0.3")
     done = run("train", data, "-o", "run", *options)
     assert done.code == 0, done.err
     assert done.out == "w.safetensors\n"
     (config,) = asked.configs
     assert (config.data, config.out, config.steps, config.minutes) == (data, Path("run"), 7, None)
     assert (config.seed, config.precision, config.optimizer) == (3, "fp32", "lion")
-    assert [(stage.lr, stage.share) for stage in config.stages] == [(0.5, 1), (0.5, 2), (0.5, 3)]
+    assert config.weight_decay == 0.2
+    assert config.stages == (
+        Stage(64, 16, share=0.7, lr=0.5),
+        Stage(128, 4, share=0.3, lr=0.5, settled_norms=True),
+    )
+
+
+@pytest.mark.parametrize("stage", ["64", "64:8", "64:0:1", "64:8:nan", "sixty:8:1", "60:8:1"])
+def test_a_stage_that_cannot_be_is_one_sentence(data, asked, run, stage):
+    done = run("train", data, "-o", "run", "--steps", 1, "--stage", stage)
+    assert done.code == 2
+    assert stage.split(":")[0] in done.err
+    assert not asked.configs
 
 
 def test_the_papers_recipe_has_a_length_of_its_own(data, asked, run):

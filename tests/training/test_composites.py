@@ -54,6 +54,16 @@ def test_slight_changes_are_smaller_than_tone_changes(album):
     assert slight * 4 < tone
 
 
+def test_regrading_changes_the_whole_photo_in_its_share_of_samples(album):
+    masked = [n for n, picture in enumerate(album.pictures) if picture.mask is not None]
+    as_they_are, regraded = (
+        Composer(album, replace(SAME_PLAN, regraded=share)).batch(48, 16, [2], (masked * 16)[:16]).real
+        for share in (0.0, 0.5)
+    )
+    changed = (as_they_are - regraded).abs().mean((1, 2, 3)) > 0.002
+    assert 2 <= changed.sum() <= 14
+
+
 def test_the_plan_of_unchanged_pictures_changes_nothing(album):
     masked = [n for n, picture in enumerate(album.pictures) if picture.mask is not None]
     batch = Composer(album, SAME_PLAN).batch(48, 8, [0], masked[:8])
