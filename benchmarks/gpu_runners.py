@@ -171,7 +171,7 @@ class Engine:
     def measure(self) -> dict[str, Any]:
         """Device latency with inputs and outputs in device memory, and end to end from host arrays."""
         from harmonyrt.runtime.backends import cuda
-        from harmonyrt.runtime.backends.tensorrt_arrays import DeviceArray
+        from harmonyrt.runtime.backends.device_arrays import DeviceArray
 
         device, inputs = cuda.open_cuda(), feeds(self.size, self.batch)
         stream = device.create_stream()

@@ -15,7 +15,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime.backends import SessionOptions
-from harmonyrt.runtime.backends.tensorrt_arrays import DeviceArray, as_device_array
+from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 NAME = "onnxruntime"

@@ -18,7 +18,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.backends import cuda
-from harmonyrt.runtime.backends.tensorrt_arrays import DeviceArray, as_device_array, is_device_array
+from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
 from harmonyrt.runtime.backends.tensorrt_cache import RuntimeCacheFile
 from harmonyrt.runtime.backends.tensorrt_engine import Plan
 from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME

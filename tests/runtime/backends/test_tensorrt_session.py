@@ -18,7 +18,7 @@ import pytest
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt, tensorrt_engine, tensorrt_versions
-from harmonyrt.runtime.backends.tensorrt_arrays import DeviceArray
+from harmonyrt.runtime.backends.device_arrays import DeviceArray
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.backends import tensorrt_arrays as arrays
-from harmonyrt.runtime.backends.tensorrt_arrays import DeviceArray, as_device_array, is_device_array
+from harmonyrt.runtime.backends import device_arrays as arrays
+from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
 
 
 class CudaArray:
