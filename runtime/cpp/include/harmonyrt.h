@@ -117,6 +117,9 @@ typedef struct hrt_model_options {
     int32_t threads;           /* CPU threads of one run; 0: the engine's choice */
     int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */
     uint64_t max_pixels;       /* larger pictures are HRT_INVALID_ARGUMENT; 0: 200 million */
+    const char *target;        /* only engines of this target: "onnx", "openvino", "tensorrt", "tensorrt-rtx"; NULL: any */
+    int32_t pin_threads;       /* 1: tie CPU threads to cores, where the backend can; -1: do not; 0: its own choice */
+    int32_t reserved;          /* 0 */
 } hrt_model_options;
 
 /* Opens a bundle: reads its manifest, chooses an engine, verifies its files' hashes, loads it.
@@ -131,13 +134,13 @@ HRT_API void hrt_model_free(hrt_model *model);
 typedef struct hrt_model_info {
     size_t size;            /* sizeof(hrt_model_info), set by hrt_model_info_default() */
     const char *name;       /* "phnet-256-fp32"; strings live as long as the model */
-    const char *family;     /* "phnet" */
+    const char *family;     /* "phnet" or "diffharmony", whose other fields tell of its UNet */
     const char *backend;    /* "openvino" */
     const char *target;     /* "openvino", "onnx", "tensorrt", "tensorrt-rtx" */
     const char *precision;  /* "fp32", "fp16", "bf16", "int8" */
     const char *device;     /* as the backend names it */
     const char *engine;     /* the engine's own version */
-    int32_t width;          /* of the engine; 0 where it takes any multiple of size_multiple */
+    int32_t width;          /* of the engine (DiffHarmony: of its stage one); 0 where it takes any multiple of size_multiple */
     int32_t height;         /* likewise */
     int32_t batch;          /* pictures in one run of the engine; 0: any */
     int32_t working_size;   /* side that pictures are fitted to where width and height are 0 */
@@ -145,6 +148,9 @@ typedef struct hrt_model_info {
     int32_t binary_mask;    /* 1: the network sees masks cut at one half */
     double parity_max_abs;  /* measured by the build against the reference, on the output before blending */
     double parity_psnr_db;  /* likewise, on the blended picture, worst case */
+    const int32_t *steps;   /* DiffHarmony: step counts that the bundle can run, its own number first; else NULL */
+    int32_t step_counts;    /* how many there are */
+    int32_t random_weights; /* 1: the weights are not trained: good for timing, not for pictures */
 } hrt_model_info;
 
 /* Fills `info` up to its size. */
@@ -187,16 +193,22 @@ typedef struct hrt_mask {
     int32_t full;  /* the value of full foreground: 255 by default, 1 for 0/1 masks */
 } hrt_mask;
 
-/* Called before step 0 and after each step of the network (feed-forward networks have one). Return 0 to go on, anything
- * else to stop: the call then returns HRT_CANCELLED. */
-typedef int (*hrt_progress_callback)(int32_t done, int32_t steps, void *user);
+/* Tells how many of a run's parts are done, from 0 to all of them; in a batch it begins anew with each run. PHNet has one
+ * part. DiffHarmony has: encoding, each step, decoding, and refining where the bundle has a refiner. Return 0 to go on,
+ * anything else to stop: the call then returns HRT_CANCELLED, and the session can be used again at once. To stop a call
+ * from another thread, return a flag of your own that this thread sets. */
+typedef int (*hrt_progress_callback)(int32_t done, int32_t parts, void *user);
 
+/* DiffHarmony draws noise: equal seeds and samples give the same picture, in Python too. PHNet ignores seed, sample and
+ * steps. */
 typedef struct hrt_harmonize_options {
     size_t size; /* set by hrt_harmonize_options_default() */
     hrt_progress_callback progress;
     void *progress_user;
-    uint64_t seed; /* for networks that draw noise (DiffHarmony); others ignore it */
-    int32_t steps; /* likewise; 0: the network's own number */
+    uint64_t seed;
+    int32_t steps;   /* one of hrt_model_info.steps, else HRT_UNSUPPORTED; 0: the bundle's own number */
+    int32_t reserved; /* 0 */
+    uint64_t sample; /* which variation of this seed */
 } hrt_harmonize_options;
 
 /* Harmonizes one picture of any size.
@@ -210,14 +222,16 @@ HRT_API hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *pic
 
 /* Harmonizes `count` pictures, whose sizes may differ. outputs[i] is packed (no row gaps) like picture i. Stops at the
  * first failure; *done (may be NULL) says how many pictures are finished. Engines that take several pictures at once
- * are given several. */
+ * are given several. The options are the same for all: with DiffHarmony each picture has the noise that it would have
+ * alone. */
 HRT_API hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_picture *pictures,
                                           const hrt_mask *masks, uint8_t *const *outputs,
                                           const hrt_harmonize_options *options, size_t *done);
 
 /* The network alone, for pipelines that fit and blend themselves. Planar float32 in [0, 1], RGB, tightly packed:
  * image batch x 3 x height x width, mask batch x 1 x height x width (1 = foreground), output like image, BEFORE
- * blending. The sizes must be the engine's (hrt_model_get_info). Buffers must not overlap. */
+ * blending. The sizes must be the engine's (hrt_model_get_info). Buffers must not overlap. For bundles of one network:
+ * DiffHarmony is HRT_UNSUPPORTED. */
 HRT_API hrt_status hrt_run_f32(hrt_session *session, const float *image, const float *mask, float *output,
                                int32_t batch, int32_t height, int32_t width);
 

@@ -82,9 +82,15 @@ EngineOptions engine_options(const hrt_model_options &given) {
         throw Error(HRT_INVALID_ARGUMENT, "threads is " + std::to_string(given.threads) + " and streams " +
                                               std::to_string(given.streams) + "; give 0 to " + std::to_string(most));
     }
+    if (given.pin_threads < -1 || given.pin_threads > 1) {
+        throw Error(HRT_INVALID_ARGUMENT,
+                    "pin_threads is " + std::to_string(given.pin_threads) + "; give 1 (yes), -1 (no) or 0");
+    }
     EngineOptions options;
     if (given.backend != nullptr) options.backend = given.backend;
     options.device = text(given.device);
+    options.target = text(given.target);
+    options.pin_threads = given.pin_threads;
     options.cache = given.cache_folder;
     options.module_folder = text(given.module_folder);
     options.threads = given.threads;
@@ -92,11 +98,16 @@ EngineOptions engine_options(const hrt_model_options &given) {
     return options;
 }
 
-Progress progress_of(const hrt_harmonize_options *given) {
+RunOptions run_options(const hrt_harmonize_options *given) {
     const hrt_harmonize_options options = filled(given, "hrt_harmonize_options");
     if (options.steps < 0) throw Error(HRT_INVALID_ARGUMENT, "steps is negative; give 0 for the network's own number");
-    if (options.progress == nullptr) return {};
-    return [options](int done, int steps) { return options.progress(done, steps, options.progress_user) != 0; };
+    RunOptions run = {options.seed, options.sample, options.steps, {}};
+    if (options.progress != nullptr) {
+        run.progress = [call = options.progress, user = options.progress_user](int done, int parts) {
+            return call(done, parts, user) != 0;
+        };
+    }
+    return run;
 }
 
 Job job_of(const Session &session, const hrt_picture *picture, const hrt_mask *mask, std::uint8_t *output,
@@ -174,9 +185,9 @@ hrt_status hrt_model_get_info(const hrt_model *model, hrt_model_info *info) {
         hrt_model_info full = hrt::defaults<hrt_model_info>();
         full.name = manifest.name.c_str();
         full.family = manifest.model.family.c_str();
-        full.backend = m.selected.backend.c_str();
-        full.target = m.selected.spec->target.c_str();
-        full.precision = m.selected.spec->precision.c_str();
+        full.backend = m.main().backend.c_str();
+        full.target = m.main().spec->target.c_str();
+        full.precision = m.main().spec->precision.c_str();
         full.device = m.device.c_str();
         full.engine = m.engine_version.c_str();
         full.height = manifest.size ? static_cast<std::int32_t>(manifest.size->first) : 0;
@@ -185,14 +196,17 @@ hrt_status hrt_model_get_info(const hrt_model *model, hrt_model_info *info) {
         full.working_size = static_cast<std::int32_t>(manifest.working_size);
         full.size_multiple = static_cast<std::int32_t>(manifest.size_multiple);
         full.binary_mask = manifest.binary_mask ? 1 : 0;
-        full.parity_max_abs = m.selected.spec->parity.max_abs_error;
-        full.parity_psnr_db = m.selected.spec->parity.psnr_db;
+        full.parity_max_abs = m.main().spec->parity.max_abs_error;
+        full.parity_psnr_db = m.main().spec->parity.psnr_db;
+        full.steps = m.steps.empty() ? nullptr : m.steps.data();
+        full.step_counts = static_cast<std::int32_t>(m.steps.size());
+        full.random_weights = manifest.model.random_weights ? 1 : 0;
         hrt::answer(full, info, "hrt_model_info");
     });
 }
 
 const char *hrt_model_notes(const hrt_model *model) {
-    return model == nullptr ? "" : model->model->selected.notes.c_str();
+    return model == nullptr ? "" : model->model->notes.c_str();
 }
 
 hrt_status hrt_session_open(const hrt_model *model, hrt_session **session) {
@@ -210,10 +224,10 @@ hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *picture, co
                             size_t output_stride, const hrt_harmonize_options *options) {
     return guarded([&] {
         hrt::require(session, "session");
-        const hrt::Progress stop = hrt::progress_of(options);
+        const hrt::RunOptions run = hrt::run_options(options);
         const std::vector<hrt::Job> jobs = {hrt::job_of(session->session, picture, mask, output, output_stride)};
         std::size_t done = 0;
-        session->session.harmonize(jobs, stop, done);
+        session->session.harmonize(jobs, run, done);
     });
 }
 
@@ -224,7 +238,7 @@ hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_
     std::size_t finished = 0;
     const hrt_status status = guarded([&] {
         hrt::require(session, "session");
-        const hrt::Progress stop = hrt::progress_of(options);
+        const hrt::RunOptions run = hrt::run_options(options);
         if (count == 0) return;
         hrt::require(pictures, "pictures");
         hrt::require(masks, "masks");
@@ -240,7 +254,7 @@ hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_
             jobs.push_back(hrt::job_of(session->session, reinterpret_cast<const hrt_picture *>(picture),
                                        reinterpret_cast<const hrt_mask *>(mask), outputs[i], 0));
         }
-        session->session.harmonize(jobs, stop, finished);
+        session->session.harmonize(jobs, run, finished);
     });
     if (done != nullptr) *done = finished;
     return status;

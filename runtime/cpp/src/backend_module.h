@@ -1,5 +1,5 @@
 /* What a backend module gives the library: one table of C functions, so that modules and library may come from different
- * compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v1() and nothing else. */
+ * compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v2() and nothing else. */
 #ifndef HRT_BACKEND_MODULE_H
 #define HRT_BACKEND_MODULE_H
 
@@ -10,13 +10,23 @@
 extern "C" {
 #endif
 
-#define HRT_MODULE_ABI 1
+#define HRT_MODULE_ABI 2
 
 /* Where a function writes why it failed. */
 typedef struct hrt_module_message {
     char *text;
     size_t capacity;
 } hrt_module_message;
+
+enum { HRT_MODULE_F32 = 0, HRT_MODULE_I64 = 1 };
+
+/* A tensor in the host's memory, packed. */
+typedef struct hrt_module_tensor {
+    void *data;   /* of an input only read */
+    int32_t type; /* HRT_MODULE_F32 or HRT_MODULE_I64 */
+    int32_t rank; /* 1 to 4 */
+    int64_t shape[4];
+} hrt_module_tensor;
 
 /* What to open and how. Strings live until open() returns. */
 typedef struct hrt_module_request {
@@ -25,14 +35,16 @@ typedef struct hrt_module_request {
     const char *precision; /* of the engine */
     const char *device;    /* NULL: the module's choice */
     const char *cache;     /* NULL: the default folder; "": none */
-    const char *image;     /* tensor names */
-    const char *mask;
-    const char *output;
+    const char *const *inputs;  /* names of the tensors that run() is given, in its order */
+    const char *const *outputs; /* likewise; an engine may have more, which nobody reads */
+    int32_t input_count;
+    int32_t output_count;
     const char *need_version;            /* TensorRT: what the plan needs; NULL if unknown */
     const char *need_compute_capability; /* "8.9", "8.6, 8.9" or "8.0+"; NULL if unknown */
     int32_t need_compatible;             /* 1: later versions open the plan too */
     int32_t threads;                     /* 0: the engine's choice */
     int32_t streams;                     /* at least 1 */
+    int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1: do not; 0: the engine's choice */
 } hrt_module_request;
 
 /* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */
@@ -49,9 +61,8 @@ typedef struct hrt_backend_module {
     /* A session belongs to one thread at a time; the engine outlives it. */
     int (*open_session)(void *engine, void **session, hrt_module_message *message);
     void (*close_session)(void *session);
-    /* Planar float32, batch x {3, 1, 3} x height x width. */
-    int (*run)(void *session, const float *image, const float *mask, float *output, int32_t batch, int32_t height,
-               int32_t width, hrt_module_message *message);
+    /* The request's inputs and then its outputs, one tensor for each name. */
+    int (*run)(void *session, const hrt_module_tensor *tensors, hrt_module_message *message);
 } hrt_backend_module;
 
 typedef const hrt_backend_module *(*hrt_backend_module_function)(void);

@@ -1,121 +1,15 @@
 #include "manifest.hpp"
 
-#include "json.hpp"
-#include "status.hpp"
+#include "json_fields.hpp"
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <stdexcept>
 
 namespace hrt {
-namespace {
 
-constexpr std::int64_t kSchema = 1;
-constexpr std::int64_t kLargestSide = 1 << 16;
-constexpr std::size_t kLongestText = 64U << 20U;
-constexpr int kDeepest = 100; // a tree that is freed without coming near the stack's end
-
-[[noreturn]] void bad(const std::string &what) { throw Error(HRT_BAD_BUNDLE, what + "; build the bundle again"); }
-
-// One JSON object whose fields are all known: each is taken once, and what is left over in the end is refused.
-class Object {
-public:
-    Object(const Json &value, std::string where) : value_(value), where_(std::move(where)) {
-        if (value_.kind != Json::Kind::object) bad(where_ + " should be an object, not " + value_.shown());
-    }
-
-    // The field, or null where it is optional and absent.
-    const Json *find(const char *name, bool optional = false) {
-        known_.insert(name);
-        if (const Json *field = value_.find(name)) return field;
-        if (!optional) bad(where_ + " has no field '" + name + "'");
-        return nullptr;
-    }
-    std::string path(const char *name) const { return where_ + "." + name; }
-
-    void refuse_unknown() const {
-        for (const auto &[name, field] : value_.fields) {
-            if (known_.count(name) == 0) bad(where_ + " has the unknown field " + quoted(name));
-        }
-    }
-
-private:
-    const Json &value_;
-    std::string where_;
-    std::set<std::string> known_;
-};
-
-[[noreturn]] void wrong_type(const std::string &where, const char *type, const Json &value) {
-    bad(where + " should be of type " + type + ", not " + value.shown());
-}
-
-void read(const Json &value, const std::string &where, std::string &out) {
-    if (value.kind != Json::Kind::text) wrong_type(where, "str", value);
-    out = value.text;
-}
-
-void read(const Json &value, const std::string &where, bool &out) {
-    if (value.kind != Json::Kind::boolean) wrong_type(where, "bool", value);
-    out = value.boolean;
-}
-
-void read(const Json &value, const std::string &where, std::int64_t &out) {
-    if (value.kind != Json::Kind::integer) wrong_type(where, "int", value);
-    out = value.integer;
-}
-
-void read(const Json &value, const std::string &where, double &out) {
-    if (value.kind != Json::Kind::number && value.kind != Json::Kind::integer) wrong_type(where, "float", value);
-    out = value.number;
-}
-
-void read(const Json &value, const std::string &where, TensorSpec &out);
-void read(const Json &value, const std::string &where, ModelSpec &out);
-void read(const Json &value, const std::string &where, FileSpec &out);
-void read(const Json &value, const std::string &where, Parity &out);
-void read(const Json &value, const std::string &where, EngineSpec &out);
-void read(const Json &value, const std::string &where, Skipped &out);
-void read(const Json &value, const std::string &where, Measurement &out);
-
-template <class T>
-void read(const Json &value, const std::string &where, std::vector<T> &out) {
-    if (value.kind != Json::Kind::list) bad(where + " should be a list, not " + value.shown());
-    for (const Json &item : value.items) read(item, where + "[" + std::to_string(out.size()) + "]", out.emplace_back());
-}
-
-template <class T>
-void read(const Json &value, const std::string &where, std::pair<T, T> &out) {
-    if (value.kind != Json::Kind::list || value.items.size() != 2) {
-        bad(where + " should be a list of 2, not " + value.shown());
-    }
-    read(value.items[0], where + "[0]", out.first);
-    read(value.items[1], where + "[1]", out.second);
-}
-
-template <class T>
-void read(const Json &value, const std::string &where, std::map<std::string, T> &out) {
-    if (value.kind != Json::Kind::object) bad(where + " should be an object, not " + value.shown());
-    for (const auto &[name, item] : value.fields) read(item, where + "." + name, out[name]);
-}
-
-template <class T>
-void read(const Json &value, const std::string &where, std::optional<T> &out) {
-    if (value.kind != Json::Kind::null) read(value, where, out.emplace());
-}
-
-template <class T>
-void take(Object &object, const char *name, T &out, bool optional = false) {
-    if (const Json *value = object.find(name, optional)) read(*value, object.path(name), out);
-}
-
-// A field that is any JSON object: the runtime does not look inside.
-void take_free(Object &object, const char *name) {
-    const Json *value = object.find(name);
-    if (value->kind != Json::Kind::object) bad(object.path(name) + " should be an object, not " + value->shown());
-}
-
-void read(const Json &value, const std::string &where, TensorSpec &out) {
+// Not in the namespace without a name: the templates of json_fields.hpp would not find them there.
+static void read(const Json &value, const std::string &where, TensorSpec &out) {
     Object object(value, where);
     take(object, "name", out.name);
     take(object, "shape", out.shape);
@@ -126,10 +20,10 @@ void read(const Json &value, const std::string &where, TensorSpec &out) {
     object.refuse_unknown();
 }
 
-void read(const Json &value, const std::string &where, ModelSpec &out) {
+static void read(const Json &value, const std::string &where, ModelSpec &out) {
     Object object(value, where);
     take(object, "family", out.family);
-    take_free(object, "config");
+    out.config = take_free(object, "config");
     take(object, "parameters", out.parameters);
     take(object, "checkpoint", out.checkpoint);
     take(object, "checkpoint_sha256", out.checkpoint_sha256);
@@ -137,7 +31,7 @@ void read(const Json &value, const std::string &where, ModelSpec &out) {
     object.refuse_unknown();
 }
 
-void read(const Json &value, const std::string &where, FileSpec &out) {
+static void read(const Json &value, const std::string &where, FileSpec &out) {
     Object object(value, where);
     take(object, "path", out.path);
     take(object, "sha256", out.sha256);
@@ -145,7 +39,7 @@ void read(const Json &value, const std::string &where, FileSpec &out) {
     object.refuse_unknown();
 }
 
-void read(const Json &value, const std::string &where, Parity &out) {
+static void read(const Json &value, const std::string &where, Parity &out) {
     Object object(value, where);
     take(object, "cases", out.cases);
     take(object, "max_abs_error", out.max_abs_error);
@@ -155,7 +49,7 @@ void read(const Json &value, const std::string &where, Parity &out) {
     object.refuse_unknown();
 }
 
-void read(const Json &value, const std::string &where, EngineSpec &out) {
+static void read(const Json &value, const std::string &where, EngineSpec &out) {
     Object object(value, where);
     take(object, "target", out.target);
     take(object, "precision", out.precision);
@@ -169,7 +63,7 @@ void read(const Json &value, const std::string &where, EngineSpec &out) {
     object.refuse_unknown();
 }
 
-void read(const Json &value, const std::string &where, Skipped &out) {
+static void read(const Json &value, const std::string &where, Skipped &out) {
     Object object(value, where);
     take(object, "target", out.target);
     take(object, "precision", out.precision);
@@ -177,7 +71,7 @@ void read(const Json &value, const std::string &where, Skipped &out) {
     object.refuse_unknown();
 }
 
-void read(const Json &value, const std::string &where, Measurement &out) {
+static void read(const Json &value, const std::string &where, Measurement &out) {
     Object object(value, where);
     take(object, "backend", out.backend);
     take(object, "target", out.target);
@@ -186,6 +80,13 @@ void read(const Json &value, const std::string &where, Measurement &out) {
     take(object, "machine", out.machine);
     object.refuse_unknown();
 }
+
+namespace {
+
+constexpr std::int64_t kSchema = 1;
+constexpr std::int64_t kLargestSide = 1 << 16;
+constexpr std::size_t kLongestText = 64U << 20U;
+constexpr int kDeepest = 100; // a tree that is freed without coming near the stack's end
 
 void read_fields(const Json &value, const std::string &where, Manifest &out) {
     Object object(value, where);
@@ -203,7 +104,7 @@ void read_fields(const Json &value, const std::string &where, Manifest &out) {
     take(object, "outputs", out.outputs);
     take(object, "engines", out.engines);
     take(object, "tools", out.tools);
-    take_free(object, "recipe");
+    (void)take_free(object, "recipe");
     take(object, "recipe_sha256", out.recipe_sha256);
     take(object, "created", out.created);
     take(object, "skipped", out.skipped, true);

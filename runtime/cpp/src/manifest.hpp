@@ -1,6 +1,8 @@
 // manifest.json of a bundle, schema 1. The twin of runtime/manifest.py; docs/bundle.md describes the fields.
 #pragma once
 
+#include "json.hpp"
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -21,6 +23,7 @@ struct TensorSpec {
 
 struct ModelSpec {
     std::string family;
+    Json config; // of the network; DiffHarmony's has the loop
     std::int64_t parameters = 0;
     std::string checkpoint;
     std::string checkpoint_sha256;

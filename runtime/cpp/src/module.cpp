@@ -47,7 +47,7 @@ const hrt_backend_module *load(const fs::path &file, std::string &reason) {
                  "): install the inference engine, or put its libraries where the loader finds them";
         return nullptr;
     }
-    const auto get = reinterpret_cast<hrt_backend_module_function>(dlsym(library, "hrt_backend_module_v1"));
+    const auto get = reinterpret_cast<hrt_backend_module_function>(dlsym(library, "hrt_backend_module_v2"));
     const hrt_backend_module *table = get != nullptr ? get() : nullptr;
     if (table == nullptr || table->abi != HRT_MODULE_ABI) {
         reason = file.string() + " is no backend module of this version: install modules and library together";
@@ -87,7 +87,8 @@ std::string Module::why_not(const hrt_module_request &request) const {
     return table_->why_not(&request, &message.c) == 0 ? "" : message.text;
 }
 
-Engine::Engine(const Module &module, const hrt_module_request &request) : table_(module.table()) {
+Engine::Engine(const Module &module, const hrt_module_request &request)
+    : table_(module.table()), tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
     Message message;
     if (table_.open(&request, &handle_, &message.c) != 0) throw Error(HRT_ENGINE_FAILED, message.text);
 }
@@ -103,11 +104,10 @@ EngineSession::EngineSession(std::shared_ptr<Engine> engine) : engine_(std::move
 
 EngineSession::~EngineSession() { engine_->table_.close_session(handle_); }
 
-void EngineSession::run(const float *image, const float *mask, float *output, int batch, int height, int width) {
+void EngineSession::run(const std::vector<Tensor> &tensors) {
     Message message;
-    if (engine_->table_.run(handle_, image, mask, output, batch, height, width, &message.c) != 0) {
-        throw Error(HRT_ENGINE_FAILED, message.text);
-    }
+    if (tensors.size() != engine_->tensors_) throw Error(HRT_INTERNAL, "an engine was given tensors of another one");
+    if (engine_->table_.run(handle_, tensors.data(), &message.c) != 0) throw Error(HRT_ENGINE_FAILED, message.text);
 }
 
 std::string default_module_folders() {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace hrt {
 
@@ -25,6 +26,13 @@ private:
     const hrt_backend_module *table_;
 };
 
+using Tensor = hrt_module_tensor;
+
+// Float32, batch x channels x height x width. An input is only read.
+inline Tensor planes(const float *data, int batch, int channels, int height, int width) noexcept {
+    return {const_cast<float *>(data), HRT_MODULE_F32, 4, {batch, channels, height, width}};
+}
+
 // Weights, shared by threads.
 class Engine {
 public:
@@ -40,6 +48,7 @@ public:
 private:
     friend class EngineSession;
     const hrt_backend_module &table_;
+    std::size_t tensors_; // inputs and outputs of a run
     void *handle_ = nullptr;
 };
 
@@ -51,8 +60,9 @@ public:
     EngineSession(const EngineSession &) = delete;
     EngineSession &operator=(const EngineSession &) = delete;
 
-    // Planar float32, batch x {3, 1, 3} x height x width. Throws Error (HRT_ENGINE_FAILED).
-    void run(const float *image, const float *mask, float *output, int batch, int height, int width);
+    // One tensor for each of the inputs that the engine was opened with, then one for each output.
+    // Throws Error (HRT_ENGINE_FAILED).
+    void run(const std::vector<Tensor> &tensors);
 
 private:
     std::shared_ptr<Engine> engine_;

@@ -4,6 +4,8 @@
 #include "status.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 #include <vector>
 
 namespace hrt {
@@ -35,17 +37,28 @@ struct Choice {
     }
 };
 
-const EngineSpec *engine_of(const Manifest &manifest, const std::string &target) {
+using Engines = std::vector<const EngineSpec *>;
+
+Engines engines_of(const Manifest &manifest, const Part &part, const std::string &target) {
+    Engines engines;
     for (const EngineSpec &engine : manifest.engines) {
-        if (engine.target == target) return &engine;
+        const bool wanted = target.empty() || engine.target == target;
+        if (wanted && (part.component.empty() || engine.component == part.component)) engines.push_back(&engine);
+    }
+    return engines;
+}
+
+const EngineSpec *engine_of(const Engines &engines, const std::string &target) {
+    for (const EngineSpec *engine : engines) {
+        if (engine->target == target) return engine;
     }
     return nullptr;
 }
 
-void add_ways(std::vector<Choice> &choices, const Manifest &manifest, const std::string &backend,
+void add_ways(std::vector<Choice> &choices, const Engines &engines, const std::string &backend,
               const std::string &device) {
     for (const std::string &target : targets_of(backend)) {
-        if (const EngineSpec *spec = engine_of(manifest, target)) {
+        if (const EngineSpec *spec = engine_of(engines, target)) {
             choices.push_back({backend, spec, device});
             if (backend != "tensorrt") return; // OpenVINO reads ONNX only where the bundle has no IR
         }
@@ -63,18 +76,20 @@ const Measurement *fastest(const Manifest &manifest, int threads) {
     return best;
 }
 
-std::vector<Choice> choices_for(const Manifest &manifest, const EngineOptions &options, std::string &why) {
+std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, const EngineOptions &options,
+                                std::string &why) {
+    const Engines engines = engines_of(manifest, part, options.target);
     std::vector<Choice> choices;
     if (options.backend != "auto") {
         why = "asked for";
-        add_ways(choices, manifest, options.backend, options.device);
+        add_ways(choices, engines, options.backend, options.device);
         return choices;
     }
     for (const Row &row : kOrder) {
         const std::string kind = options.device.substr(0, options.device.find(':'));
         if (!options.device.empty() && kind != row.kind) continue;
         const bool finds_its_card = std::string(row.backend) == "tensorrt";
-        add_ways(choices, manifest, row.backend,
+        add_ways(choices, engines, row.backend,
                  !options.device.empty() ? options.device
                  : finds_its_card        ? ""
                                          : row.kind);
@@ -107,63 +122,94 @@ std::string tensor(const std::vector<TensorSpec> &specs, const char *meaning) {
         if (spec.meaning == meaning && spec.dtype == "float32" && spec.layout == "NCHW") return spec.name;
     }
     throw Error(HRT_UNSUPPORTED, std::string("the bundle has no float32 NCHW tensor that means ") + meaning +
-                                     "; this library runs single-network bundles: use the Python runtime for others");
+                                     "; give a bundle that `harmonyrt build phnet` wrote");
+}
+
+void check_target(const std::string &target) {
+    constexpr const char *known[] = {"onnx", "openvino", "tensorrt", "tensorrt-rtx"};
+    if (target.empty() || std::find(std::begin(known), std::end(known), target) != std::end(known)) return;
+    throw Error(HRT_INVALID_ARGUMENT,
+                "target " + quoted(target) + " is not known; give onnx, openvino, tensorrt or tensorrt-rtx");
+}
+
+std::vector<const char *> pointers(const std::vector<std::string> &names) {
+    std::vector<const char *> out;
+    for (const std::string &name : names) out.push_back(name.c_str());
+    return out;
+}
+
+const char *or_null(const std::string &text) { return text.empty() ? nullptr : text.c_str(); }
+
+// The engine of a choice, or null and the reason why it cannot run here.
+std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const Choice &choice,
+                                 const EngineOptions &options, std::string &reason) {
+    const std::string version = need(*choice.spec, "version"), capability = need(*choice.spec, "compute_capability");
+    const std::vector<const char *> inputs = pointers(part.inputs), outputs = pointers(part.outputs);
+    hrt_module_request request = {};
+    request.target = choice.spec->target.c_str();
+    request.precision = choice.spec->precision.c_str();
+    request.device = or_null(choice.device);
+    request.cache = options.cache;
+    request.inputs = inputs.data();
+    request.outputs = outputs.data();
+    request.input_count = static_cast<std::int32_t>(inputs.size());
+    request.output_count = static_cast<std::int32_t>(outputs.size());
+    request.need_version = or_null(version);
+    request.need_compute_capability = or_null(capability);
+    request.need_compatible = need(*choice.spec, "version_compatible") == "true" ? 1 : 0;
+    request.threads = options.threads;
+    request.streams = std::max(1, options.streams);
+    request.pin_threads = options.pin_threads;
+
+    const Module *module = Module::find(module_name(choice, version), options.module_folder, reason);
+    if (module != nullptr) reason = module->why_not(request);
+    if (!reason.empty()) return nullptr;
+    const std::string file = bundle.verified_file(*choice.spec); // an altered file is no reason to take another
+    request.file = file.c_str();
+    try {
+        return std::make_shared<Engine>(*module, request);
+    } catch (const Error &error) {
+        reason = error.what();
+        return nullptr;
+    }
+}
+
+std::string none_found(const Bundle &bundle, const Part &part, const EngineOptions &options) {
+    std::string found;
+    for (const EngineSpec *engine : engines_of(bundle.manifest, part, "")) {
+        found += (found.empty() ? "" : ", ") + engine->target + " " + engine->precision;
+    }
+    return bundle.path + " has no engine for backend " + options.backend +
+           (options.target.empty() ? "" : ", target " + options.target) +
+           (options.device.empty() ? "" : " on device " + options.device) + ": found " +
+           (found.empty() ? "none" : found) + "; build one with --targets";
 }
 
 } // namespace
 
-Selected open_best(const Bundle &bundle, const EngineOptions &options) {
-    const Manifest &manifest = bundle.manifest;
-    const std::string image = tensor(manifest.inputs, "composite"), mask = tensor(manifest.inputs, "mask"),
-                      output = tensor(manifest.outputs, "output");
-    if (options.backend != "auto") (void)targets_of(options.backend);
-    std::string why, skipped, notes;
-    for (const Choice &choice : choices_for(manifest, options, why)) {
-        const std::string version = need(*choice.spec, "version"),
-                          capability = need(*choice.spec, "compute_capability");
-        hrt_module_request request = {};
-        request.target = choice.spec->target.c_str();
-        request.precision = choice.spec->precision.c_str();
-        request.device = choice.device.empty() ? nullptr : choice.device.c_str();
-        request.cache = options.cache;
-        request.image = image.c_str();
-        request.mask = mask.c_str();
-        request.output = output.c_str();
-        request.need_version = version.empty() ? nullptr : version.c_str();
-        request.need_compute_capability = capability.empty() ? nullptr : capability.c_str();
-        request.need_compatible = need(*choice.spec, "version_compatible") == "true" ? 1 : 0;
-        request.threads = options.threads;
-        request.streams = std::max(1, options.streams);
+Part only_part(const Manifest &manifest) {
+    return {"", {tensor(manifest.inputs, "composite"), tensor(manifest.inputs, "mask")},
+            {tensor(manifest.outputs, "output")}};
+}
 
+Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &options) {
+    if (options.backend != "auto") (void)targets_of(options.backend);
+    check_target(options.target);
+    const std::string prefix = part.component.empty() ? "" : part.component + ": ";
+    std::string why, skipped, notes;
+    for (const Choice &choice : choices_for(bundle.manifest, part, options, why)) {
+        const std::string label = prefix + choice.label();
         std::string reason;
-        const Module *module = Module::find(module_name(choice, version), options.module_folder, reason);
-        if (module != nullptr) reason = module->why_not(request);
-        if (reason.empty()) {
-            const std::string file = bundle.verified_file(*choice.spec); // an altered file is no reason to take another
-            request.file = file.c_str();
-            try {
-                Selected selected{std::make_shared<Engine>(*module, request), choice.spec, choice.backend, ""};
-                notes += "opened " + choice.label() + ": " + why + "\n";
-                log(HRT_LOG_INFO, "opened " + bundle.path + " with " + choice.label() + ": " + why);
-                selected.notes = std::move(notes);
-                return selected;
-            } catch (const Error &error) {
-                reason = error.what();
-            }
+        if (std::shared_ptr<Engine> engine = try_open(bundle, part, choice, options, reason)) {
+            notes += prefix + "opened " + choice.label() + ": " + why + "\n";
+            log(HRT_LOG_INFO, "opened " + bundle.path + " with " + label + ": " + why);
+            return {std::move(engine), choice.spec, choice.backend, std::move(notes)};
         }
-        log(HRT_LOG_INFO, "skipped " + choice.label() + ": " + reason);
-        notes += "skipped " + choice.label() + ": " + reason + "\n";
-        skipped += (skipped.empty() ? "" : "; ") + choice.label() + ": " + reason;
+        log(HRT_LOG_INFO, "skipped " + label + ": " + reason);
+        notes += prefix + "skipped " + choice.label() + ": " + reason + "\n";
+        skipped += (skipped.empty() ? "" : "; ") + label + ": " + reason;
     }
-    if (skipped.empty()) {
-        std::string found;
-        for (const EngineSpec &engine : manifest.engines) {
-            found += (found.empty() ? "" : ", ") + engine.target + " " + engine.precision;
-        }
-        throw Error(HRT_NO_BACKEND, bundle.path + " has no engine for backend " + options.backend +
-                                        (options.device.empty() ? "" : " on device " + options.device) + ": found " +
-                                        (found.empty() ? "none" : found) + "; build one with --targets");
-    }
+    if (skipped.empty()) throw Error(HRT_NO_BACKEND, none_found(bundle, part, options));
     throw Error(HRT_NO_BACKEND, bundle.path + " cannot run as asked (backend " + options.backend + "): " + skipped);
 }
 

@@ -7,17 +7,31 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace hrt {
 
 struct EngineOptions {
     std::string backend = "auto";
     std::string device; // "": any
+    std::string target; // "": any
     const char *cache = nullptr;
     std::string module_folder;
     int threads = 0;
     int streams = 1;
+    int pin_threads = 0; // 1: yes, -1: no, 0: the engine's choice
 };
+
+// One network of a bundle, and the tensors that its engine is run with.
+struct Part {
+    std::string component; // "": the bundle has one network
+    std::vector<std::string> inputs;
+    std::vector<std::string> outputs;
+};
+
+// The one network of a bundle that says in its manifest which tensors mean composite, mask and output.
+// Throws Error (HRT_UNSUPPORTED): it does not.
+Part only_part(const Manifest &manifest);
 
 struct Selected {
     std::shared_ptr<Engine> engine;
@@ -28,6 +42,6 @@ struct Selected {
 
 // Opens the engine that was asked for, or with "auto" the first of the order that this machine can run.
 // Throws Error: an unknown name, an altered file, or nothing that was asked for can run here.
-Selected open_best(const Bundle &bundle, const EngineOptions &options);
+Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &options);
 
 } // namespace hrt

@@ -1,19 +1,15 @@
 #include "session.hpp"
 
-#include "machine.hpp"
 #include "options.hpp"
 #include "status.hpp"
 #include "transfer.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 
 namespace hrt {
 namespace {
-
-constexpr std::size_t kLargestGroup = 8; // pictures in one run of an engine that takes any number
 
 constexpr int kMostThreads = 8; // on the picture's way to and from the engine: memory has no more to give
 
@@ -76,109 +72,66 @@ void copy_picture(const Picture &picture, std::uint8_t *output, std::size_t stri
     }
 }
 
-void ask(const Progress &stop, int done) {
-    if (stop && stop(done, 1)) throw Error(HRT_CANCELLED, "the progress callback asked to stop");
-}
-
 } // namespace
-
-// This library's families. Others are right in themselves, so that the sentence names what runs them.
-static Bundle supported(Bundle bundle) {
-    if (bundle.manifest.model.family == "phnet") return bundle;
-    throw Error(HRT_UNSUPPORTED, bundle.path + " holds the model " + quoted(bundle.manifest.model.family) +
-                                     ", this library runs phnet; use the Python runtime for it");
-}
-
-Model::Model(const std::string &path, const EngineOptions &options, std::uint64_t most_pixels)
-    : bundle(supported(open_bundle(path))),
-      selected(open_best(bundle, options)),
-      device(selected.engine->device()),
-      engine_version(selected.engine->version()),
-      threads(options.threads > 0 ? options.threads : cores()),
-      max_pixels(most_pixels) {}
 
 Session::Session(std::shared_ptr<const Model> model)
     : model_(std::move(model)),
-      engine_(model_->selected.engine),
+      network_(open_network(*model_)),
       threads_(std::min(model_->threads, kMostThreads)),
       report_(defaults<hrt_report>()) {}
 
-// How many jobs from `first` on go through the engine in one run.
+// How many jobs from `first` on go through the network in one run.
 std::size_t Session::group_size(const std::vector<Job> &jobs, std::size_t first) const {
-    const Manifest &manifest = model_->bundle.manifest;
-    const std::size_t most = manifest.batch ? static_cast<std::size_t>(*manifest.batch) : kLargestGroup;
-    const auto size_of = [&](const Job &job) { return network_size(manifest, job.picture.width, job.picture.height); };
-    const Size size = size_of(jobs[first]);
+    const Size size = network_->size_of(jobs[first].picture);
     std::size_t count = 1;
-    while (first + count < jobs.size() && count < most && size_of(jobs[first + count]) == size) ++count;
+    while (first + count < jobs.size() && count < network_->most() &&
+           network_->size_of(jobs[first + count].picture) == size) {
+        ++count;
+    }
     return count;
 }
 
-void Session::harmonize(const std::vector<Job> &jobs, const Progress &stop, std::size_t &done) {
+void Session::harmonize(const std::vector<Job> &jobs, const RunOptions &options, std::size_t &done) {
+    network_->check(options);
     for (done = 0; done < jobs.size();) {
         const std::size_t count = group_size(jobs, done);
-        harmonize_group(jobs.data() + done, count, stop);
+        harmonize_group(jobs.data() + done, count, options);
         done += count;
     }
 }
 
-void Session::harmonize_group(const Job *jobs, std::size_t count, const Progress &stop) {
-    const Clock::time_point start = Clock::now();
-    const Manifest &manifest = model_->bundle.manifest;
-    ask(stop, 0);
-    const Size size = network_size(manifest, jobs->picture.width, jobs->picture.height);
-    const std::size_t plane = static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height);
-    struct Work {
+void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptions &options) {
+    struct Cover {
         std::vector<std::uint8_t> storage;
         Mask mask;
         hrt_report report;
-        Fitted fitted;
+        bool empty() const { return report.notes == HRT_NOTE_EMPTY_MASK; }
     };
-    std::vector<Work> works(count);
-    std::size_t busy = 0;
+    const Clock::time_point start = Clock::now();
+    std::vector<Cover> covers(count);
+    std::vector<Prepared> prepared;
+    prepared.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
-        works[i].mask = scaled(jobs[i].mask, works[i].storage);
-        works[i].report = look_at(works[i].mask);
-        if (works[i].report.notes != HRT_NOTE_EMPTY_MASK) ++busy;
-    }
-    // An engine of a fixed batch is given all its places; what the spare ones hold does not matter, but must be finite.
-    const std::size_t places = busy == 0 ? 0 : manifest.batch ? static_cast<std::size_t>(*manifest.batch) : busy;
-    image_.resize(places * plane * 3);
-    mask_.resize(places * plane);
-    output_.resize(places * plane * 3);
-    std::fill(image_.begin() + static_cast<std::ptrdiff_t>(busy * plane * 3), image_.end(), 0.F);
-    std::fill(mask_.begin() + static_cast<std::ptrdiff_t>(busy * plane), mask_.end(), 0.F);
-    std::size_t place = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        if (works[i].report.notes == HRT_NOTE_EMPTY_MASK) continue;
-        works[i].fitted = fit(jobs[i].picture, works[i].mask, size, manifest.binary_mask, threads_);
-        const Fitted &fitted = works[i].fitted;
-        std::copy(fitted.image.begin(), fitted.image.end(), image_.data() + place * plane * 3);
-        std::copy(fitted.network_mask.begin(), fitted.network_mask.end(), mask_.data() + place * plane);
-        ++place;
+        covers[i].mask = scaled(jobs[i].mask, covers[i].storage);
+        covers[i].report = look_at(covers[i].mask);
+        if (covers[i].empty()) continue;
+        prepared.push_back(network_->prepare(jobs[i].picture, covers[i].mask, threads_));
     }
     const Clock::time_point fit_end = Clock::now();
-    if (busy > 0) {
-        engine_.run(image_.data(), mask_.data(), output_.data(), static_cast<int>(places), size.height, size.width);
-    }
+    const float *output = prepared.empty() ? nullptr : network_->run(prepared, options);
     const Clock::time_point ran = Clock::now();
-    if (!std::all_of(output_.begin(), output_.begin() + static_cast<std::ptrdiff_t>(busy * plane * 3),
-                     [](float value) { return std::isfinite(value); })) {
-        throw Error(HRT_ENGINE_FAILED,
-                    "the engine's output has values that are no numbers; check the bundle with `harmonyrt verify`");
-    }
-    ask(stop, 1);
-    place = 0;
+    std::size_t place = 0;
     for (std::size_t i = 0; i < count; ++i) {
-        if (works[i].report.notes == HRT_NOTE_EMPTY_MASK) {
+        if (covers[i].empty()) {
             copy_picture(jobs[i].picture, jobs[i].output, jobs[i].output_stride);
-        } else {
-            carry_back(jobs[i].picture, works[i].mask, works[i].fitted, output_.data() + place * plane * 3,
-                       jobs[i].output, jobs[i].output_stride, threads_);
-            ++place;
+            continue;
         }
+        const Fitted &fitted = prepared[place].fitted;
+        carry_back(jobs[i].picture, covers[i].mask, fitted, output + place * fitted.image.size(), jobs[i].output,
+                   jobs[i].output_stride, threads_);
+        ++place;
     }
-    report_ = works[count - 1].report;
+    report_ = covers[count - 1].report;
     const Clock::time_point end = Clock::now();
     report_.fit_ms = milliseconds(start, fit_end);
     report_.engine_ms = milliseconds(fit_end, ran);
@@ -187,22 +140,7 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const Progress
 }
 
 void Session::run(const float *image, const float *mask, float *output, int batch, int height, int width) {
-    const Manifest &manifest = model_->bundle.manifest;
-    constexpr int most = 1 << 14;
-    const auto multiple = [&](int side) { return side >= 1 && side <= most && side % manifest.size_multiple == 0; };
-    const bool fits = manifest.size ? height == manifest.size->first && width == manifest.size->second
-                                    : multiple(height) && multiple(width);
-    const bool batch_fits = manifest.batch ? batch == *manifest.batch : batch >= 1 && batch <= 1024;
-    if (!fits || !batch_fits) {
-        const std::string sides =
-            manifest.size ? std::to_string(manifest.size->first) + " x " + std::to_string(manifest.size->second)
-                          : "multiples of " + std::to_string(manifest.size_multiple);
-        throw Error(HRT_INVALID_ARGUMENT,
-                    "the tensors are " + std::to_string(batch) + " x 3 x " + std::to_string(height) + " x " +
-                        std::to_string(width) + "; this engine takes " +
-                        (manifest.batch ? std::to_string(*manifest.batch) : "any number") + " x 3 x " + sides);
-    }
-    engine_.run(image, mask, output, batch, height, width);
+    network_->run(image, mask, output, batch, height, width);
 }
 
 } // namespace hrt

@@ -1,12 +1,17 @@
-// The hand-made network of tests/vectors/write_vectors.py, computed here. Stands in for ONNX Runtime.
+// The hand-made networks of tests/vectors, computed here. Stands in for ONNX Runtime.
 //
-// Environment variables make it misbehave: HRT_STAND_IN=open, run or allocate fails there.
+// Environment variables make it misbehave: HRT_STAND_IN=open, run or allocate fails there, and HRT_STAND_IN=nan gives
+// one value that is no number from the component that HRT_STAND_IN_PART names (by its output).
 
 #include "backends/module.hpp"
 
+#include "stand_in_diffusion.hpp"
+
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -27,31 +32,62 @@ public:
             throw std::runtime_error("the stand-in runs on device cpu");
         }
     }
-    explicit Engine(const hrt_module_request &) {
+    explicit Engine(const hrt_module_request &request)
+        : names_(hrt::backends::names_of(request)), inputs_(static_cast<std::size_t>(request.input_count)) {
         if (asked_to("open")) throw std::runtime_error("the stand-in was asked to fail when it opens");
         if (asked_to("allocate")) throw std::bad_alloc();
     }
     const char *device() const { return "cpu"; }
     const char *version() const { return "stand-in 1"; }
+    std::size_t inputs() const { return inputs_; }
+    const std::string &output() const { return names_.back(); } // every network here has one
+
+private:
+    std::vector<std::string> names_;
+    std::size_t inputs_;
 };
 
-class Session {
-public:
-    explicit Session(Engine &) {}
-    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
-        if (asked_to("run")) throw std::runtime_error("the stand-in was asked to fail when it runs");
-        const std::size_t plane = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
-        for (int n = 0; n < batch; ++n, image += 3 * plane, mask += plane, output += 3 * plane) {
-            for (std::size_t i = 0; i < plane; ++i) {
-                for (std::size_t c = 0; c < 3; ++c) {
-                    float sum =
-                        kBias[c] + kOfMask[c] * mask[i] + kSquare[c] * image[c * plane + i] * image[c * plane + i];
-                    for (std::size_t k = 0; k < 3; ++k) sum += kMatrix[c][k] * image[k * plane + i];
-                    output[c * plane + i] = sum;
-                }
+void feed_forward(const hrt_module_tensor *tensors) {
+    const auto *image = static_cast<const float *>(tensors[0].data), *mask = static_cast<const float *>(tensors[1].data);
+    auto *output = static_cast<float *>(tensors[2].data);
+    const auto plane = static_cast<std::size_t>(tensors[0].shape[2] * tensors[0].shape[3]);
+    for (int64_t n = 0; n < tensors[0].shape[0]; ++n, image += 3 * plane, mask += plane, output += 3 * plane) {
+        for (std::size_t i = 0; i < plane; ++i) {
+            for (std::size_t c = 0; c < 3; ++c) {
+                float sum = kBias[c] + kOfMask[c] * mask[i] + kSquare[c] * image[c * plane + i] * image[c * plane + i];
+                for (std::size_t k = 0; k < 3; ++k) sum += kMatrix[c][k] * image[k * plane + i];
+                output[c * plane + i] = sum;
             }
         }
     }
+}
+
+class Session {
+public:
+    explicit Session(Engine &engine) : engine_(engine) {}
+    void run(const hrt_module_tensor *tensors) {
+        if (asked_to("run")) throw std::runtime_error("the stand-in was asked to fail when it runs");
+        const std::string &output = engine_.output();
+        const std::size_t inputs = engine_.inputs();
+        if (output == "condition") {
+            stand_in::encode(tensors);
+        } else if (output == "next_latents") {
+            stand_in::step(tensors);
+        } else if (output == "picture") {
+            stand_in::decode(tensors, inputs == 4);
+        } else if (tensors[0].shape[2] != tensors[inputs].shape[2]) { // the refiner makes it smaller
+            stand_in::refine(tensors, inputs);
+        } else {
+            feed_forward(tensors);
+        }
+        const char *part = std::getenv("HRT_STAND_IN_PART");
+        if (asked_to("nan") && part != nullptr && output == part) {
+            *static_cast<float *>(tensors[inputs].data) = std::numeric_limits<float>::quiet_NaN();
+        }
+    }
+
+private:
+    Engine &engine_;
 };
 
 } // namespace

@@ -8,7 +8,7 @@
 //     };
 //     class Session {
 //         explicit Session(Engine &);
-//         void run(const float *image, const float *mask, float *output, int batch, int height, int width);
+//         void run(const hrt_module_tensor *tensors);        // the request's inputs, then its outputs
 //     };
 #pragma once
 
@@ -17,8 +17,23 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
 namespace hrt::backends {
+
+// Names of a request's inputs, then of its outputs: the order of run().
+inline std::vector<std::string> names_of(const hrt_module_request &request) {
+    std::vector<std::string> names(request.inputs, request.inputs + request.input_count);
+    names.insert(names.end(), request.outputs, request.outputs + request.output_count);
+    return names;
+}
+
+inline std::size_t bytes_of(const hrt_module_tensor &tensor) noexcept {
+    std::size_t bytes = tensor.type == HRT_MODULE_I64 ? sizeof(int64_t) : sizeof(float);
+    for (int32_t i = 0; i < tensor.rank; ++i) bytes *= static_cast<std::size_t>(tensor.shape[i]);
+    return bytes;
+}
 
 inline int say(hrt_module_message *message, const char *text) noexcept {
     if (message != nullptr && message->capacity > 0) {
@@ -60,10 +75,8 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
             return guarded(message, [&] { *session = new Session(*static_cast<Engine *>(engine)); });
         },
         [](void *session) { delete static_cast<Session *>(session); },
-        [](void *session, const float *image, const float *mask, float *output, int32_t batch, int32_t height,
-           int32_t width, hrt_module_message *message) {
-            return guarded(message,
-                           [&] { static_cast<Session *>(session)->run(image, mask, output, batch, height, width); });
+        [](void *session, const hrt_module_tensor *tensors, hrt_module_message *message) {
+            return guarded(message, [&] { static_cast<Session *>(session)->run(tensors); });
         },
     };
     return &table;
@@ -78,6 +91,6 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
 #endif
 
 #define HRT_BACKEND_MODULE(name, Engine, Session)                             \
-    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v1(void) { \
+    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v2(void) { \
         return hrt::backends::module_table<Engine, Session>(name);            \
     }

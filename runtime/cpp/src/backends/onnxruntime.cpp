@@ -14,6 +14,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -125,8 +126,9 @@ public:
 
     explicit Engine(const hrt_module_request &request)
         : device_(request.device == nullptr ? "cpu" : request.device),
-          inputs_{request.image, request.mask},
-          output_(request.output) {
+          names_(hrt::backends::names_of(request)),
+          inputs_(static_cast<std::size_t>(request.input_count)) {
+        for (const std::string &name : names_) c_names_.push_back(name.c_str());
         const OrtApi &api = *runtime().api;
         OrtSessionOptions *raw = nullptr;
         check(api.CreateSessionOptions(&raw), "make options");
@@ -156,33 +158,36 @@ public:
     const char *version() const { return runtime().version.c_str(); }
 
     // Thread-safe: ONNX Runtime's Run is.
-    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
-        const OrtApi &api = *runtime().api;
-        const Value values[3] = {tensor(const_cast<float *>(image), batch, 3, height, width), // inputs are only read
-                                 tensor(const_cast<float *>(mask), batch, 1, height, width),
-                                 tensor(output, batch, 3, height, width)};
-        const char *inputs[] = {inputs_[0].c_str(), inputs_[1].c_str()}, *outputs[] = {output_.c_str()};
-        const OrtValue *feeds[] = {values[0].get(), values[1].get()};
-        OrtValue *results[] = {values[2].get()};
-        check(api.Run(session_.get(), nullptr, inputs, feeds, 2, outputs, 1, results), "run the engine");
+    void run(const hrt_module_tensor *tensors) {
+        std::vector<Value> values;
+        std::vector<OrtValue *> raw;
+        for (std::size_t i = 0; i < names_.size(); ++i) {
+            values.push_back(value_of(tensors[i]));
+            raw.push_back(values.back().get());
+        }
+        check(runtime().api->Run(session_.get(), nullptr, c_names_.data(), raw.data(), inputs_,
+                                 c_names_.data() + inputs_, raw.size() - inputs_, raw.data() + inputs_),
+              "run the engine");
     }
 
 private:
     using Value = std::unique_ptr<OrtValue, ReleaseValue>;
 
-    Value tensor(float *data, int64_t batch, int64_t channels, int64_t height, int64_t width) const {
-        const int64_t shape[] = {batch, channels, height, width};
-        const std::size_t bytes = static_cast<std::size_t>(batch * channels * height * width) * sizeof(float);
+    Value value_of(const hrt_module_tensor &tensor) const {
+        const auto type = tensor.type == HRT_MODULE_I64 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
+                                                        : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
         OrtValue *value = nullptr;
-        check(runtime().api->CreateTensorWithDataAsOrtValue(memory_.get(), data, bytes, shape, 4,
-                                                            ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value),
+        check(runtime().api->CreateTensorWithDataAsOrtValue(memory_.get(), tensor.data, hrt::backends::bytes_of(tensor),
+                                                            tensor.shape, static_cast<std::size_t>(tensor.rank), type,
+                                                            &value),
               "take a tensor");
         return Value(value);
     }
 
     std::string device_;
-    std::array<std::string, 2> inputs_;
-    std::string output_;
+    std::vector<std::string> names_; // of the inputs, then of the outputs
+    std::vector<const char *> c_names_;
+    std::size_t inputs_;
     std::unique_ptr<OrtSession, ReleaseSession> session_;
     std::unique_ptr<OrtMemoryInfo, ReleaseMemory> memory_;
 };
@@ -190,9 +195,7 @@ private:
 class Session {
 public:
     explicit Session(Engine &engine) : engine_(engine) {}
-    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
-        engine_.run(image, mask, output, batch, height, width);
-    }
+    void run(const hrt_module_tensor *tensors) { engine_.run(tensors); }
 
 private:
     Engine &engine_;

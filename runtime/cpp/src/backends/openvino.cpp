@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -79,13 +80,14 @@ public:
     }
 
     explicit Engine(const hrt_module_request &request)
-        : version_(ov::get_openvino_version().buildNumber), names_{request.image, request.mask, request.output} {
+        : version_(ov::get_openvino_version().buildNumber), names_(hrt::backends::names_of(request)) {
         ov::AnyMap settings = {
             {"INFERENCE_PRECISION_HINT", precision_hint(request.precision)},
             {"PERFORMANCE_HINT", "LATENCY"},
             {"NUM_STREAMS", request.streams},
         };
         if (request.threads > 0) settings["INFERENCE_NUM_THREADS"] = request.threads;
+        if (request.pin_threads != 0) settings["ENABLE_CPU_PINNING"] = request.pin_threads > 0;
         const std::string cache = cache_folder(request.cache);
         if (!cache.empty()) settings["CACHE_DIR"] = cache;
         try {
@@ -100,7 +102,7 @@ public:
     const char *device() const { return "cpu"; }
     const char *version() const { return version_.c_str(); }
     ov::InferRequest request() { return compiled_.create_infer_request(); }
-    const std::string &name(int i) const { return names_[static_cast<std::size_t>(i)]; }
+    const std::vector<std::string> &names() const { return names_; }
 
 private:
     std::string version_;
@@ -110,33 +112,33 @@ private:
 
 class Session {
 public:
-    explicit Session(Engine &engine) : engine_(engine), request_(engine.request()) {}
+    explicit Session(Engine &engine)
+        : engine_(engine), request_(engine.request()), bound_(engine.names().size()) {}
 
-    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
-        bind(0, const_cast<float *>(image), batch, 3, height, width); // inputs are only read
-        bind(1, const_cast<float *>(mask), batch, 1, height, width);
-        bind(2, output, batch, 3, height, width);
+    void run(const hrt_module_tensor *tensors) {
+        for (std::size_t i = 0; i < bound_.size(); ++i) bind(i, tensors[i]);
         request_.infer();
     }
 
 private:
     // The engine computes in the caller's memory; the same memory twice in a row needs no new binding.
-    void bind(int i, float *data, int batch, int channels, int height, int width) {
-        const auto n = [](int v) { return static_cast<std::size_t>(v); };
-        const ov::Shape shape = {n(batch), n(channels), n(height), n(width)};
+    void bind(std::size_t i, const hrt_module_tensor &tensor) {
+        ov::Shape shape(static_cast<std::size_t>(tensor.rank));
+        for (std::size_t d = 0; d < shape.size(); ++d) shape[d] = static_cast<std::size_t>(tensor.shape[d]);
         Bound &bound = bound_[i];
-        if (bound.data == data && bound.shape == shape) return;
-        bound = {data, shape};
-        request_.set_tensor(engine_.name(i), ov::Tensor(ov::element::f32, shape, data));
+        if (bound.data == tensor.data && bound.shape == shape) return;
+        const auto type = tensor.type == HRT_MODULE_I64 ? ov::element::i64 : ov::element::f32;
+        request_.set_tensor(engine_.names()[i], ov::Tensor(type, shape, tensor.data));
+        bound = {tensor.data, std::move(shape)};
     }
 
     struct Bound {
-        float *data = nullptr;
+        void *data = nullptr;
         ov::Shape shape;
     };
     Engine &engine_;
     ov::InferRequest request_;
-    Bound bound_[3];
+    std::vector<Bound> bound_;
 };
 
 } // namespace

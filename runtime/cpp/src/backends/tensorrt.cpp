@@ -23,6 +23,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -205,6 +206,20 @@ void check_card(const hrt_module_request &request) {
     }
 }
 
+using DimsValue = std::remove_reference_t<decltype(nvinfer1::Dims{}.d[0])>; // 32 bits up to 8.6, then 64
+
+bool is_integer(nvinfer1::DataType type) {
+#if NV_TENSORRT_MAJOR >= 10
+    if (type == nvinfer1::DataType::kINT64) return true;
+#endif
+    return type == nvinfer1::DataType::kINT32;
+}
+
+std::size_t bytes_of(nvinfer1::DataType type) {
+    if (type == nvinfer1::DataType::kFLOAT || type == nvinfer1::DataType::kINT32) return 4;
+    return 8; // enough for any other
+}
+
 std::vector<char> read_file(const std::string &path) {
     std::ifstream file(path, std::ios::binary);
     std::vector<char> data{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -227,7 +242,9 @@ public:
     explicit Engine(const hrt_module_request &request)
         : card_(card_of(request.device)),
           device_("cuda:" + std::to_string(card_)),
-          names_{request.image, request.mask, request.output} {
+          names_(hrt::backends::names_of(request)),
+          inputs_(static_cast<std::size_t>(request.input_count)),
+          read_(static_cast<std::size_t>(request.output_count)) {
         const Cuda &cuda = runtime().cuda;
         cuda.check(cuda.set_device(card_), "use the card");
         const std::vector<char> plan = read_file(request.file);
@@ -240,27 +257,45 @@ public:
             throw std::runtime_error(std::string(kName) + " " + runtime().version + " cannot open " + request.file +
                                      ": " + runtime().logger.last() + "; build the bundle again");
         }
-        for (const std::string &name : names_) {
-            if (engine_->getTensorDataType(name.c_str()) != nvinfer1::DataType::kFLOAT) {
-                throw std::runtime_error(std::string(request.file) + " has no float32 tensor " + name +
-                                         "; build the bundle again");
-            }
-        }
+        check_names(request.file);
     }
 
     const char *device() const { return device_.c_str(); }
     const char *version() const { return runtime().version.c_str(); }
     int card() const { return card_; }
-    const char *name(std::size_t i) const { return names_[i].c_str(); }
+    const std::vector<std::string> &names() const { return names_; }
+    std::size_t inputs() const { return inputs_; }
+    std::size_t read() const { return read_; }
+    nvinfer1::DataType type(const std::string &name) const { return engine_->getTensorDataType(name.c_str()); }
     std::unique_ptr<nvinfer1::IExecutionContext> context() {
         const std::lock_guard<std::mutex> lock(mutex_); // contexts are made one at a time; they run at once
         return std::unique_ptr<nvinfer1::IExecutionContext>(engine_->createExecutionContext());
     }
 
 private:
+    // The names that runs are given must be there. What else the engine answers with gets memory of its own: every
+    // tensor of a plan needs an address.
+    void check_names(const char *file) {
+        std::vector<std::string> found;
+        for (int32_t i = 0; i < engine_->getNbIOTensors(); ++i) found.emplace_back(engine_->getIOTensorName(i));
+        for (const std::string &name : names_) {
+            if (std::find(found.begin(), found.end(), name) == found.end()) {
+                throw std::runtime_error(std::string(file) + " has no tensor " + name + "; build the bundle again");
+            }
+        }
+        for (const std::string &name : found) {
+            if (std::find(names_.begin(), names_.end(), name) != names_.end()) continue;
+            if (engine_->getTensorIOMode(name.c_str()) != nvinfer1::TensorIOMode::kOUTPUT) {
+                throw std::runtime_error(std::string(file) + " needs an input " + name + "; build the bundle again");
+            }
+            names_.push_back(name);
+        }
+    }
+
     int card_;
     std::string device_;
-    std::array<std::string, 3> names_;
+    std::vector<std::string> names_; // inputs, outputs, then the outputs that nobody reads
+    std::size_t inputs_, read_;
     std::mutex mutex_;
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
 };
@@ -268,7 +303,7 @@ private:
 // One context, one stream and device memory that grows to the largest call.
 class Session {
 public:
-    explicit Session(Engine &engine) : engine_(engine) {
+    explicit Session(Engine &engine) : engine_(engine), memory_(engine.names().size()) {
         const Cuda &cuda = runtime().cuda;
         cuda.check(cuda.set_device(engine.card()), "use the card");
         context_ = engine.context();
@@ -278,47 +313,79 @@ public:
     }
     ~Session() {
         const Cuda &cuda = runtime().cuda;
-        for (void *memory : memory_) (void)cuda.free(memory);
+        for (const Memory &memory : memory_) (void)cuda.free(memory.data);
         (void)cuda.stream_destroy(stream_);
     }
     Session(const Session &) = delete;
     Session &operator=(const Session &) = delete;
 
-    void run(const float *image, const float *mask, float *output, int batch, int height, int width) {
+    void run(const hrt_module_tensor *tensors) {
         const Cuda &cuda = runtime().cuda;
         cuda.check(cuda.set_device(engine_.card()), "use the card"); // it belongs to the calling thread
-        const std::size_t plane = static_cast<std::size_t>(batch) * static_cast<std::size_t>(height) *
-                                  static_cast<std::size_t>(width) * sizeof(float);
-        const std::array<std::size_t, 3> bytes = {3 * plane, plane, 3 * plane};
-        const std::array<int, 3> channels = {3, 1, 3};
-        for (std::size_t i = 0; i < 3; ++i) {
-            reserve(i, bytes[i]);
-            if (!context_->setTensorAddress(engine_.name(i), memory_[i])) refused("take its memory");
-            if (i == 2) continue;
-            nvinfer1::Dims shape{};
-            shape.nbDims = 4;
-            shape.d[0] = batch;
-            shape.d[1] = channels[i];
-            shape.d[2] = height;
-            shape.d[3] = width;
-            if (!context_->setInputShape(engine_.name(i), shape)) refused("take this size");
+        const std::size_t inputs = engine_.inputs();
+        for (std::size_t i = 0; i < inputs; ++i) feed(i, tensors[i]);
+        for (std::size_t i = inputs; i < memory_.size(); ++i) {
+            const nvinfer1::Dims shape = context_->getTensorShape(engine_.names()[i].c_str());
+            std::size_t bytes = bytes_of(engine_.type(engine_.names()[i]));
+            for (int32_t d = 0; d < shape.nbDims; ++d) bytes *= static_cast<std::size_t>(std::max<int64_t>(0, shape.d[d]));
+            if (i < inputs + engine_.read()) {
+                check_type(i, tensors[i]);
+                if (bytes != hrt::backends::bytes_of(tensors[i])) refused("answer in this size");
+            }
+            reserve(i, bytes);
         }
-        cuda.check(cuda.copy(memory_[0], image, bytes[0], cudaMemcpyHostToDevice, stream_), "copy to the card");
-        cuda.check(cuda.copy(memory_[1], mask, bytes[1], cudaMemcpyHostToDevice, stream_), "copy to the card");
         if (!context_->enqueueV3(stream_)) refused("run the engine");
-        cuda.check(cuda.copy(output, memory_[2], bytes[2], cudaMemcpyDeviceToHost, stream_), "copy from the card");
+        for (std::size_t i = inputs; i < inputs + engine_.read(); ++i) {
+            cuda.check(cuda.copy(tensors[i].data, memory_[i].data, hrt::backends::bytes_of(tensors[i]),
+                                 cudaMemcpyDeviceToHost, stream_),
+                       "copy from the card");
+        }
         cuda.check(cuda.stream_wait(stream_), "finish the run");
     }
 
 private:
-    void reserve(std::size_t i, std::size_t bytes) {
-        if (bytes <= sizes_[i]) return;
+    struct Memory {
+        void *data = nullptr;
+        std::size_t bytes = 0;
+    };
+
+    void check_type(std::size_t i, const hrt_module_tensor &tensor) const {
+        const nvinfer1::DataType type = engine_.type(engine_.names()[i]);
+        if (tensor.type == HRT_MODULE_I64 ? is_integer(type) : type == nvinfer1::DataType::kFLOAT) return;
+        throw std::runtime_error("the plan has the tensor " + engine_.names()[i] +
+                                 " in another type than the manifest's; build the bundle again");
+    }
+
+    // Hands an input to the context. TensorRT 8.6 takes 64-bit numbers as 32-bit ones.
+    void feed(std::size_t i, const hrt_module_tensor &tensor) {
         const Cuda &cuda = runtime().cuda;
-        (void)cuda.free(memory_[i]);
-        memory_[i] = nullptr;
-        sizes_[i] = 0;
-        cuda.check(cuda.malloc(&memory_[i], bytes), "give device memory");
-        sizes_[i] = bytes;
+        check_type(i, tensor);
+        const void *data = tensor.data;
+        std::size_t bytes = hrt::backends::bytes_of(tensor);
+        if (tensor.type == HRT_MODULE_I64 && engine_.type(engine_.names()[i]) == nvinfer1::DataType::kINT32) {
+            const auto *wide = static_cast<const int64_t *>(tensor.data);
+            narrow_.assign(wide, wide + bytes / sizeof(int64_t));
+            data = narrow_.data();
+            bytes /= 2;
+        }
+        nvinfer1::Dims shape{};
+        shape.nbDims = tensor.rank;
+        for (int32_t d = 0; d < tensor.rank; ++d) shape.d[d] = static_cast<DimsValue>(tensor.shape[d]);
+        if (!context_->setInputShape(engine_.names()[i].c_str(), shape)) refused("take this size");
+        reserve(i, bytes);
+        cuda.check(cuda.copy(memory_[i].data, data, bytes, cudaMemcpyHostToDevice, stream_), "copy to the card");
+    }
+
+    void reserve(std::size_t i, std::size_t bytes) {
+        Memory &memory = memory_[i];
+        if (bytes > memory.bytes) {
+            const Cuda &cuda = runtime().cuda;
+            (void)cuda.free(memory.data);
+            memory = {};
+            cuda.check(cuda.malloc(&memory.data, bytes), "give device memory");
+            memory.bytes = bytes;
+        }
+        if (!context_->setTensorAddress(engine_.names()[i].c_str(), memory.data)) refused("take its memory");
     }
     [[noreturn]] static void refused(const char *doing) {
         throw std::runtime_error(std::string(kName) + " cannot " + doing + ": " + runtime().logger.last());
@@ -327,8 +394,8 @@ private:
     Engine &engine_;
     std::unique_ptr<nvinfer1::IExecutionContext> context_;
     cudaStream_t stream_ = nullptr;
-    std::array<void *, 3> memory_{};
-    std::array<std::size_t, 3> sizes_{};
+    std::vector<Memory> memory_; // by tensor
+    std::vector<int32_t> narrow_;
 };
 
 } // namespace

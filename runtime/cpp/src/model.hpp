@@ -1,0 +1,34 @@
+// A bundle that is open: what a model's sessions share.
+#pragma once
+
+#include "bundle.hpp"
+#include "loop_plan.hpp"
+#include "select.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace hrt {
+
+// Immutable once it is open.
+struct Model {
+    // Throws Error: no bundle, a damaged one, a family that this library does not know, or nothing runs it here.
+    Model(const std::string &path, const EngineOptions &options, std::uint64_t max_pixels);
+
+    // The engine that does all of the work, or nearly all of it.
+    const Selected &main() const { return plan ? parts[1] : parts[0]; }
+
+    Bundle bundle;
+    std::optional<LoopPlan> plan; // DiffHarmony's
+    std::vector<Selected> parts;  // one network; or DiffHarmony's, in the order in which they run
+    std::string notes;            // of all parts
+    std::string device;           // of main()
+    std::string engine_version;
+    std::vector<std::int32_t> steps; // that the bundle can run, its own number first; empty for one network
+    int threads;
+    std::uint64_t max_pixels;
+};
+
+} // namespace hrt
