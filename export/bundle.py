@@ -26,23 +26,24 @@ except ImportError:  # Windows: two builds of one bundle at the same time are th
 
 
 @contextlib.contextmanager
-def bundle_being_written(place: Path, progress: Progress) -> Iterator[Path]:
+def bundle_being_written(place: Path, progress: Progress, mark: str = FILE_NAME) -> Iterator[Path]:
     """Yield an empty scratch folder; when the block ends well and wrote a manifest there, it becomes `place`.
 
     Args:
         place: folder of the bundle; an older bundle there is replaced whole.
         progress: told when another build of the same bundle is waited for.
+        mark: name of the manifest; another one for folders that are no bundles.
 
     Raises:
         HarmonyError: `place` cannot be written, or holds something that is not a bundle.
     """
-    check_place(place)
+    check_place(place, mark)
     with _made_folder(place.parent), _locked(place, progress):
         _clean(place)
         scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}.building-", dir=place.parent))
         try:
             yield scratch
-            if (scratch / FILE_NAME).is_file():
+            if (scratch / mark).is_file():
                 _flush(scratch)
                 _move_in(scratch, place)
         except OSError as error:
@@ -55,7 +56,7 @@ def bundle_being_written(place: Path, progress: Progress) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def check_place(place: Path) -> None:
+def check_place(place: Path, mark: str = FILE_NAME) -> None:
     """Refuse a place that cannot take a bundle, before any work is done.
 
     Raises:
@@ -64,8 +65,9 @@ def check_place(place: Path) -> None:
     output = place.parent
     if output.exists() and not output.is_dir():
         raise HarmonyError(f"{output} is a file; give a folder with --output")
-    if place.exists() and not (place.is_dir() and (not any(place.iterdir()) or (place / FILE_NAME).is_file())):
-        raise HarmonyError(f"{place} exists and is not a bundle; move it away or give another folder with --output")
+    if place.exists() and not (place.is_dir() and (not any(place.iterdir()) or (place / mark).is_file())):
+        what = "a bundle" if mark == FILE_NAME else f"a folder with {mark}"
+        raise HarmonyError(f"{place} exists and is not {what}; move it away or give another folder with --output")
     with _made_folder(output):
         _try_to_write(output)
 

@@ -169,7 +169,7 @@ class Bench:
 
             path.parent.mkdir()
             write(simulated(graph), path)
-        return lambda: _run_file(path, threads)
+        return lambda: run_file(path, threads)
 
     def finish(self) -> None:
         """Gate the whole, and write the manifest when a target is complete."""
@@ -261,7 +261,7 @@ def _write_engines(graph: Graph, folder: Path, target: str, precision: str, opti
     return BUILDERS[target](joined(graph), folder, precision, options)
 
 
-def _run_file(path: Path, threads: int | None) -> tuple[Run, str]:
+def run_file(path: Path, threads: int | None) -> tuple[Run, str]:
     """Run an FP32 file, whatever its size."""
     import onnxruntime
 

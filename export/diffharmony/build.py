@@ -67,7 +67,7 @@ def _build(pending: list[Outcome], report: Reporter, stack: contextlib.ExitStack
     from harmonyrt.export.diffharmony.weights_apart import split
 
     recipe: Any = pending[0].recipe
-    _use_threads(recipe.options.threads)
+    use_threads(recipe.options.threads)
     report(f"loading {recipe.source.name}")
     model = load(recipe.source)
     facts = _facts(model, recipe)
@@ -114,7 +114,8 @@ def load(source: Source) -> DiffHarmony:
     return load_diffharmony(source.checkpoint, base=source.base, harmony_vae=source.harmony_vae, refiner=source.refiner)
 
 
-def _use_threads(threads: int | None) -> None:
+def use_threads(threads: int | None) -> None:
+    """Have PyTorch compute with so many threads; None leaves it as it is."""
     import torch
 
     if threads is not None:

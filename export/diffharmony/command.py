@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import NoReturn
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.bundle import check_place
 from harmonyrt.export.diffharmony.build import build_bundles
+from harmonyrt.export.diffharmony.plain_folder import MARK, PlainRecipe, write_plain
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source, plan
 from harmonyrt.export.recipe import parse_size, unchanged
 from harmonyrt.export.summary import as_json, exit_code, print_plan, print_table
@@ -47,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
         " fails its gate in fp16 is built in bf16, then fp32, and the build says so")  # fmt: skip
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
+    add("--plain", action="store_true", help="write stage one unspecialised, as a folder that Hugging Face's ONNX"
+        " pipelines open, instead of a bundle")  # fmt: skip
     add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: cards to build for")
     add("--threads", type=int, metavar="N", help="CPU threads; default: all")
     add("--dry-run", action="store_true", help="print the plan and build nothing")
@@ -62,6 +66,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         HarmonyError: wrong usage or input.
     """
     arguments = parser().parse_args(argv)
+    if arguments.plain:
+        return _run_plain(arguments)
     recipes, output = _recipes(arguments), Path(arguments.output)
     if arguments.dry_run:
         for recipe in recipes:
@@ -69,8 +75,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         rows = [(r, output / r.name, _status(r, output, arguments.force)) for r in recipes]
         print_plan(rows, arguments.json)  # type: ignore[arg-type]
         return 0
-    if recipes[0].source.random:
-        print("harmonyrt: the weights are random: engines for latency work, their pictures are noise", file=sys.stderr)
+    _say_random(recipes[0].source)
     outcomes = build_bundles(recipes, output, arguments.force)
     if arguments.json:
         print(json.dumps(as_json(outcomes), indent=2))
@@ -83,6 +88,44 @@ def run(argv: Sequence[str] | None = None) -> int:
     return exit_code(outcomes)
 
 
+def _run_plain(arguments: argparse.Namespace) -> int:
+    options = vars(arguments)
+    for name in ("refiner", "harmony_vae", "random_harmony_vae", "output_size"):
+        if options[name]:
+            raise HarmonyError(
+                f"--{name.replace('_', '-')} has no use with --plain, which writes stage one with the plain VAE;"
+                " leave one of them out"
+            )
+    if set(arguments.precisions) != {"fp32"} or set(arguments.targets) != {"onnx"}:
+        raise HarmonyError("--plain writes fp32 for onnx; leave --precisions and --targets out")
+    recipe = PlainRecipe(_source(arguments), _size(arguments.inference_size), arguments.threads)
+    place = Path(arguments.output) / recipe.name
+    if arguments.dry_run:
+        check_place(place, MARK)
+        print(json.dumps({"folder": str(place), **recipe.facts()}, indent=2) if arguments.json else place)
+        return 0
+    _say_random(recipe.source)
+    status, written = write_plain(recipe, Path(arguments.output), arguments.force)
+    if arguments.json:
+        components = [dataclasses.asdict(one) for one in written]
+        print(json.dumps({"folder": str(place), "status": status, "components": components}, indent=2))
+        return 0
+    print(f"{place} ({status})")
+    for one in written:
+        print(
+            f"  {one.component:12s} {one.parameters:>11,d} parameters {one.bytes / 1e6:>8.1f} MB, relative error"
+            f" {one.relative_error:.1e}"
+        )
+    if recipe.source.random:
+        print("random weights: for latency work only")
+    return 0
+
+
+def _say_random(source: Source) -> None:
+    if source.random:
+        print("harmonyrt: the weights are random: engines for latency work, their pictures are noise", file=sys.stderr)
+
+
 def _status(recipe: DiffusionRecipe, output: Path, force: bool) -> str:
     if not recipe.targets:
         return "nothing"
@@ -90,28 +133,7 @@ def _status(recipe: DiffusionRecipe, output: Path, force: bool) -> str:
 
 
 def _recipes(arguments: argparse.Namespace) -> list[DiffusionRecipe]:
-    if (arguments.checkpoint is None) == (arguments.random_weights is None):
-        raise HarmonyError(
-            "diffharmony is built from a checkpoint; give either --checkpoint DIR or --random-weights tiny"
-        )
-    folders = ("base", "harmony_vae", "refiner")
-    misplaced = next((name for name in folders if arguments.random_weights and getattr(arguments, name)), None)
-    if misplaced:
-        raise HarmonyError(f"--{misplaced.replace('_', '-')} has no use with --random-weights; leave one of them out")
-    for name in ("checkpoint", *folders):
-        folder = getattr(arguments, name)
-        if folder is not None and not folder.is_dir():
-            raise HarmonyError(f"--{name.replace('_', '-')} {folder} is not a folder; give one in diffusers layout")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise HarmonyError(f"--threads {arguments.threads} is not possible; give a number from 1")
-    source = Source(
-        arguments.checkpoint,
-        arguments.base,
-        arguments.harmony_vae,
-        arguments.refiner,
-        arguments.random_weights,
-        arguments.random_harmony_vae,
-    )
+    source = _source(arguments)
     options = BuildOptions(
         target="",
         size=None,
@@ -127,6 +149,31 @@ def _recipes(arguments: argparse.Namespace) -> list[DiffusionRecipe]:
         arguments.targets,
         arguments.steps,
         options,
+    )
+
+
+def _source(arguments: argparse.Namespace) -> Source:
+    if (arguments.checkpoint is None) == (arguments.random_weights is None):
+        raise HarmonyError(
+            "diffharmony is built from a checkpoint; give either --checkpoint DIR or --random-weights tiny"
+        )
+    folders = ("base", "harmony_vae", "refiner")
+    misplaced = next((name for name in folders if arguments.random_weights and getattr(arguments, name)), None)
+    if misplaced:
+        raise HarmonyError(f"--{misplaced.replace('_', '-')} has no use with --random-weights; leave one of them out")
+    for name in ("checkpoint", *folders):
+        folder = getattr(arguments, name)
+        if folder is not None and not folder.is_dir():
+            raise HarmonyError(f"--{name.replace('_', '-')} {folder} is not a folder; give one in diffusers layout")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise HarmonyError(f"--threads {arguments.threads} is not possible; give a number from 1")
+    return Source(
+        arguments.checkpoint,
+        arguments.base,
+        arguments.harmony_vae,
+        arguments.refiner,
+        arguments.random_weights,
+        arguments.random_harmony_vae,
     )
 
 

@@ -1,7 +1,8 @@
 """The networks unspecialised, with the interfaces of Hugging Face's ONNX pipelines: the yardstick for specialisation.
 
 Names as optimum has them: ``unet`` (sample, timestep, encoder_hidden_states -> out_sample), ``vae_encoder`` (sample ->
-latent_parameters), ``vae_decoder`` (latent_sample -> sample). Sizes are static, unlike optimum's.
+latent_parameters), ``vae_decoder`` (latent_sample -> sample). diffusers' own ONNX pipeline takes the encoder's first
+output for latents, so the means stand there. Sizes are static, unlike optimum's.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from harmonyrt.models.diffharmony import AutoencoderKL, DiffHarmony
 
 
 class PlainEncoder(nn.Module):
-    """Picture in [-1, 1] -> means and log-variances."""
+    """Picture in [-1, 1] -> means; means and log-variances together."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
 
-    def forward(self, sample: Tensor) -> Tensor:
-        return self.quant_conv(self.encoder(sample))
+    def forward(self, sample: Tensor) -> tuple[Tensor, Tensor]:
+        moments = self.quant_conv(self.encoder(sample))
+        return moments.chunk(2, dim=1)[0], moments
 
 
 class PlainDecoder(nn.Module):
@@ -46,7 +48,7 @@ def plain_components(model: DiffHarmony, size: tuple[int, int]) -> Iterator[Comp
     height, width = size
     latent = (model.vae.config.latent_channels, height // model.vae.factor, width // model.vae.factor)
     picture = {"sample": (1, 3, height, width)}
-    yield Component("vae_encoder", PlainEncoder(model.vae).eval(), picture, ("latent_parameters",))
+    yield Component("vae_encoder", PlainEncoder(model.vae).eval(), picture, ("latent_sample", "latent_parameters"))
     inputs = {
         "sample": (1, model.unet.config.in_channels, *latent[1:]),
         "timestep": (1,),

@@ -1,0 +1,238 @@
+"""The unspecialised export as a folder that Hugging Face's ONNX pipelines open: optimum's, and diffusers' older one.
+
+No bundle: it holds stage one alone, and its loop, its noise and its scheduler are those of whoever opens it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.errors import require
+from harmonyrt.export.bundle import bundle_being_written, check_place
+from harmonyrt.export.progress import reporting
+from harmonyrt.export.recipe import size_name, source_sha256, tool_versions
+
+if TYPE_CHECKING:
+    from harmonyrt.export.diffharmony.components import Component
+    from harmonyrt.export.diffharmony.recipe import Source
+    from harmonyrt.models.diffharmony import DiffHarmony
+
+MARK = "harmonyrt.json"
+"""Says what the folder was made from; what is without it is never replaced."""
+TEXT = "prompt_embeds.npy"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One component's folder.
+
+    Attributes:
+        component: ``"unet"``, ``"vae_encoder"`` or ``"vae_decoder"``.
+        parameters: of the network.
+        bytes: of its files.
+        relative_error: of ONNX Runtime's answer to an example, against the largest value of PyTorch's.
+    """
+
+    component: str
+    parameters: int
+    bytes: int
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class PlainRecipe:
+    """What to write.
+
+    Attributes:
+        source: where the networks come from.
+        size: [height, width] of the picture.
+        threads: CPU threads; None for all.
+    """
+
+    source: Source
+    size: tuple[int, int]
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For example ``"diffharmony-plain-512"``; ``"diffharmony-random-…"`` says that the weights are random."""
+        return f"diffharmony-{'random-' if self.source.random else ''}plain-{size_name(self.size)}"
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the content."""
+        return {
+            "checkpoint": self.source.name,
+            "source_sha256": self.source.sha256(),
+            "random_weights": self.source.random is not None,
+            "size": list(self.size),
+        }
+
+
+def write_plain(recipe: PlainRecipe, output: Path, force: bool = False) -> tuple[str, list[Written]]:
+    """Write the folder, whole or not at all, each component held against PyTorch.
+
+    Args:
+        recipe: what to write.
+        output: receives the folder, named as the recipe is.
+        force: write it even if it is there already, made from the same.
+
+    Returns:
+        ``"built"`` or ``"unchanged"``, and the components.
+
+    Raises:
+        HarmonyError: bad folders, a harmony VAE, a missing package, or a place that cannot be written.
+        WorkFailed: a component's answer is not PyTorch's.
+    """
+    place = output / recipe.name
+    check_place(place, MARK)
+    facts = recipe.facts()
+    text = json.dumps([facts, tool_versions(), source_sha256()], sort_keys=True)
+    facts["recipe_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    there = None if force else _there(place, facts)
+    if there is not None:
+        return "unchanged", there
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime", "ml_dtypes"):
+        require(package, "build", "the build")
+    with reporting(1 + 3) as report, bundle_being_written(place, report, MARK) as scratch:
+        from harmonyrt.export.diffharmony.build import load, use_threads
+        from harmonyrt.export.diffharmony.plain import plain_components
+
+        use_threads(recipe.threads)
+        report(f"loading {recipe.source.name}")
+        model = load(recipe.source)
+        model.refiner = None  # those pipelines have no stage two
+        _refuse_condition(model, recipe)
+        _write_pipeline(model, recipe.size, scratch)
+        report.step_done()
+        written = []
+        for component in plain_components(model, recipe.size):
+            report(f"{recipe.name}: {component.name}")
+            written.append(_write_component(component, scratch / component.name, recipe.threads))
+            report.step_done()
+        components = [asdict(one) for one in written]
+        (scratch / MARK).write_text(json.dumps({**facts, "components": components, "tools": tool_versions()}, indent=2))
+    return "built", written
+
+
+def _there(place: Path, facts: dict[str, Any]) -> list[Written] | None:
+    """What is there already, if it was made from the same and no file is missing or cut short."""
+    try:
+        data = json.loads((place / MARK).read_text())
+        written = [Written(**one) for one in data["components"]]
+        same = data["recipe_sha256"] == facts["recipe_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return written if same and all(_bytes(place / one.component) == one.bytes for one in written) else None
+
+
+def _refuse_condition(model: DiffHarmony, recipe: PlainRecipe) -> None:
+    if model.conditional:
+        raise HarmonyError(
+            f"{recipe.source.name} has the VAE of DiffHarmony++, whose decoder sees the composite again, which Hugging"
+            " Face's pipelines cannot give it; build a bundle, without --plain"
+        )
+
+
+def _write_component(component: Component, folder: Path, threads: int | None) -> Written:
+    from harmonyrt.export.diffharmony.gate import FP32_RELATIVE_ERROR
+    from harmonyrt.export.diffharmony.trace import trace
+    from harmonyrt.export.diffharmony.weights_apart import split, write
+
+    folder.mkdir(exist_ok=True)
+    write(split(trace(component)), folder / "model.onnx")
+    error = _relative_error(component, folder / "model.onnx", threads)
+    if not error <= FP32_RELATIVE_ERROR:  # NaN too
+        raise WorkFailed(
+            f"the plain {component.name} is outside its gate: found a relative error of {error:.1e} against PyTorch,"
+            f" need {FP32_RELATIVE_ERROR:g}; report it with the output of harmonyrt doctor"
+        )
+    return Written(component.name, component.parameters, _bytes(folder), error)
+
+
+def _relative_error(component: Component, path: Path, threads: int | None) -> float:
+    import numpy as np
+    import torch
+
+    from harmonyrt.export.diffharmony.bench import run_file
+
+    example = component.example()
+    with torch.no_grad():
+        answers = component.module(*example.values())
+    expected: Sequence[torch.Tensor] = answers if isinstance(answers, tuple) else (answers,)
+    run, _ = run_file(path, threads)
+    found = run({name: tensor.numpy() for name, tensor in example.items()})
+    errors = [
+        np.abs(found[name] - want.numpy()).max() / want.abs().max().item()
+        for name, want in zip(component.outputs, expected, strict=True)
+    ]
+    return float(np.max(errors))
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("model.onnx*"))
+
+
+def _write_pipeline(model: DiffHarmony, size: tuple[int, int], folder: Path) -> None:
+    """Everything but the graphs: configurations, and the empty prompt's embedding in place of a text encoder."""
+    import numpy as np
+
+    np.save(folder / TEXT, model.text.numpy())
+    for name, file, data in (
+        (".", "model_index.json", _index()),
+        ("scheduler", "scheduler_config.json", _scheduler(model)),
+        ("unet", "config.json", _unet(model, size)),
+        ("vae_encoder", "config.json", _vae(model, size)),
+        ("vae_decoder", "config.json", _vae(model, size)),
+    ):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / file).write_text(json.dumps(data, indent=2))
+
+
+def _index() -> dict[str, Any]:
+    graph, nothing = ["diffusers", "OnnxRuntimeModel"], [None, None]
+    return {
+        "_class_name": "StableDiffusionInpaintPipeline",
+        "unet": graph,
+        "vae_encoder": graph,
+        "vae_decoder": graph,
+        "scheduler": ["diffusers", "EulerAncestralDiscreteScheduler"],
+        "text_encoder": nothing,
+        "tokenizer": nothing,
+        "safety_checker": nothing,
+        "feature_extractor": nothing,
+        "requires_safety_checker": False,
+    }
+
+
+def _scheduler(model: DiffHarmony) -> dict[str, Any]:
+    return {"_class_name": "EulerAncestralDiscreteScheduler", **asdict(model.sampler)}
+
+
+def _unet(model: DiffHarmony, size: tuple[int, int]) -> dict[str, Any]:
+    config = asdict(model.unet.config)
+    attention, heads = config.pop("attention"), config.pop("heads")
+    return {
+        "_class_name": "UNet2DConditionModel",
+        **config,
+        "sample_size": _side(tuple(side // model.vae.factor for side in size)),
+        "attention_head_dim": list(heads),
+        "down_block_types": ["CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention],
+        "up_block_types": ["CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)],
+        "time_cond_proj_dim": None,
+    }
+
+
+def _vae(model: DiffHarmony, size: tuple[int, int]) -> dict[str, Any]:
+    config = asdict(model.vae.config)
+    del config["additional_in_channels"]
+    return {"_class_name": "AutoencoderKL", **config, "sample_size": _side(size)}
+
+
+def _side(size: tuple[int, ...]) -> int | list[int]:
+    return size[0] if size[0] == size[1] else list(size)
