@@ -41,6 +41,8 @@ class BuildOptions:
         version_compatible: TensorRT: plans that newer minor versions can open.
         hardware_compatible: TensorRT: plans that later cards can open.
         cache: folder for timing caches that outlive the build; None for none.
+        beside: folder of the data files that hold the graph's weights, where they are too large for one message; None
+            where they are inside. Builders may write there and clean up after themselves.
         progress: told what is going on.
     """
 
@@ -53,6 +55,7 @@ class BuildOptions:
     version_compatible: bool = False
     hardware_compatible: bool = False
     cache: Path | None = None
+    beside: Path | None = None
     progress: Progress = field(default=_silent, compare=False)
 
 

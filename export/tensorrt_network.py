@@ -42,8 +42,18 @@ def create_network(trt: ModuleType, builder: Any) -> Any:
     return builder.create_network(flags)
 
 
-def parse(trt: ModuleType, target: str, network: Any, model: onnx.ModelProto, log: Log) -> Any:
+def parse(
+    trt: ModuleType, target: str, network: Any, model: onnx.ModelProto, log: Log, beside: Path | None = None
+) -> Any:
     """Fill a network from a graph.
+
+    Args:
+        trt: the flavour's module.
+        target: for messages.
+        network: empty.
+        model: the graph.
+        log: of the builder.
+        beside: folder of the data files that hold the graph's weights; None where they are inside.
 
     Returns:
         The parser, which must live as long as the network: it owns the weights.
@@ -52,7 +62,11 @@ def parse(trt: ModuleType, target: str, network: Any, model: onnx.ModelProto, lo
         WorkFailed: the parser does not take the graph; the sentence names the node.
     """
     parser = trt.OnnxParser(network, log.logger)
-    if model.ByteSize() < _LARGEST_PROTOBUF:
+    if beside is not None:
+        path = beside / "parsed-by-tensorrt.onnx"
+        path.write_bytes(model.SerializeToString())
+        parsed = parser.parse_from_file(str(path))
+    elif model.ByteSize() < _LARGEST_PROTOBUF:
         parsed = parser.parse(model.SerializeToString())
     else:
         parsed = _parse_with_external_weights(parser, model)

@@ -26,7 +26,7 @@ def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOp
 
     openvino = require("openvino", "openvino", "the openvino target")
     try:
-        converted = openvino.Core().read_model(model.SerializeToString())
+        converted = _read(openvino.Core(), model, options.beside)
         openvino.save_model(converted, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
@@ -38,6 +38,14 @@ def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOp
     runs_here = capability is None or capability in capable
     needs = {} if capability is None else {"cpu": capability}
     return [BuiltEngine(FILES, counts, needs, runs_here)]
+
+
+def _read(core, model: onnx.ModelProto, beside: Path | None):
+    if beside is None:
+        return core.read_model(model.SerializeToString())
+    path = beside / "read-by-openvino.onnx"
+    path.write_bytes(model.SerializeToString())
+    return core.read_model(path)
 
 
 def _census(model) -> dict[str, int]:

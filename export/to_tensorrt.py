@@ -140,7 +140,7 @@ def _build_one(
         if options.threads is not None:
             builder.max_threads = options.threads
         network = networks.create_network(trt, builder)
-        parser = networks.parse(trt, target, network, model, log)
+        parser = networks.parse(trt, target, network, model, log, options.beside)
         if weakly_typed and precision != "int8":  # Q/DQ says where INT8 is
             networks.constrain_precisions(trt, network, model)
         networks.check_census(network, precision, weakly_typed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ SPECIALISED = {
     "vae-decoder": ("folded-scaling",),
     "refiner": ("matrix-resize",),
 }
+MESSAGE_LIMIT = 200_000_000
+"""Bytes of weights that are handed to a builder inside the graph. Larger ones lie in a file beside it: a message of the
+UNet's would hold them twice more, and ends at 2 GB."""
 NOT_MEASURED = Parity(0, 0.0, 0.0, "", "")
 
 
@@ -249,16 +253,16 @@ class Bench:
 
 
 def _write_engines(graph: Graph, folder: Path, target: str, precision: str, options: Any) -> list[BuiltEngine]:
-    from harmonyrt.export.diffharmony.weights_apart import INLINE_LIMIT, joined, write
+    from harmonyrt.export.diffharmony.weights_apart import joined, write, write_apart
     from harmonyrt.export.precision import census
 
     if target == "onnx":
         return [BuiltEngine(write(graph, folder / "model.onnx"), census(graph.proto))]
-    if graph.bytes > INLINE_LIMIT:
-        raise WorkFailed(
-            f"a graph of {graph.bytes / 1e9:.1f} GB cannot be handed to {target} as one message; build fp16 or bf16"
-        )
-    return BUILDERS[target](joined(graph), folder, precision, options)
+    if graph.bytes <= MESSAGE_LIMIT:
+        return BUILDERS[target](joined(graph), folder, precision, options)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        beside = Path(name)
+        return BUILDERS[target](write_apart(graph, beside), folder, precision, replace(options, beside=beside))
 
 
 def run_file(path: Path, threads: int | None) -> tuple[Run, str]:

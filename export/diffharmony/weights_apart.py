@@ -151,7 +151,22 @@ def write(graph: Graph, path: Path, inline_limit: int = INLINE_LIMIT) -> tuple[s
     if graph.bytes <= inline_limit:
         path.write_bytes(joined(graph).SerializeToString())
         return (path.name,)
-    result, data = _without_weight_inputs(graph), path.with_name(f"{path.name}.data")
+    data = path.with_name(f"{path.name}.data")
+    path.write_bytes(_with_data_file(graph, data).SerializeToString())
+    return (path.name, data.name)
+
+
+def write_apart(graph: Graph, folder: Path) -> onnx.ModelProto:
+    """Write the weights into a data file in `folder`; returns the graph that reads them there.
+
+    Raises:
+        OutOfRange: a weight leaves the range of its type.
+    """
+    return _with_data_file(graph, folder / "weights.data")
+
+
+def _with_data_file(graph: Graph, data: Path) -> onnx.ModelProto:
+    result = _without_weight_inputs(graph)
     with open(data, "wb") as file:
         for name, kind in graph.weight_types().items():
             file.write(bytes(-file.tell() % ALIGNMENT))
@@ -165,8 +180,7 @@ def write(graph: Graph, path: Path, inline_limit: int = INLINE_LIMIT) -> tuple[s
                 entry = tensor.external_data.add()
                 entry.key, entry.value = key, value
             file.write(values.view(np.uint8).reshape(-1).data)
-    path.write_bytes(result.SerializeToString())
-    return (path.name, data.name)
+    return result
 
 
 def _without_weight_inputs(graph: Graph) -> onnx.ModelProto:
