@@ -54,8 +54,10 @@ preset fuzz
 for target in manifest arguments; do
     say "fuzz_$target, $fuzz_seconds s"
     mkdir -p "$build/corpus-$target"
-    [ "$target" = manifest ] && cp "$root/tests/vectors/hand-made-64/manifest.json" "$build/corpus-$target/"
-    "$build/fuzz/fuzz/fuzz_$target" -max_total_time="$fuzz_seconds" -max_len=8192 -print_final_stats=1 \
+    for bundle in hand-made-64 hand-made-kl hand-made-harmony; do
+        [ "$target" != manifest ] || cp "$root/tests/vectors/$bundle/manifest.json" "$build/corpus-$target/$bundle.json"
+    done
+    "$build/fuzz/fuzz/fuzz_$target" -max_total_time="$fuzz_seconds" -max_len=16384 -print_final_stats=1 \
         -artifact_prefix="$build/" "$build/corpus-$target" 2>"$build/fuzz_$target.log" ||
         { tail -40 "$build/fuzz_$target.log"; exit 1; }
     grep -E "number_of_executed_units|new_units_added" "$build/fuzz_$target.log"

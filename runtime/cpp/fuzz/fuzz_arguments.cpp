@@ -30,15 +30,14 @@ private:
     std::size_t size_;
 };
 
-hrt_session *open_session() {
+hrt_session *open_session(const char *bundle) {
     hrt_model_options options = hrt_model_options_default();
     options.module_folder = HRT_STAND_IN;
     options.max_pixels = 1U << 16U;
     options.threads = 1;
     hrt_model *model = nullptr;
     hrt_session *session = nullptr;
-    if (hrt_model_open(HRT_VECTORS "/hand-made-64", &options, &model) != HRT_OK ||
-        hrt_session_open(model, &session) != HRT_OK) {
+    if (hrt_model_open(bundle, &options, &model) != HRT_OK || hrt_session_open(model, &session) != HRT_OK) {
         std::abort();
     }
     hrt_model_free(model);
@@ -55,6 +54,19 @@ std::size_t gap(Bytes &bytes, std::size_t least) {
     return kind < 120 ? 0 : kind < 230 ? least + kind % 16 : bytes.take<std::size_t>();
 }
 
+hrt_harmonize_options options_from(Bytes &bytes) {
+    hrt_harmonize_options options = hrt_harmonize_options_default();
+    const auto kind = bytes.take<std::uint8_t>();
+    options.seed = bytes.take<std::uint64_t>();
+    options.sample = bytes.take<std::uint8_t>();
+    options.steps = kind < 200 ? kind % 4 : bytes.take<std::int32_t>();
+    if (kind > 250) options.size = bytes.take<std::uint16_t>() % (sizeof options + 1);
+    static int stop_at;
+    stop_at = kind % 16;
+    options.progress = [](std::int32_t done, std::int32_t, void *) { return done == stop_at - 8 ? 1 : 0; };
+    return options;
+}
+
 constexpr std::size_t kMost = 4U << 20U;
 
 std::size_t needed(std::int32_t width, std::int32_t height, std::size_t stride, std::size_t step) {
@@ -68,7 +80,8 @@ std::size_t needed(std::int32_t width, std::int32_t height, std::size_t stride, 
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
-    static hrt_session *session = open_session();
+    static hrt_session *phnet = open_session(HRT_VECTORS "/hand-made-64");
+    static hrt_session *diffusion = open_session(HRT_VECTORS "/hand-made-kl");
     Bytes bytes(data, size);
     hrt_picture picture = hrt_picture_default();
     picture.width = side(bytes);
@@ -98,7 +111,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     for (std::size_t i = 0; i < mask_bytes; ++i) cover[i] = bytes.at(i * 7 + 3);
     picture.data = pixels.data();
     mask.data = cover.data();
-    if (hrt_harmonize_u8(session, &picture, &mask, output.data(), output_stride, nullptr) != HRT_OK) return 0;
+    hrt_session *session = bytes.take<std::uint8_t>() % 4 == 0 ? diffusion : phnet;
+    const hrt_harmonize_options options = options_from(bytes);
+    if (hrt_harmonize_u8(session, &picture, &mask, output.data(), output_stride, &options) != HRT_OK) return 0;
     for (int y = 0; y < picture.height; ++y) {
         const std::size_t rows = picture.stride != 0 ? picture.stride : static_cast<std::size_t>(picture.width) * step;
         const std::size_t out_rows =

@@ -4,6 +4,11 @@
 //     harmonyrt::Session session(model);                       // one per thread; the model is shared
 //     std::vector<std::uint8_t> out = session.harmonize({rgb, width, height}, {mask, width, height});
 //
+//     harmonyrt::HarmonizeOptions options;                      // for DiffHarmony
+//     options.seed = 7;
+//     options.progress = [&](int done, int parts) { show(done, parts); return !stop_pressed; };
+//     out = session.harmonize({rgb, width, height}, {mask, width, height}, options);
+//
 // Failures throw harmonyrt::Error, whose what() is the sentence of hrt_last_error(). Where exceptions are off
 // (-fno-exceptions, or HRT_NO_EXCEPTIONS defined) only the try_... functions exist; they return an hrt_status.
 #ifndef HARMONYRT_HPP
@@ -13,7 +18,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -21,6 +28,7 @@
 
 #if !defined(HRT_NO_EXCEPTIONS) && (defined(__cpp_exceptions) || defined(_CPPUNWIND))
 #define HRT_HAS_EXCEPTIONS 1
+#include <exception>
 #include <stdexcept>
 #else
 #define HRT_HAS_EXCEPTIONS 0
@@ -112,6 +120,8 @@ struct ModelOptions {
     int threads = 0;
     int streams = 0;
     std::uint64_t max_pixels = 0;
+    std::string target;              // empty: any
+    std::optional<bool> pin_threads; // none: the backend's own choice
 
     hrt_model_options c() const noexcept {
         const auto text = [](const std::string &s) { return s.empty() ? nullptr : s.c_str(); };
@@ -123,9 +133,66 @@ struct ModelOptions {
         options.threads = threads;
         options.streams = streams;
         options.max_pixels = max_pixels;
+        options.target = text(target);
+        options.pin_threads = !pin_threads ? 0 : *pin_threads ? 1 : -1;
         return options;
     }
 };
+
+// How one call harmonizes; see hrt_harmonize_options.
+struct HarmonizeOptions {
+    std::uint64_t seed = 0;
+    std::uint64_t sample = 0;
+    int steps = 0;
+    // Told how many of a run's parts are done; answering false cancels it. What it throws comes out of the call.
+    std::function<bool(int done, int parts)> progress;
+};
+
+namespace detail {
+
+// Hands a progress function to the C face, through which nothing may be thrown.
+class Progress {
+public:
+    explicit Progress(const HarmonizeOptions &options) noexcept : call_(options.progress) {
+        c_.seed = options.seed;
+        c_.sample = options.sample;
+        c_.steps = options.steps;
+        if (!call_) return;
+        c_.progress = &Progress::told;
+        c_.progress_user = this;
+    }
+    Progress(const Progress &) = delete;
+    Progress &operator=(const Progress &) = delete;
+    const hrt_harmonize_options *c() const noexcept { return &c_; }
+#if HRT_HAS_EXCEPTIONS
+    void rethrow() const {
+        if (thrown_) std::rethrow_exception(thrown_);
+    }
+#endif
+
+private:
+    static int told(std::int32_t done, std::int32_t parts, void *user) {
+        auto &self = *static_cast<Progress *>(user);
+#if HRT_HAS_EXCEPTIONS
+        try {
+            return self.call_(done, parts) ? 0 : 1;
+        } catch (...) {
+            self.thrown_ = std::current_exception();
+            return 1;
+        }
+#else
+        return self.call_(done, parts) ? 0 : 1;
+#endif
+    }
+
+    const std::function<bool(int, int)> &call_;
+    hrt_harmonize_options c_ = hrt_harmonize_options_default();
+#if HRT_HAS_EXCEPTIONS
+    std::exception_ptr thrown_;
+#endif
+};
+
+} // namespace detail
 
 #if HRT_HAS_EXCEPTIONS
 // What every throwing function throws. When the library runs out of memory, status() is HRT_OUT_OF_MEMORY.
@@ -181,15 +248,39 @@ public:
     explicit Session(const Model &model) { check(try_open(model)); }
 
     void harmonize(const PictureView &picture, const MaskView &mask, std::uint8_t *output,
-                   std::size_t output_stride = 0, const hrt_harmonize_options *options = nullptr) {
-        check(try_harmonize(picture, mask, output, output_stride, options));
+                   std::size_t output_stride = 0, const HarmonizeOptions &options = {}) {
+        const detail::Progress progress(options);
+        const hrt_status status = call(picture, mask, output, output_stride, progress);
+        progress.rethrow();
+        check(status);
     }
     // Packed, in the composite's format.
     std::vector<std::uint8_t> harmonize(const PictureView &picture, const MaskView &mask,
-                                        const hrt_harmonize_options *options = nullptr) {
+                                        const HarmonizeOptions &options = {}) {
         std::vector<std::uint8_t> output(picture.packed_size());
         harmonize(picture, mask, output.data(), 0, options);
         return output;
+    }
+    // One mask for each picture, whose sizes may differ; the options are the same for all.
+    std::vector<std::vector<std::uint8_t>> harmonize_batch(Span<const PictureView> pictures, Span<const MaskView> masks,
+                                                           const HarmonizeOptions &options = {}) {
+        const std::size_t count = pictures.size();
+        std::vector<std::vector<std::uint8_t>> outputs;
+        std::vector<hrt_picture> c_pictures;
+        std::vector<hrt_mask> c_masks;
+        std::vector<std::uint8_t *> pointers;
+        for (const PictureView &picture : pictures) {
+            c_pictures.push_back(picture.c());
+            pointers.push_back(outputs.emplace_back(picture.packed_size()).data());
+        }
+        for (const MaskView &mask : masks) c_masks.push_back(mask.c());
+        const detail::Progress progress(options);
+        const hrt_status status =
+            hrt_harmonize_batch_u8(get(), count, c_pictures.data(), masks.size() == count ? c_masks.data() : nullptr,
+                                   pointers.data(), progress.c(), nullptr);
+        progress.rethrow();
+        check(status);
+        return outputs;
     }
     void run(Span<const float> image, Span<const float> mask, Span<float> output, int batch, int height, int width) {
         check(try_run(image, mask, output, batch, height, width));
@@ -207,10 +298,8 @@ public:
         return status;
     }
     hrt_status try_harmonize(const PictureView &picture, const MaskView &mask, std::uint8_t *output,
-                             std::size_t output_stride = 0, const hrt_harmonize_options *options = nullptr) noexcept {
-        const hrt_picture p = picture.c();
-        const hrt_mask m = mask.c();
-        return hrt_harmonize_u8(get(), &p, &m, output, output_stride, options);
+                             std::size_t output_stride = 0, const HarmonizeOptions &options = {}) noexcept {
+        return call(picture, mask, output, output_stride, detail::Progress(options));
     }
     // Sizes are checked against the spans before anything runs.
     hrt_status try_run(Span<const float> image, Span<const float> mask, Span<float> output, int batch, int height,
@@ -226,6 +315,13 @@ public:
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
 private:
+    hrt_status call(const PictureView &picture, const MaskView &mask, std::uint8_t *output, std::size_t output_stride,
+                    const detail::Progress &progress) noexcept {
+        const hrt_picture p = picture.c();
+        const hrt_mask m = mask.c();
+        return hrt_harmonize_u8(get(), &p, &m, output, output_stride, progress.c());
+    }
+
     struct Free {
         void operator()(hrt_session *session) const noexcept { hrt_session_free(session); }
     };

@@ -1,13 +1,17 @@
 // hrt: harmonizes a PNG or JPEG pair from the command line.
 //
 //     hrt engines/phnet-256-fp32 composite.jpg mask.png harmonized.png
+//     hrt engines/diffharmony-512to256-fp32 composite.jpg mask.png harmonized.png --seed 7 --steps 2
 //
 // Exit codes: 0 fine, 1 the work failed, 2 wrong usage or input. Chatter goes to stderr.
 
 #include "harmonyrt.hpp"
 #include "images.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -23,13 +27,18 @@ constexpr const char *kUsage =
     "  OUTPUT           .png or .jpg\n"
     "  --backend NAME   auto, openvino, onnxruntime or tensorrt (default: auto)\n"
     "  --device NAME    cpu, cuda, cuda:1\n"
+    "  --target NAME    only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
     "  --threads N      CPU threads (default: the engine's choice)\n"
+    "  --seed N         DiffHarmony: decides the noise (default: 0)\n"
+    "  --sample N       DiffHarmony: which variation of the seed (default: 0)\n"
+    "  --steps N        DiffHarmony: denoising steps (default: the bundle's own number)\n"
     "  --repeat N       harmonize N times and say how long it took\n"
     "  --version        what this is\n";
 
 struct Arguments {
     std::vector<std::string> paths;
     harmonyrt::ModelOptions options;
+    harmonyrt::HarmonizeOptions run;
     int repeat = 1;
 };
 
@@ -44,6 +53,38 @@ int number(const std::string &option, const std::string &value) {
     if (end == value.c_str() || *end != '\0' || n < 1 || n > 1000000)
         wrong_usage(option + " " + value + " is no count");
     return static_cast<int>(n);
+}
+
+std::uint64_t seed(const std::string &option, const std::string &value) {
+    char *end = nullptr;
+    errno = 0;
+    const unsigned long long n = std::strtoull(value.c_str(), &end, 10);
+    const bool digits = !value.empty() && value.find_first_not_of("0123456789") == std::string::npos;
+    if (!digits || *end != '\0' || errno != 0) wrong_usage(option + " " + value + " is no number from 0 to 2^64 - 1");
+    return n;
+}
+
+bool take_option(Arguments &a, const std::string &name, const std::string &value) {
+    if (name == "--backend") {
+        a.options.backend = value;
+    } else if (name == "--device") {
+        a.options.device = value;
+    } else if (name == "--target") {
+        a.options.target = value;
+    } else if (name == "--threads") {
+        a.options.threads = number(name, value);
+    } else if (name == "--seed") {
+        a.run.seed = seed(name, value);
+    } else if (name == "--sample") {
+        a.run.sample = seed(name, value);
+    } else if (name == "--steps") {
+        a.run.steps = number(name, value);
+    } else if (name == "--repeat") {
+        a.repeat = number(name, value);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 Arguments parse(int argc, char **argv) {
@@ -63,18 +104,7 @@ Arguments parse(int argc, char **argv) {
             continue;
         }
         if (i + 1 == argc) wrong_usage(word + " needs a value");
-        const std::string value = argv[++i];
-        if (word == "--backend") {
-            arguments.options.backend = value;
-        } else if (word == "--device") {
-            arguments.options.device = value;
-        } else if (word == "--threads") {
-            arguments.options.threads = number(word, value);
-        } else if (word == "--repeat") {
-            arguments.repeat = number(word, value);
-        } else {
-            wrong_usage("there is no option " + word);
-        }
+        if (!take_option(arguments, word, argv[++i])) wrong_usage("there is no option " + word);
     }
     if (arguments.paths.size() != 4)
         wrong_usage("four paths are needed, " + std::to_string(arguments.paths.size()) + " were given");
@@ -94,6 +124,24 @@ void say_notes(std::uint32_t notes) {
         std::fputs("the mask looks inverted: the foreground must be white\n", stderr);
 }
 
+// A bar on a terminal, a line for each part elsewhere. PHNet has one part: nothing to tell.
+bool show_progress(int done, int parts) {
+    constexpr int width = 30;
+    if (parts == 1) return true;
+    if (isatty(STDERR_FILENO) == 0) {
+        std::fprintf(stderr, "%d of %d parts done\n", done, parts);
+        return true;
+    }
+    const std::string bar(static_cast<std::size_t>(width * done / parts), '=');
+    std::fprintf(stderr, "\r[%-*s] %d of %d parts%s", width, bar.c_str(), done, parts, done == parts ? "\n" : "");
+    return true;
+}
+
+void refuse_what_phnet_ignores(const hrt_model_info &info, const harmonyrt::HarmonizeOptions &run) {
+    if (info.steps != nullptr || (run.seed == 0 && run.sample == 0 && run.steps == 0)) return;
+    wrong_usage(std::string("--seed, --sample and --steps are for diffharmony and this bundle holds ") + info.family);
+}
+
 void harmonize(const Arguments &arguments) {
     const auto start = std::chrono::steady_clock::now();
     const harmonyrt::Model model(arguments.paths[0], arguments.options);
@@ -103,6 +151,12 @@ void harmonize(const Arguments &arguments) {
     std::fprintf(stderr, "%s with %s %s on %s (%s), opened in %.0f ms\n", info.name, info.backend, info.precision,
                  info.device, info.engine, opened);
 
+    if (info.random_weights != 0)
+        std::fputs("warning: the weights of this bundle are random: its pictures mean nothing\n", stderr);
+    refuse_what_phnet_ignores(info, arguments.run);
+    harmonyrt::HarmonizeOptions run = arguments.run;
+    run.progress = show_progress;
+
     Image image = read_image(arguments.paths[1], false);
     const Image mask = read_image(arguments.paths[2], true);
     const harmonyrt::Format format = image.channels == 4 ? harmonyrt::Format::rgba : harmonyrt::Format::rgb;
@@ -111,7 +165,7 @@ void harmonize(const Arguments &arguments) {
     for (int i = 0; i < arguments.repeat; ++i) {
         const auto begin = std::chrono::steady_clock::now();
         session.harmonize({image.data.data(), image.width, image.height, format},
-                          {mask.data.data(), mask.width, mask.height}, output.data());
+                          {mask.data.data(), mask.width, mask.height}, output.data(), 0, run);
         times.push_back(milliseconds_since(begin));
         if (i == 0) std::fprintf(stderr, "first picture %.0f ms after the start\n", milliseconds_since(start));
     }

@@ -32,6 +32,9 @@ constexpr const char *kUsage =
     "  --threads N        CPU threads of one run of the engine (default: the engine's choice)\n"
     "  --backend NAME     auto, openvino, onnxruntime or tensorrt\n"
     "  --device NAME      cpu, cuda, cuda:1\n"
+    "  --target NAME      only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
+    "  --seed N           DiffHarmony: decides the noise (default: 0)\n"
+    "  --steps N          DiffHarmony: denoising steps (default: the bundle's own number)\n"
     "  --seconds S        for each number of sessions (default: 3)\n"
     "  --json FILE        write the run there, - for stdout\n";
 
@@ -41,6 +44,7 @@ struct Arguments {
     std::vector<int> sessions = {1};
     double seconds = 3;
     harmonyrt::ModelOptions options;
+    harmonyrt::HarmonizeOptions run;
 };
 
 [[noreturn]] void wrong_usage(const std::string &what) {
@@ -62,6 +66,12 @@ void take_option(Arguments &a, const std::string &name, const std::string &value
         a.options.backend = value;
     } else if (name == "--device") {
         a.options.device = value;
+    } else if (name == "--target") {
+        a.options.target = value;
+    } else if (name == "--seed") {
+        a.run.seed = std::strtoull(value.c_str(), nullptr, 10);
+    } else if (name == "--steps") {
+        a.run.steps = std::atoi(value.c_str());
     } else if (name == "--seconds") {
         a.seconds = std::max(0.01, std::atof(value.c_str()));
     } else if (name == "--json") {
@@ -130,8 +140,8 @@ std::vector<std::vector<double>> measure(const harmonyrt::Model &model, const Ar
             for (auto now = start; own.size() < 3 || milliseconds(start, now) < seconds * 1000;) {
                 const auto before = now;
                 if (session.try_harmonize({pair.rgb.data(), arguments.width, arguments.height},
-                                          {pair.mask.data(), arguments.width, arguments.height},
-                                          output.data()) != HRT_OK) {
+                                          {pair.mask.data(), arguments.width, arguments.height}, output.data(), 0,
+                                          arguments.run) != HRT_OK) {
                     return;
                 }
                 now = Clock::now();
@@ -198,11 +208,13 @@ ordered_json measured(const Arguments &arguments, const hrt_model_info &info, in
                             {"mode", "eager"},
                             {"foreground", 0.25}};
     if (arguments.options.threads > 0) subject["threads"] = arguments.options.threads;
-    const ordered_json about = {
-        {"model", info.name},          {"backend", info.backend},
-        {"device", info.device},       {"target", info.target},
-        {"precision", info.precision}, {"runtime", "libharmonyrt " + std::string(hrt_version())},
-        {"engine", info.engine},       {"sessions", std::to_string(sessions)}};
+    ordered_json about = {{"model", info.name},          {"backend", info.backend},
+                          {"device", info.device},       {"target", info.target},
+                          {"precision", info.precision}, {"runtime", "libharmonyrt " + std::string(hrt_version())},
+                          {"engine", info.engine},       {"sessions", std::to_string(sessions)}};
+    if (info.steps != nullptr) {
+        about["steps"] = std::to_string(arguments.run.steps != 0 ? arguments.run.steps : info.steps[0]);
+    }
     return {{"subject", subject},
             {"about", about},
             {"latency", summary(all_of(samples))},
@@ -241,14 +253,21 @@ ordered_json document(const Arguments &arguments, const hrt_model_info &info, co
             {"kind", "harmonyrt-benchmark"}};
 }
 
+bool show_progress(int done, int parts) {
+    if (parts > 1) std::fprintf(stderr, "first picture: %d of %d parts done\n", done, parts);
+    return true;
+}
+
 void bench(const Arguments &arguments) {
     const Pair pair = make_pair(arguments.height, arguments.width);
     const auto start = Clock::now();
     const harmonyrt::Model model(arguments.bundle, arguments.options);
     const auto opened = Clock::now();
     harmonyrt::Session session(model);
+    harmonyrt::HarmonizeOptions run = arguments.run;
+    run.progress = show_progress; // of the first picture only: it may take minutes
     (void)session.harmonize({pair.rgb.data(), arguments.width, arguments.height},
-                            {pair.mask.data(), arguments.width, arguments.height});
+                            {pair.mask.data(), arguments.width, arguments.height}, run);
     const double load_ms = milliseconds(start, opened), first_ms = milliseconds(opened, Clock::now());
     const hrt_model_info info = model.info();
     std::fprintf(stderr, "%s, %s %s on %s, picture %dx%d: opened in %.0f ms, first picture %.0f ms later\n", info.name,

@@ -205,9 +205,7 @@ hrt_status hrt_model_get_info(const hrt_model *model, hrt_model_info *info) {
     });
 }
 
-const char *hrt_model_notes(const hrt_model *model) {
-    return model == nullptr ? "" : model->model->notes.c_str();
-}
+const char *hrt_model_notes(const hrt_model *model) { return model == nullptr ? "" : model->model->notes.c_str(); }
 
 hrt_status hrt_session_open(const hrt_model *model, hrt_session **session) {
     if (session != nullptr) *session = nullptr;

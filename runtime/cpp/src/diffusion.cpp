@@ -5,7 +5,9 @@
 namespace hrt {
 namespace {
 
-std::size_t pixels_of(Size size) { return static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height); }
+std::size_t pixels_of(Size size) {
+    return static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height);
+}
 
 } // namespace
 
@@ -26,7 +28,10 @@ std::vector<Part> diffusion_parts(const LoopPlan &plan) {
 }
 
 Diffusion::Diffusion(const Model &model)
-    : plan_(*model.plan), encoder_(model.parts[0].engine), unet_(model.parts[1].engine), decoder_(model.parts[2].engine) {
+    : plan_(*model.plan),
+      encoder_(model.parts[0].engine),
+      unet_(model.parts[1].engine),
+      decoder_(model.parts[2].engine) {
     if (plan_.refiner_channels != 0) refiner_.emplace(model.parts[3].engine);
     const std::size_t plane = pixels_of(plan_.latent_size);
     const auto channels = static_cast<std::size_t>(plan_.latent_channels);

@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::size_t kLargestGroup = 8; // pictures in one run of an engine that takes any number
 
-std::size_t pixels_of(Size size) { return static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height); }
+std::size_t pixels_of(Size size) {
+    return static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height);
+}
 
 } // namespace
 

@@ -14,7 +14,9 @@
 
 namespace hrt {
 
-[[noreturn]] inline void bad(const std::string &what) { throw Error(HRT_BAD_BUNDLE, what + "; build the bundle again"); }
+[[noreturn]] inline void bad(const std::string &what) {
+    throw Error(HRT_BAD_BUNDLE, what + "; build the bundle again");
+}
 
 // One JSON object: each field is taken once, and what is left over in the end is refused.
 class Object {
@@ -72,7 +74,10 @@ inline void read(const Json &value, const std::string &where, double &out) {
 template <class T>
 void read(const Json &value, const std::string &where, std::vector<T> &out) {
     if (value.kind != Json::Kind::list) bad(where + " should be a list, not " + value.shown());
-    for (const Json &item : value.items) read(item, where + "[" + std::to_string(out.size()) + "]", out.emplace_back());
+    for (const Json &item : value.items) {
+        const std::string place = where + "[" + std::to_string(out.size()) + "]";
+        read(item, place, out.emplace_back());
+    }
 }
 
 template <class T>

@@ -17,8 +17,8 @@ std::vector<Part> parts_of(const Bundle &bundle, const std::optional<LoopPlan> &
         const bool there = std::any_of(engines.begin(), engines.end(),
                                        [&](const EngineSpec &engine) { return engine.component == part.component; });
         if (!there) {
-            throw Error(HRT_BAD_BUNDLE, bundle.path + " has no engine of its component " + part.component +
-                                            "; build the bundle again");
+            throw Error(HRT_BAD_BUNDLE,
+                        bundle.path + " has no engine of its component " + part.component + "; build the bundle again");
         }
     }
     return parts;

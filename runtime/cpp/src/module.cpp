@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <new>
 #include <vector>
 
 namespace hrt {
@@ -21,6 +22,11 @@ struct Message {
     char text[kMessage] = "";
     hrt_module_message c = {text, sizeof text};
 };
+
+void check(int result, const Message &message) {
+    if (result == HRT_MODULE_NO_MEMORY) throw std::bad_alloc();
+    if (result != 0) throw Error(HRT_ENGINE_FAILED, message.text);
+}
 
 // The folder of this library: modules are in its subfolder harmonyrt/, or beside it in a deployment folder.
 fs::path own_folder() {
@@ -97,9 +103,7 @@ Engine::~Engine() { table_.close(handle_); }
 
 EngineSession::EngineSession(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {
     Message message;
-    if (engine_->table_.open_session(engine_->handle_, &handle_, &message.c) != 0) {
-        throw Error(HRT_ENGINE_FAILED, message.text);
-    }
+    check(engine_->table_.open_session(engine_->handle_, &handle_, &message.c), message);
 }
 
 EngineSession::~EngineSession() { engine_->table_.close_session(handle_); }
@@ -107,7 +111,7 @@ EngineSession::~EngineSession() { engine_->table_.close_session(handle_); }
 void EngineSession::run(const std::vector<Tensor> &tensors) {
     Message message;
     if (tensors.size() != engine_->tensors_) throw Error(HRT_INTERNAL, "an engine was given tensors of another one");
-    if (engine_->table_.run(handle_, tensors.data(), &message.c) != 0) throw Error(HRT_ENGINE_FAILED, message.text);
+    check(engine_->table_.run(handle_, tensors.data(), &message.c), message);
 }
 
 std::string default_module_folders() {

@@ -188,7 +188,8 @@ std::string none_found(const Bundle &bundle, const Part &part, const EngineOptio
 } // namespace
 
 Part only_part(const Manifest &manifest) {
-    return {"", {tensor(manifest.inputs, "composite"), tensor(manifest.inputs, "mask")},
+    return {"",
+            {tensor(manifest.inputs, "composite"), tensor(manifest.inputs, "mask")},
             {tensor(manifest.outputs, "output")}};
 }
 

@@ -14,6 +14,8 @@ namespace face {
 
 inline const char *const kBundle = HRT_VECTORS "/hand-made-64";
 inline const char *const kDynamic = HRT_VECTORS "/hand-made-dynamic";
+inline const char *const kDiffusion = HRT_VECTORS "/hand-made-kl";       // DiffHarmony: 64 to 32 px, with a refiner
+inline const char *const kHarmonyVae = HRT_VECTORS "/hand-made-harmony"; // 96x64 px, harmony VAE, without
 
 struct FreeModel {
     void operator()(hrt_model *model) const { hrt_model_free(model); }
@@ -79,11 +81,12 @@ struct Pair {
     }
 };
 
-inline std::vector<std::uint8_t> harmonized(hrt_session *session, const Pair &pair) {
+inline std::vector<std::uint8_t> harmonized(hrt_session *session, const Pair &pair,
+                                            const hrt_harmonize_options *options = nullptr) {
     const hrt_picture picture = pair.picture();
     const hrt_mask mask = pair.foreground();
     std::vector<std::uint8_t> output(pair.rgb.size());
-    const hrt_status status = hrt_harmonize_u8(session, &picture, &mask, output.data(), 0, nullptr);
+    const hrt_status status = hrt_harmonize_u8(session, &picture, &mask, output.data(), 0, options);
     REQUIRE_MESSAGE(status == HRT_OK, hrt_last_error());
     return output;
 }

@@ -48,7 +48,8 @@ private:
 };
 
 void feed_forward(const hrt_module_tensor *tensors) {
-    const auto *image = static_cast<const float *>(tensors[0].data), *mask = static_cast<const float *>(tensors[1].data);
+    const auto *image = static_cast<const float *>(tensors[0].data),
+               *mask = static_cast<const float *>(tensors[1].data);
     auto *output = static_cast<float *>(tensors[2].data);
     const auto plane = static_cast<std::size_t>(tensors[0].shape[2] * tensors[0].shape[3]);
     for (int64_t n = 0; n < tensors[0].shape[0]; ++n, image += 3 * plane, mask += plane, output += 3 * plane) {

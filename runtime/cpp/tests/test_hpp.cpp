@@ -26,6 +26,48 @@ TEST_CASE("handles move and do not copy") {
     CHECK(model.notes().find("opened") != std::string::npos);
 }
 
+TEST_CASE("options say seed and steps, and a function follows the run") {
+    harmonyrt::ModelOptions model_options;
+    model_options.module_folder = HRT_STAND_IN;
+    model_options.target = "onnx";
+    model_options.pin_threads = false;
+    const harmonyrt::Model model(face::kDiffusion, model_options);
+    harmonyrt::Session session(model);
+    const face::Pair pair(45, 31);
+    const harmonyrt::PictureView picture = {pair.rgb.data(), 45, 31};
+    const harmonyrt::MaskView mask = {pair.mask.data(), 45, 31};
+    const auto plain = session.harmonize(picture, mask);
+    harmonyrt::HarmonizeOptions options;
+    options.seed = 4;
+    options.steps = 3;
+    int told = 0;
+    options.progress = [&](int, int parts) {
+        ++told;
+        return parts == 6;
+    };
+    const auto other = session.harmonize(picture, mask, options);
+    CHECK(other != plain);
+    CHECK(told == 7);
+    const std::array pictures = {picture, picture};
+    const std::array masks = {mask, mask};
+    const auto both = session.harmonize_batch(pictures, masks, options);
+    CHECK(both == std::vector<std::vector<std::uint8_t>>{other, other});
+    CHECK_THROWS_AS(session.harmonize_batch(pictures, harmonyrt::Span(masks.data(), 1)), harmonyrt::Error);
+
+    options.progress = [](int done, int) { return done < 2; };
+    std::vector<std::uint8_t> output(plain.size());
+    CHECK(session.try_harmonize(picture, mask, output.data(), 0, options) == HRT_CANCELLED);
+    try {
+        (void)session.harmonize(picture, mask, options);
+        FAIL("was not cancelled");
+    } catch (const harmonyrt::Error &error) {
+        CHECK(error.status() == HRT_CANCELLED);
+    }
+    options.progress = [](int, int) -> bool { throw std::out_of_range("mine"); };
+    CHECK_THROWS_AS(session.harmonize(picture, mask, options), std::out_of_range);
+    CHECK(session.harmonize(picture, mask) == plain);
+}
+
 TEST_CASE("failures throw the sentence, or return the status") {
     try {
         const harmonyrt::Model model("no/such/bundle");

@@ -44,7 +44,7 @@ int failures(Call call) {
         const bool right =
             status == HRT_OUT_OF_MEMORY || (status == HRT_NO_BACKEND && last_error_has("memory ran out"));
         if (!right) {
-            FAIL("allocation ", n, ": ", hrt_status_name(status), ": ", hrt_last_error());
+            FAIL("allocation ", n, ": ", std::string(hrt_status_name(status)), ": ", std::string(hrt_last_error()));
         }
     }
     return -1;
@@ -62,16 +62,26 @@ long resident_kib() {
 } // namespace
 
 TEST_CASE("running out of memory is a status, whichever allocation fails") {
-    (void)open_model(); // modules are loaded once and for all
+    const char *bundle = nullptr;
+    SUBCASE("PHNet") { bundle = kBundle; }
+    SUBCASE("DiffHarmony") { bundle = kHarmonyVae; }
+    (void)open_model(bundle); // modules are loaded once and for all
     const hrt_model_options options = stand_in();
     const int at_open = failures([&] {
         hrt_model *model = nullptr;
-        const hrt_status status = hrt_model_open(kBundle, &options, &model);
+        const hrt_status status = hrt_model_open(bundle, &options, &model);
         hrt_model_free(model);
         return status;
     });
     CHECK(at_open > 50);
-    const ModelHandle model = open_model();
+    const ModelHandle model = open_model(bundle);
+    const int at_session = failures([&] {
+        hrt_session *raw = nullptr;
+        const hrt_status status = hrt_session_open(model.get(), &raw);
+        hrt_session_free(raw);
+        return status;
+    });
+    CHECK(at_session > 1);
     const SessionHandle session = open_session(model);
     const Pair pair(70, 50);
     const hrt_picture picture = pair.picture();
@@ -84,7 +94,10 @@ TEST_CASE("running out of memory is a status, whichever allocation fails") {
 }
 
 TEST_CASE("two thousand calls do not make the process grow") {
-    const ModelHandle model = open_model();
+    const char *bundle = nullptr;
+    SUBCASE("PHNet") { bundle = kBundle; }
+    SUBCASE("DiffHarmony") { bundle = kDiffusion; }
+    const ModelHandle model = open_model(bundle);
     const std::string sanitized = HRT_SANITIZED;
     const int calls = sanitized.empty() ? 2000 : 200;
     const Pair small(61, 47), large(130, 90);

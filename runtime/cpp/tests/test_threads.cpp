@@ -7,7 +7,11 @@
 using namespace face;
 
 TEST_CASE("eight threads that share a model give the bytes that one gives") {
-    const ModelHandle model = open_model();
+    const char *bundle = nullptr;
+    SUBCASE("PHNet") { bundle = kBundle; }
+    SUBCASE("DiffHarmony") { bundle = kDiffusion; }
+    SUBCASE("DiffHarmony with the harmony VAE") { bundle = kHarmonyVae; }
+    const ModelHandle model = open_model(bundle);
     std::vector<Pair> pairs;
     std::vector<std::vector<std::uint8_t>> expected;
     for (int i = 0; i < 4; ++i) {

@@ -49,7 +49,8 @@ int guarded(hrt_module_message *message, Work &&work) noexcept {
         work();
         return 0;
     } catch (const std::bad_alloc &) {
-        return say(message, "memory ran out");
+        say(message, "memory ran out");
+        return HRT_MODULE_NO_MEMORY;
     } catch (const std::exception &error) {
         return say(message, error.what());
     } catch (...) {

@@ -174,8 +174,8 @@ private:
     using Value = std::unique_ptr<OrtValue, ReleaseValue>;
 
     Value value_of(const hrt_module_tensor &tensor) const {
-        const auto type = tensor.type == HRT_MODULE_I64 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
-                                                        : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+        const auto type =
+            tensor.type == HRT_MODULE_I64 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
         OrtValue *value = nullptr;
         check(runtime().api->CreateTensorWithDataAsOrtValue(memory_.get(), tensor.data, hrt::backends::bytes_of(tensor),
                                                             tensor.shape, static_cast<std::size_t>(tensor.rank), type,

@@ -112,8 +112,7 @@ private:
 
 class Session {
 public:
-    explicit Session(Engine &engine)
-        : engine_(engine), request_(engine.request()), bound_(engine.names().size()) {}
+    explicit Session(Engine &engine) : engine_(engine), request_(engine.request()), bound_(engine.names().size()) {}
 
     void run(const hrt_module_tensor *tensors) {
         for (std::size_t i = 0; i < bound_.size(); ++i) bind(i, tensors[i]);

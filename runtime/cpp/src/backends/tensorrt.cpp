@@ -327,7 +327,8 @@ public:
         for (std::size_t i = inputs; i < memory_.size(); ++i) {
             const nvinfer1::Dims shape = context_->getTensorShape(engine_.names()[i].c_str());
             std::size_t bytes = bytes_of(engine_.type(engine_.names()[i]));
-            for (int32_t d = 0; d < shape.nbDims; ++d) bytes *= static_cast<std::size_t>(std::max<int64_t>(0, shape.d[d]));
+            for (int32_t d = 0; d < shape.nbDims; ++d)
+                bytes *= static_cast<std::size_t>(std::max<int64_t>(0, shape.d[d]));
             if (i < inputs + engine_.read()) {
                 check_type(i, tensors[i]);
                 if (bytes != hrt::backends::bytes_of(tensors[i])) refused("answer in this size");
