@@ -59,7 +59,7 @@ class Measured:
         subject: what was timed.
         about: backend, device, target, precision, model, as they turned out.
         latency: over all rounds.
-        load_ms: opening, without the imports of the process.
+        load_ms: opening with an empty cache, without the imports of the process.
         first_call_ms: the first call after opening.
         peak_rss_mb: of the subject's own process, interpreter and imports included.
         stable: whether the burn-in became stable.
@@ -67,7 +67,8 @@ class Measured:
         psnr_to_first_db: PSNR of its output against the first subject's, peak 1 (255 for pictures); None for the first,
             and where shapes differ.
         samples: latencies in milliseconds by round.
-        stages: median milliseconds of the parts of a whole call (fit, engine, carry back); empty for engines alone.
+        stages: median milliseconds of the parts of a whole call (decode, fit, engine, carry back); empty for engines
+            alone.
     """
 
     subject: Subject
@@ -153,13 +154,11 @@ def measure(
     """
     with _workers(subjects) as workers, tempfile.TemporaryDirectory() as scratch:
         loaded = []
-        for worker in workers:
+        for i, worker in enumerate(workers):
             on_step(f"loading {Path(worker.subject.path).name} ({worker.subject.kind})")
-            loaded.append(
-                worker.ask(
-                    do="load", subject=dataclasses.asdict(worker.subject), burn_in_seconds=effort.burn_in_seconds
-                )
-            )
+            own = dataclasses.asdict(worker.subject)
+            own["cache"] = own["cache"] or str(Path(scratch) / f"cache-{i}")  # nobody opens what another one left
+            loaded.append(worker.ask(do="load", subject=own, burn_in_seconds=effort.burn_in_seconds))
         turns: list[list[dict[str, Any]]] = [[] for _ in workers]
         for number in range(effort.rounds):
             on_step(f"round {number + 1} of {effort.rounds}")

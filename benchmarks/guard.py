@@ -1,7 +1,8 @@
 """Regression guard: `make bench-guard` holds ratios of one interleaved run, never absolute times, against their floors.
 
-The floors stand in guard.json: each names two sides and how many times faster the second has to be than the first.
-A floor is set below what was measured, by more than the spread of repeated runs, so that a noisy minute does not fail.
+The floors stand in guard.json: each names an engine and how many times faster it has to be than PyTorch eager of the
+same network. A floor is :data:`MARGIN` of the lowest ratio that was seen in repeated runs, so that a noisy minute does
+not fail, and a rewrite that no longer matches does. The ratios belong to the machine that guard.json names.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Effort, measure
 from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.common import HarmonyError
-from harmonyrt.export.rewrites import DEFAULT
 
 FLOORS = Path(__file__).with_name("guard.json")
+MARGIN = 0.85
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Floor:
         backend: what runs it.
         precision: of the engine.
         at_least: ratio that must be reached.
-        rewrites: what the engine has beside the default ones.
+        rewrites: names for `harmonyrt build --rewrites`.
     """
 
     name: str
@@ -45,54 +46,74 @@ class Floor:
     backend: str
     precision: str
     at_least: float
-    rewrites: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ("fast",)
 
 
 def floors(path: Path = FLOORS) -> list[Floor]:
     """The committed floors."""
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return [Floor(**{**row, "rewrites": tuple(row.get("rewrites", ()))}) for row in rows]
+    rows = json.loads(path.read_text(encoding="utf-8"))["floors"]
+    return [Floor(**{**row, "rewrites": tuple(row.get("rewrites", ("fast",)))}) for row in rows]
 
 
-def check(floor: Floor, bundles: Path, checkpoint: Path, effort: Effort) -> tuple[float, bool]:
-    """Measure one floor; returns the ratio, and whether it holds."""
-    bundle = bundles / f"phnet-{floor.size}-{floor.precision}"
-    size = (floor.size, floor.size)
-    torch = Subject("torch", str(checkpoint), *size, threads=floor.threads)
-    engine = Subject("engine", str(bundle), *size, threads=floor.threads, backend=floor.backend, target=floor.target)
-    speedup = measure([torch, engine], effort)[1].speedup
-    assert speedup is not None
-    return speedup.median, speedup.median >= floor.at_least
+def folder_of(floor: Floor, bundles: Path) -> Path:
+    """Where the floor's bundle is built."""
+    return bundles / "-".join((floor.target, *floor.rewrites))
+
+
+def build_all(wanted: Sequence[Floor], bundles: Path, checkpoint: Path) -> int:
+    """Build every floor's bundle; what is already there and unchanged stays. Returns the build's exit code."""
+    from harmonyrt.export.build_engines import main as build
+
+    for floor in wanted:
+        with contextlib.redirect_stdout(sys.stderr):
+            built = build(
+                ["phnet", "--checkpoint", str(checkpoint), "--sizes", str(floor.size), "--precisions",
+                 floor.precision, "--targets", floor.target, "--output", str(folder_of(floor, bundles)),
+                 "--rewrites", *floor.rewrites]
+            )  # fmt: skip
+        if built != 0:
+            return built
+    return 0
+
+
+def check(wanted: Sequence[Floor], bundles: Path, checkpoint: Path, effort: Effort) -> Iterator[tuple[Floor, float]]:
+    """The ratio of every floor; those of one size and number of threads come from one interleaved run."""
+    for size, threads in dict.fromkeys((floor.size, floor.threads) for floor in wanted):
+        some = [floor for floor in wanted if (floor.size, floor.threads) == (size, threads)]
+        sides = [Subject("torch", str(checkpoint), size, size, threads=threads)]
+        for floor in some:
+            place = folder_of(floor, bundles) / f"phnet-{size}-{floor.precision}"
+            sides.append(
+                Subject("engine", str(place), size, size, threads=threads, backend=floor.backend, target=floor.target)
+            )
+        for floor, measured in zip(some, measure(sides, effort)[1:], strict=True):
+            assert measured.speedup is not None
+            yield floor, measured.speedup.median
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build what is needed, measure every floor, print a line each; 1 when one does not hold."""
-    parser = argparse.ArgumentParser(prog="bench-guard", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="bench-guard", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", help="weights (default: the shipped ones)")
     parser.add_argument("--floors", type=Path, default=FLOORS, help="what has to hold (default: guard.json)")
+    parser.add_argument("--bundles", type=Path, help="keep the bundles here, for the next time (default: nowhere)")
     parser.add_argument(
         "--quick", action="store_true", help="one short round: shows that the guard works, proves nothing"
     )
     arguments = parser.parse_args(argv)
-    from harmonyrt.export.build_engines import main as build
     from harmonyrt.export.recipe import find_checkpoint
 
     effort = Effort(rounds=1, seconds=0.01, least=1, burn_in_seconds=0) if arguments.quick else Effort()
     try:
         checkpoint = find_checkpoint(arguments.checkpoint)
+        wanted = floors(arguments.floors)
         held = True
         with tempfile.TemporaryDirectory() as scratch:
-            for floor in floors(arguments.floors):
-                folder = Path(scratch, "-".join(("default", *floor.rewrites)))
-                with contextlib.redirect_stdout(sys.stderr):
-                    built = build(
-                        ["phnet", "--checkpoint", str(checkpoint), "--sizes", str(floor.size), "--precisions",
-                         floor.precision, "--targets", floor.target, "--output", str(folder),
-                         "--rewrites", *DEFAULT, *floor.rewrites]
-                    )  # fmt: skip
-                if built != 0:
-                    return built
-                ratio, holds = check(floor, folder, checkpoint, effort)
+            bundles = arguments.bundles or Path(scratch)
+            if (built := build_all(wanted, bundles, checkpoint)) != 0:
+                return built
+            for floor, ratio in check(wanted, bundles, checkpoint, effort):
+                holds = ratio >= floor.at_least
                 held &= holds or arguments.quick
                 print(f"{'holds ' if holds else 'FAILED'} {floor.name}: {ratio:.2f}x, floor {floor.at_least:.2f}x")
     except HarmonyError as error:

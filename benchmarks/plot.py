@@ -5,8 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from harmonyrt.benchmarks.results import Run, describe, machine_line
+from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
+
+_ANONYMOUS: dict[str, dict[str, None]] = {".png": {"Software": None}, ".svg": {"Date": None}}
+"""By suffix: what would make the same picture another file."""
+
+
+def kind_of(path: str | Path) -> str:
+    """Suffix of a picture that can be drawn.
+
+    Raises:
+        HarmonyError: another suffix.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in _ANONYMOUS:
+        raise HarmonyError(f"{path} cannot be drawn; give a name that ends in {' or '.join(_ANONYMOUS)}")
+    return kind
 
 
 def plot(run: Run, path: str | Path) -> None:
@@ -15,6 +31,7 @@ def plot(run: Run, path: str | Path) -> None:
     Raises:
         HarmonyError: matplotlib is missing, or `path` cannot be written.
     """
+    kind = kind_of(path)
     matplotlib = require("matplotlib", "bench", "drawing a benchmark")
     matplotlib.use("Agg")
     pyplot = require("matplotlib.pyplot", "bench", "drawing a benchmark")
@@ -32,5 +49,5 @@ def plot(run: Run, path: str | Path) -> None:
     right.set_xlabel("pictures per second at the median")
     figure.suptitle(f"{run.name}\n{machine_line(run)}", fontsize=8)
     with written_whole(path) as scratch:
-        figure.savefig(scratch, dpi=120)
+        figure.savefig(scratch, dpi=100, metadata=_ANONYMOUS[kind])
     pyplot.close(figure)

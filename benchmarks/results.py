@@ -16,7 +16,7 @@ from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
-from harmonyrt.export.rewrites import DEFAULT
+from harmonyrt.export.rewrites import FASTER, REWRITES, fitting
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
@@ -121,13 +121,19 @@ _OWN = {("openvino", "openvino"), ("onnxruntime", "onnx")}
 """Backends beside the target that goes without saying."""
 
 
+def engine_name(m: Measured) -> str:
+    """What ran, for example ``"openvino bf16, low memory"``."""
+    about = m.about
+    own = (about["backend"], about["target"]) in _OWN
+    name = f"{about['backend']}{'' if own else ' ' + about['target']} {about['precision']}"
+    rewrites = _rewrites(m) if "rewrites" in about else ""
+    return f"{name}, {rewrites}" if rewrites else name
+
+
 def describe(m: Measured) -> str:
     """One line that says what was timed, for example ``"openvino bf16, 256x256, 1 thread"``."""
-    about, subject = m.about, m.subject
-    own = (about["backend"], about["target"]) in _OWN
-    parts = [f"{about['backend']}{'' if own else ' ' + about['target']} {about['precision']}"]
-    if "rewrites" in about:
-        parts.append(_rewrites(about["rewrites"].split()))
+    subject = m.subject
+    parts = [engine_name(m)]
     parts.append(f"{subject.height}x{subject.width}" + (f" batch {subject.batch}" if subject.batch > 1 else ""))
     if subject.threads is not None:
         parts.append(f"{subject.threads} thread{'s' if subject.threads > 1 else ''}")
@@ -135,13 +141,21 @@ def describe(m: Measured) -> str:
         parts.append("end to end")
     if not m.stable:
         parts.append("burn-in not stable")
-    return ", ".join(part for part in parts if part)
+    return ", ".join(parts)
 
 
-def _rewrites(names: Sequence[str]) -> str:
-    """Nothing for the default ones, else what is different about them."""
-    more = [name for name in names if name not in DEFAULT]
-    return f"with {' and '.join(more)}" if more else "" if names else "no rewrites"
+def _rewrites(m: Measured) -> str:
+    """Nothing for an engine with all the faster ones that its kind can have; else what it is called without them."""
+    about = m.about
+    names = {name for name in about["rewrites"].split() if name in REWRITES}
+    if not names:
+        return "no rewrites"
+    static = any(REWRITES[name].static_only for name in names)
+    size = (m.subject.height, m.subject.width) if static else None
+    faster = set(fitting(FASTER, size, about["target"], about["precision"]))
+    if faster <= names:
+        return ""
+    return f"with {', '.join(sorted(faster & names))} only" if faster & names else "low memory"
 
 
 def stages_line(m: Measured) -> str:

@@ -5,6 +5,8 @@ A subject is described by plain data, since it is loaded in a process of its own
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,8 +23,8 @@ class Subject:
     """One thing to time.
 
     Attributes:
-        kind: ``"engine"`` (network only), ``"picture"`` (end to end from arrays: fit, run, carry back, blend) or
-            ``"torch"``.
+        kind: ``"engine"`` (network only), ``"picture"`` (end to end from a JPEG and a PNG mask in memory: decode, fit,
+            run, carry back, blend) or ``"torch"``.
         path: the bundle, or for torch the checkpoint.
         height: rows of the input: of the network for ``engine`` and ``torch``, of the picture for ``picture``.
         width: columns of the input.
@@ -33,6 +35,7 @@ class Subject:
         device: as for `Harmonizer.open`.
         mode: for torch one of :data:`MODES_OF_TORCH`.
         foreground: share of the picture that the mask covers.
+        cache: as for `Harmonizer.open`.
     """
 
     kind: str
@@ -46,6 +49,7 @@ class Subject:
     device: str | None = None
     mode: str = "eager"
     foreground: float = 0.25
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def _load_engine(subject: Subject) -> Loaded:
             f"{subject.path} is built for {size or 'any size'}, batch {batch or 'any'}; it cannot be timed at"
             f" {subject.height}x{subject.width}, batch {subject.batch}: choose a dynamic bundle"
         )
-    options = SessionOptions(threads=subject.threads, device=subject.device)
+    options = SessionOptions(threads=subject.threads, device=subject.device, cache=subject.cache)
     selected = open_best(bundle, subject.backend, subject.target, options)
     image, mask = inputs(subject)
     feeds = {"image": image, "mask": mask}
@@ -126,28 +130,52 @@ def _load_engine(subject: Subject) -> Loaded:
 
 def _load_picture(subject: Subject) -> Loaded:
     from harmonyrt.runtime import Harmonizer
+    from harmonyrt.runtime.bundle import open_bundle
+    from harmonyrt.runtime.pictures import read_mask_file, read_picture_file
 
-    harmonizer = Harmonizer.open(subject.path, subject.backend, subject.threads, subject.device, target=subject.target)
-    image, mask = inputs(subject)
-    composite = np.rint(image[0].transpose(1, 2, 0) * 255).astype(np.uint8)
-    alpha = (mask[0, 0] * 255).astype(np.uint8)
+    where = (subject.backend, subject.threads, subject.device)
+    harmonizer = Harmonizer.open(subject.path, *where, target=subject.target, cache=subject.cache)
+    jpeg, png = _files(subject)
     last: list[np.ndarray] = []
+    decoding: list[float] = []
 
     def call() -> None:
-        last[:] = [harmonizer.harmonize(composite, alpha)]
+        start = time.perf_counter()
+        composite, mask = read_picture_file(jpeg).rgb, read_mask_file(png).values
+        decoding[:] = [1000 * (time.perf_counter() - start)]
+        last[:] = [harmonizer.harmonize(composite, mask)]
+
+    def stages() -> dict[str, float]:
+        parts = ("fit", "engine", "carry_back")
+        return {"decode": decoding[0], **{name: 1000 * getattr(harmonizer.timings, name) for name in parts}}
 
     info = harmonizer.info
+    engines = open_bundle(subject.path).manifest.engines
     about = {
         "backend": info.backend,
         "device": info.device,
         "target": info.target,
         "precision": info.precision,
+        "rewrites": " ".join(next((e.rewrites for e in engines if e.target == info.target), ())),
         "model": _model_name(info.parameters),
     }
-    stages = ("fit", "engine", "carry_back")
-    return Loaded(
-        call, about, lambda: last[0], lambda: {name: 1000 * getattr(harmonizer.timings, name) for name in stages}
-    )
+    return Loaded(call, about, lambda: last[0], stages)
+
+
+def _files(subject: Subject) -> tuple[bytes, bytes]:
+    """The picture as JPEG and its mask as PNG, in memory."""
+    from PIL import Image
+
+    image, mask = inputs(subject)
+    files = []
+    for pixels, name, options in (
+        (np.rint(image[0].transpose(1, 2, 0) * 255), "JPEG", {"quality": 90}),
+        (mask[0, 0] * 255, "PNG", {}),
+    ):
+        file = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(file, name, **options)
+        files.append(file.getvalue())
+    return files[0], files[1]
 
 
 def _load_torch(subject: Subject) -> Loaded:

@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from harmonyrt.benchmarks.results import PAPER_ROWS, markdown, read
+from harmonyrt.benchmarks.pictures import draw
+from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -29,7 +30,7 @@ def tables(folder: Path) -> str:
     """All runs of a folder as Markdown, in the order of their file names, after what the papers state."""
     paper = ["### What the paper states", "", "| what | figure | where |", "|---|---|---|"]
     paper += [f"| {what} | {figure} | {where} |" for what, figure, where in PAPER_ROWS]
-    runs = [read(path) for path in sorted(folder.glob("bench-*.json"))]
+    runs = committed_runs(folder)
     return "\n".join([targets(runs, folder), *paper, "", *opening(folder / "opening.json"), *map(markdown, runs)])
 
 
@@ -42,6 +43,11 @@ def opening(path: Path) -> list[str]:
     table += ["| " + " | ".join(str(row[key]) for key in OPENING) + " |" for row in report["rows"]]
     lines = [f"Machine: {report['machine']}, {report['date']}.", "", f"`{report['command']}`", ""]
     return ["### Opening", "", *table, "", *lines]
+
+
+def committed_runs(folder: Path) -> list[Run]:
+    """The runs of a folder, in the order of their file names."""
+    return [read(path) for path in sorted(folder.glob("bench-*.json"))]
 
 
 def rewrite(document: Path, folder: Path) -> bool:
@@ -67,12 +73,15 @@ def rewrite(document: Path, folder: Path) -> bool:
 
 def main() -> int:
     root = Path(__file__).resolve().parents[1]
+    results = root / "benchmarks" / "results"
     try:
-        changed = rewrite(root / "docs" / "benchmarks.md", root / "benchmarks" / "results")
+        changed = rewrite(root / "docs" / "benchmarks.md", results)
+        drawn = draw(committed_runs(results), root / "docs" / "pictures")
     except HarmonyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     print("docs/benchmarks.md rewritten" if changed else "docs/benchmarks.md is up to date")
+    print(f"drawn: {', '.join(path.name for path in drawn)}")
     return 0
 
 

@@ -50,8 +50,8 @@ def bench(
         str | None, typer.Option(metavar="HxW", help="Engine size, for dynamic bundles. Default: their working size.")
     ] = None,
     picture: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Time whole calls too, on a picture of this size: fit, run, carry back."),
+        list[str] | None,
+        typer.Option(metavar="HxW", help="Time whole calls too, on a picture of this size; repeat it for several."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; one call at least in each.")] = 7,
     seconds: Annotated[float, typer.Option(min=0.001, help="Length of one turn.")] = 0.7,
@@ -70,13 +70,19 @@ def bench(
     from harmonyrt.cli.console import say
     from harmonyrt.common import HarmonyError
 
+    if plot is not None:
+        from harmonyrt.benchmarks.plot import kind_of
+        from harmonyrt.common.errors import require
+
+        require("matplotlib", "bench", "drawing a benchmark")  # rather now than after minutes of measuring
+        kind_of(plot)
     chosen = list(bundles or [chosen_bundle(None)[0]])
     if compare and len(chosen) < 2:
         raise HarmonyError("--compare needs two bundles at least; name another one")
     common = {"threads": threads, "device": device}
     subjects: list[Subject] = []
     for path in chosen:
-        found = _of_bundle(path, backend or ["auto"], size, batch, picture, common)
+        found = _of_bundle(path, backend or ["auto"], size, batch, picture or [], common)
         if not found:
             raise HarmonyError(f"{path} has no engine for backend {' or '.join(backend or [])}; choose another")
         subjects += found
@@ -97,7 +103,7 @@ def bench(
 
 
 def _of_bundle(
-    path: Path, backends: list[str], size: str | None, batch: int, picture: str | None, common: dict
+    path: Path, backends: list[str], size: str | None, batch: int, pictures: list[str], common: dict
 ) -> list[Subject]:
     from harmonyrt.benchmarks.subjects import Subject
     from harmonyrt.runtime.bundle import open_bundle
@@ -111,8 +117,7 @@ def _of_bundle(
     subjects = []
     for backend in backends:
         subjects.append(Subject("engine", str(path), height, width, batch, backend=backend, **common))
-        if picture is not None:
-            rows, columns = _pair(picture) or (0, 0)
+        for rows, columns in filter(None, map(_pair, pictures)):
             subjects.append(Subject("picture", str(path), rows, columns, backend=backend, **common))
     return subjects
 

@@ -168,9 +168,9 @@ def _link_or_copy(source: Path, copy: Path) -> None:
 def _fastest_engines(
     recipe: BundleRecipe, target: str, scratch: Path, workshop: Workshop, report: Reporter
 ) -> list[EngineSpec]:
-    """The engines of one target with the recipe's rewrites, or with more where that is worth it on this machine."""
-    more = (*recipe.rewrites, *tune.FASTER_REWRITES)
-    sets = dict.fromkeys(fitting(names, recipe.size, target, recipe.precision) for names in (recipe.rewrites, more))
+    """The engines of one target with the plain rewrites, or with the costly ones where that is worth it here."""
+    tried_sets = tune.candidates(recipe.rewrites)
+    sets = dict.fromkeys(fitting(names, recipe.size, target, recipe.precision) for names in tried_sets)
     candidates: list[tuple[Path, list[EngineSpec]]] = []
     for number, rewrites in enumerate(sets):
         folder = scratch / f"candidate-{number}"

@@ -152,7 +152,7 @@ def plan(
         sizes: texts that :func:`parse_size` takes.
         precisions: names of the vocabulary.
         targets: names of the vocabulary.
-        rewrite_names: names of :data:`harmonyrt.export.rewrites.REWRITES`.
+        rewrite_names: names of :data:`harmonyrt.export.rewrites.REWRITES` or of its ``SETS``.
         options: common to all engines; its target and size are filled in here.
         tune: seconds of measuring for each bundle; None for not.
 
@@ -166,7 +166,7 @@ def plan(
     _check_known("precision", precisions, PRECISIONS)
     _check_known("target", targets, TARGETS)
     parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
-    rewrites.check_names(rewrite_names)
+    chosen = rewrites.names_of(rewrite_names)
     path = find_checkpoint(checkpoint)
     try:
         sha256 = sha256_of(path)
@@ -185,7 +185,7 @@ def plan(
                     precision=precision,
                     targets=tuple(target for target, reason in reasons.items() if reason is None),
                     skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
-                    rewrites=tuple(rewrite_names),
+                    rewrites=chosen,
                     options=replace(options, size=size),
                     tune=tune,
                 )

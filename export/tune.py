@@ -14,20 +14,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.export.rewrites import FASTER
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.machine import cores, machine_name
 from harmonyrt.runtime.manifest import Manifest, Measurement
 from harmonyrt.runtime.select import OPENS, open_best
 
-FASTER_REWRITES = ("recast-transposed", "winograd")
-"""What tuning tries on top of the recipe's rewrites: it costs memory and loading time, so it has to earn its place."""
 WORTH = 1.1
 """A candidate replaces a plainer one when it is at least this many times faster."""
 SHARE_FOR_CANDIDATES = 0.5
@@ -35,6 +34,11 @@ SHARE_FOR_CANDIDATES = 0.5
 LEAST_CALLS = 2
 
 Say = Callable[[str], object]
+
+
+def candidates(rewrites: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Sets of rewrites to time, the plainest first: without those that cost memory and loading time, and as asked."""
+    return tuple(name for name in rewrites if name not in FASTER), tuple(rewrites)
 
 
 def milliseconds(bundle: Path, backend: str, target: str, threads: int, seconds: float) -> float | None:
@@ -45,7 +49,7 @@ def milliseconds(bundle: Path, backend: str, target: str, threads: int, seconds:
         backend: what runs it.
         target: engine that it runs.
         threads: CPU threads.
-        seconds: time for calls; opening comes on top, and two calls are always made.
+        seconds: time for opening and calls together; two calls are always made.
     """
     command = [sys.executable, "-m", "harmonyrt.export.tune", str(bundle), backend, target, str(threads), str(seconds)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -74,46 +78,55 @@ def measurements(bundle: Path, seconds: float, say: Say) -> tuple[Measurement, .
 
     Args:
         bundle: folder of a bundle that opens.
-        seconds: budget for all of them, without opening.
+        seconds: budget for all of them.
         say: told what is being timed.
     """
     todo = [(*way, threads) for way in ways(open_bundle(bundle).manifest) for threads in thread_counts()]
     found = []
-    for backend, target, threads in todo:
+    for (backend, target, threads), share in zip(todo, shares(seconds, len(todo)), strict=True):
         say(f"tuning: {backend} ({target}), {threads} thread{'s' if threads > 1 else ''}")
-        taken = milliseconds(bundle, backend, target, threads, seconds / len(todo))
+        taken = milliseconds(bundle, backend, target, threads, share)
         if taken is not None:
             found.append(Measurement(backend, target, threads, round(taken, 3), machine_name()))
     return tuple(found)
 
 
-def fastest(candidates: Sequence[Path], target: str, seconds: float, say: Say) -> int:
+def shares(seconds: float, count: int) -> Iterator[float]:
+    """What each of `count` measurements may take, when asked before it: its part of what is left of the budget."""
+    end = time.monotonic() + seconds
+    for left in range(count, 0, -1):
+        yield max(0.0, end - time.monotonic()) / left
+
+
+def fastest(folders: Sequence[Path], target: str, seconds: float, say: Say) -> int:
     """Which of several bundles with one engine each to keep: the first, unless a later one is :data:`WORTH` it.
 
     Judged with all cores, by the backend that runs the candidate fastest.
 
     Args:
-        candidates: folders of bundles, the plainest first.
+        folders: of the bundles, the plainest first.
         target: the engine's target.
-        seconds: budget for all of them, without opening.
+        seconds: budget for all of them.
         say: told how long each took.
     """
-    best, kept = None, 0
-    for number, folder in enumerate(candidates):
-        tried = ways(open_bundle(folder).manifest)
-        shares = seconds / (len(candidates) * len(tried))
-        times = [milliseconds(folder, backend, target, cores(), shares) for backend, _ in tried]
-        taken = min((time for time in times if time is not None), default=None)
-        if taken is None:
-            continue
-        rewrites = ", ".join(open_bundle(folder).manifest.engines[0].rewrites) or "none"
+    manifests = [open_bundle(folder).manifest for folder in folders]
+    todo = [(number, backend) for number, manifest in enumerate(manifests) for backend, _ in ways(manifest)]
+    times: dict[int, float] = {}
+    for (number, backend), share in zip(todo, shares(seconds, len(todo)), strict=True):
+        taken = milliseconds(folders[number], backend, target, cores(), share)
+        if taken is not None:
+            times[number] = min(taken, times.get(number, taken))
+    kept = 0
+    for number, taken in times.items():
+        rewrites = ", ".join(manifests[number].engines[0].rewrites) or "none"
         say(f"tuning: {target} with rewrites {rewrites}: {taken:.1f} ms")
-        if best is None or best >= WORTH * taken:
-            best, kept = taken, number
+        if kept not in times or times[kept] >= WORTH * taken:
+            kept = number
     return kept
 
 
 def _time(bundle: Path, backend: str, target: str, threads: int, seconds: float) -> float:
+    end = time.monotonic() + seconds
     opened = open_bundle(bundle)
     selected = open_best(opened, backend, target, SessionOptions(threads=threads))
     height, width = opened.manifest.size or (opened.manifest.working_size,) * 2
@@ -123,7 +136,7 @@ def _time(bundle: Path, backend: str, target: str, threads: int, seconds: float)
     feeds = {"image": picture, "mask": mask}
     selected.session.run(feeds)
     taken: list[float] = []
-    while len(taken) < LEAST_CALLS or sum(taken) < 1000 * seconds:
+    while len(taken) < LEAST_CALLS or time.monotonic() < end:
         start = time.perf_counter_ns()
         selected.session.run(feeds)
         taken.append((time.perf_counter_ns() - start) / 1e6)

@@ -55,6 +55,12 @@ REWRITES = {
         Rewrite("drop-dead", "convolution biases that an instance norm cancels"),
         Rewrite("fold-batchnorm", "batch norms into the convolutions before them"),
         Rewrite("flip-transposed", "transposed convolutions of stride 1 as convolutions"),
+        Rewrite(
+            "split-norms",
+            "instance norms of more than 256 x 256 pixels as products, which OpenVINO needs to be exact",
+            static_only=True,
+            targets=("onnx", "openvino"),
+        ),
         Rewrite("share-statistics", "sums over pictures from the sums of their patches", static_only=True),
         Rewrite(
             "gate-fold",
@@ -63,7 +69,13 @@ REWRITES = {
             targets=("onnx", "openvino"),  # TensorRT takes constant weights only
             precisions=("fp32", "fp16", "bf16"),  # computed weights have no calibrated range
         ),
-        Rewrite("recast-transposed", "transposed convolutions of stride 2 as convolutions", static_only=True),
+        Rewrite(
+            "recast-transposed",
+            "transposed convolutions of stride 2 as convolutions",
+            static_only=True,
+            targets=("onnx", "openvino"),  # TensorRT has kernels of its own for them
+            precisions=("fp32", "bf16"),
+        ),
         Rewrite(
             "winograd",
             "convolutions as Winograd F(4x4, 3x3) and F(4x4, 2x2)",
@@ -81,24 +93,36 @@ REWRITES = {
     )
 }
 
-DEFAULT = ("drop-dead", "fold-batchnorm", "flip-transposed", "share-statistics", "gate-fold")
-"""Those that never cost anything."""
+LOW_MEMORY = (
+    "drop-dead", "fold-batchnorm", "flip-transposed", "split-norms", "share-statistics", "gate-fold",
+)  # fmt: skip
+"""Those that cost nothing, neither memory nor time to load."""
+
+FASTER = ("recast-transposed", "winograd")
+"""Those that buy speed with memory and time to load."""
+
+SETS = {"fast": LOW_MEMORY + FASTER, "low-memory": LOW_MEMORY, "none": ()}
+"""Names that stand for several rewrites; what an engine cannot take of them is left out."""
+
+DEFAULT = SETS["fast"]
+"""What an engine gets when nobody says otherwise; docs/building.md has the measurements behind it."""
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Refuse a name that is not known.
+def names_of(asked: Sequence[str]) -> tuple[str, ...]:
+    """Rewrites by name, with the names of :data:`SETS` spelled out.
 
     Raises:
-        HarmonyError: naming it and those that are.
+        HarmonyError: a name that is not known.
     """
-    unknown = next((name for name in names if name not in REWRITES), None)
-    if unknown is not None:
-        raise HarmonyError(f"rewrite {unknown!r} is not known; choose from {', '.join(REWRITES)}")
+    for name in asked:
+        if name not in REWRITES and name not in SETS:
+            raise HarmonyError(f"rewrite {name!r} is not known; choose from {', '.join((*SETS, *REWRITES))}")
+    return tuple(dict.fromkeys(name for given in asked for name in SETS.get(given, (given,))))
 
 
 def fitting(
     names: Sequence[str], size: tuple[int, int] | None, target: str = "onnx", precision: str = "fp32"
 ) -> tuple[str, ...]:
     """Those of the names that an engine of this kind can have, in order of application."""
-    check_names(names)
-    return tuple(r.name for r in REWRITES.values() if r.name in names and r.fits(size, target, precision))
+    wanted = names_of(names)
+    return tuple(r.name for r in REWRITES.values() if r.name in wanted and r.fits(size, target, precision))

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from harmonyrt.benchmarks import guard
-from harmonyrt.benchmarks.guard import Floor, floors, main
+from harmonyrt.benchmarks.compare import Effort
+from harmonyrt.benchmarks.guard import Floor, floors, folder_of, main
+from harmonyrt.export.rewrites import names_of
 
 
 def test_committed_floors_name_what_can_be_built():
@@ -14,6 +16,7 @@ def test_committed_floors_name_what_can_be_built():
         assert floor.at_least > 1
         assert floor.size % 8 == 0
         assert floor.target in ("onnx", "openvino")
+        assert names_of(floor.rewrites) or floor.rewrites == ("none",)
 
 
 @pytest.fixture
@@ -21,12 +24,13 @@ def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
     """main() with one floor of 2x for the tiny network, at 64 px; answers of the measuring are made up."""
     row = {"name": "tiny", "size": 64, "threads": 1, "target": "onnx", "backend": "onnxruntime", "precision": "fp32"}
     path = tmp_path / "guard.json"
-    path.write_text(json.dumps([{**row, "at_least": 2.0}]))
+    path.write_text(json.dumps({"machine": "a CPU", "floors": [{**row, "at_least": 2.0}]}))
 
     def run(ratio: float, *arguments: str) -> int:
-        def check(floor: Floor, bundles: Path, checkpoint: Path, effort) -> tuple[float, bool]:
-            assert (bundles / "phnet-64-fp32" / "manifest.json").is_file()
-            return ratio, ratio >= floor.at_least
+        def check(wanted, bundles: Path, checkpoint: Path, effort):
+            (floor,) = wanted
+            assert (folder_of(floor, bundles) / "phnet-64-fp32" / "manifest.json").is_file()
+            yield floor, ratio
 
         monkeypatch.setattr(guard, "check", check)
         return main(["--checkpoint", str(tiny_checkpoint), "--floors", str(path), *arguments])
@@ -52,10 +56,12 @@ def test_a_quick_run_proves_nothing_and_so_passes(a_floor, capsys, monkeypatch):
     assert capsys.readouterr().out == "FAILED tiny: 1.50x, floor 2.00x\n"
 
 
-def test_a_side_is_really_measured(bundle, tmp_path):
-    from harmonyrt.benchmarks.compare import Effort, measure
-    from harmonyrt.benchmarks.subjects import Subject
-
-    side = Subject("engine", str(bundle), 32, 32, threads=1, backend="onnxruntime", target="onnx")
-    _, second = measure([side, side], Effort(rounds=1, seconds=0, least=1, burn_in_seconds=0))
-    assert second.speedup is not None
+def test_engines_are_measured_beside_pytorch(bundle, tmp_path, tiny_checkpoint):
+    floor = Floor("32 px", 32, 1, "onnx", "onnxruntime", "fp32", at_least=1)
+    place = folder_of(floor, tmp_path) / "phnet-32-fp32"
+    place.parent.mkdir()
+    place.symlink_to(bundle)
+    quick = Effort(rounds=1, seconds=0, least=1, burn_in_seconds=0)
+    ((measured, ratio),) = guard.check([floor], tmp_path, tiny_checkpoint, quick)
+    assert measured is floor
+    assert ratio > 0

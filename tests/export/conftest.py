@@ -61,10 +61,10 @@ def golden_trace(golden_network):
 
 @pytest.fixture(scope="session")
 def golden_graph(golden_trace):
-    """golden_graph(model, size, rewrites): its FP32 graph; size None is the dynamic one."""
+    """golden_graph(model, size, rewrites): its FP32 graph, by default the one that is quick to load; size None: any."""
 
     @functools.lru_cache(maxsize=6)
-    def build(model: str, size: tuple[int, int] | None, rewrites=to_onnx.rewriting.DEFAULT) -> onnx.ModelProto:
+    def build(model: str, size: tuple[int, int] | None, rewrites=to_onnx.rewriting.LOW_MEMORY) -> onnx.ModelProto:
         return to_onnx.export_phnet(golden_trace(model), size, rewrites)
 
     return build

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from harmonyrt.export import tune
+from harmonyrt.export.rewrites import LOW_MEMORY
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.machine import cores, machine_name
@@ -42,6 +43,25 @@ def test_more_rewrites_have_to_earn_their_place(build, tiny_checkpoint, tmp_path
     assert {m.milliseconds for m in manifest.measurements} == {winograd if kept else plain}
     assert {m.machine for m in manifest.measurements} == {machine_name()}
     assert sorted(path.name for path in (tmp_path / "phnet-64-fp32").iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_who_asks_for_little_memory_gets_it(build, tiny_checkpoint, tmp_path, stopwatch):
+    stopwatch(9.0, 3.0)
+    code, *_ = build("phnet", "--sizes", "64", "--tune", "1", "--rewrites", "low-memory", "--checkpoint",
+                     tiny_checkpoint, "--output", tmp_path)  # fmt: skip
+    assert code == 0
+    (engine,) = open_bundle(tmp_path / "phnet-64-fp32").manifest.engines
+    assert engine.rewrites == LOW_MEMORY
+
+
+def test_the_budget_is_shared_by_what_is_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(tune.time, "monotonic", lambda: now[0])
+    given = []
+    for share, taken in zip(tune.shares(12.0, 4), (3.0, 6.0, 1.0, 9.0), strict=True):
+        given.append(share)
+        now[0] += taken
+    assert given == [3.0, 3.0, 1.5, 2.0]  # 12/4, 9/3, 3/2, 2/1
 
 
 def test_a_tuned_bundle_is_unchanged_here_and_built_again_elsewhere(

@@ -1,0 +1,34 @@
+"""Sets of rewrites by name, and what an engine gets of them."""
+
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.export.rewrites import DEFAULT, FASTER, LOW_MEMORY, REWRITES, SETS, fitting, names_of
+
+
+def test_names_of_sets_are_spelled_out_once():
+    assert names_of(["low-memory", "gate-fold", "winograd"]) == (*LOW_MEMORY, "winograd")
+    assert names_of(["none"]) == names_of([]) == ()
+    assert names_of(DEFAULT) == names_of(["fast"])
+    assert not SETS.keys() & REWRITES.keys()
+    with pytest.raises(HarmonyError, match=r"'magic' is not known; choose from fast, low-memory, none, drop-dead"):
+        names_of(["magic"])
+
+
+@pytest.mark.parametrize(("target", "precision"), [("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")])
+def test_an_engine_for_a_cpu_is_fast_by_default(target, precision):
+    assert fitting(DEFAULT, (256, 256), target, precision) == (*LOW_MEMORY, *FASTER)
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "precision"),
+    [
+        (None, "openvino", "fp32"),  # a graph of any size
+        ((256, 256), "onnx", "fp16"),  # for a card
+        ((256, 256), "tensorrt", "fp32"),
+        ((256, 256), "tensorrt-rtx", "bf16"),
+        ((256, 256), "tensorrt", "int8"),
+    ],
+)
+def test_other_engines_have_the_plain_ones(size, target, precision):
+    assert fitting(DEFAULT, size, target, precision) == fitting(LOW_MEMORY, size, target, precision)
