@@ -49,17 +49,23 @@ def described(manifest: Any) -> list[str]:
         f"size        {size}, batch {manifest.batch or 'any'}",
         f"mask        1 = foreground{', taken as 0 or 1' if manifest.binary_mask else ''}",
     ]
+    lines += _diffusion(model.config) if model.family == "diffharmony" else []
+    components = model.config.get("components", {})
     for engine in manifest.engines:
         parity = engine.parity
         nodes = ", ".join(f"{count} in {kind}" for kind, count in engine.census.items())
         lines += [
             "",
-            f"engine      {engine.target} {engine.precision}, run by {engine.backend}",
+            f"engine      {_part(engine)}{engine.target} {engine.precision}, run by {engine.backend}",
             f"  files     {', '.join(f'{file.path} ({file.bytes / 1e6:.1f} MB)' for file in engine.files)}",
             f"  nodes     {nodes}",
             f"  parity    max abs error {parity.max_abs_error:.1e}, {parity.psnr_db:.1f} dB"
             f" over {parity.cases} composites (gate: {parity.gate}; {parity.measured_on})",
         ]
+        if engine.component in components:
+            lines.append(
+                f"  holds     {components[engine.component]['parameters'] / 1e6:.2f} M values, tables included"
+            )
         if engine.needs:
             lines.append(f"  needs     {', '.join(f'{key} {value}' for key, value in engine.needs.items())}")
         if engine.rewrites:
@@ -70,3 +76,26 @@ def described(manifest: Any) -> list[str]:
         for m in manifest.measurements
     ]
     return lines
+
+
+def _part(engine: Any) -> str:
+    return "" if engine.component == "network" else f"{engine.component}: "
+
+
+def _diffusion(config: dict[str, Any]) -> list[str]:
+    """What a bundle of several networks does with them, and how far the whole is from PyTorch."""
+    loop = config.get("loop", {})
+    sizes = ["{} x {}".format(*loop[name]) for name in ("inference_size", "output_size") if name in loop]
+    refined = f", refined at {sizes[-1]}" if loop.get("refiner_channels") else ""
+    others = sorted(program["steps"] for program in loop.get("programs", []))
+    lines = [
+        f"stages      {sizes[0] if sizes else '?'}{refined}; {'harmony' if loop.get('conditional') else 'plain'} VAE",
+        f"steps       {loop.get('default_steps')} (of {', '.join(map(str, others))}), time steps"
+        f" {loop.get('timestep_spacing')}",
+    ]
+    for target, parity in config.get("parity_of_the_whole", {}).items():
+        lines.append(
+            f"whole       {target}: max abs error {parity['max_abs_error']:.1e}, {parity['psnr_db']:.1f} dB over"
+            f" {parity['cases']} composites (gate: {parity['gate']}; {parity['measured_on']})"
+        )
+    return lines + [f"fell back   {note}" for note in config.get("fallbacks", [])]

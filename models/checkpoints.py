@@ -6,6 +6,7 @@ import dataclasses
 import re
 import warnings
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -44,7 +45,7 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
     config = dataclasses.replace(config, output=cast(Literal["sigmoid", "residual"], output))
     with torch.device("meta"):
         network = PHNet(config)
-    _check(tensors, network.state_dict(), path)
+    check_tensors(tensors, network.state_dict(), path, _PHNET)
     converted = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     network.load_state_dict(converted, strict=True, assign=True)
     return network.eval().requires_grad_(False)
@@ -121,16 +122,57 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
     return max((FFHQH, IHARMONY4), key=shared)
 
 
-def _check(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
-    """Name the first tensor that is missing, misshapen, unexpected or not finite."""
+@dataclass(frozen=True)
+class Advice:
+    """How :func:`check_tensors` ends its sentences: what was expected by whom, and what to do.
+
+    Attributes:
+        missing: after "is missing; ".
+        expected: between the shape that was found and the one that was asked for.
+        misshapen: after both shapes.
+        not_finite: after "holds NaN or infinite values; ".
+        unexpected: after "is unexpected in ".
+    """
+
+    missing: str
+    expected: str
+    misshapen: str
+    not_finite: str
+    unexpected: str
+
+
+_PHNET = Advice(
+    missing="give a complete PHNet checkpoint",
+    expected="expected",
+    misshapen="give a checkpoint of one configuration",
+    not_finite="give an intact checkpoint",
+    unexpected="a PHNet; give a checkpoint of PHNet alone",
+)
+
+
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path, advice: Advice) -> None:
+    """Name the first tensor that is missing, misshapen, not finite or unexpected.
+
+    Args:
+        tensors: as read.
+        expected: the network's state dict, on any device.
+        path: of the file or folder, for the sentence.
+        advice: how the sentence ends.
+
+    Raises:
+        HarmonyError: there is such a tensor.
+
+    Warns:
+        A running variance that overflowed when it was saved: the channel is constant, and PyTorch computes with it.
+    """
     for name, want in expected.items():
         if name not in tensors:
-            raise HarmonyError(f"{path}: tensor {name} {list(want.shape)} is missing; give a complete PHNet checkpoint")
+            raise HarmonyError(f"{path}: tensor {name} {list(want.shape)} is missing; {advice.missing}")
         got = tensors[name]
         if got.shape != want.shape:
             raise HarmonyError(
-                f"{path}: tensor {name} has shape {list(got.shape)}, expected {list(want.shape)};"
-                " give a checkpoint of one configuration"
+                f"{path}: tensor {name} has shape {list(got.shape)}, {advice.expected} {list(want.shape)};"
+                f" {advice.misshapen}"
             )
         if not got.is_floating_point() or torch.isfinite(got).all():
             continue
@@ -141,7 +183,7 @@ def _check(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) 
                 stacklevel=3,
             )
             continue
-        raise HarmonyError(f"{path}: tensor {name} holds NaN or infinite values; give an intact checkpoint")
+        raise HarmonyError(f"{path}: tensor {name} holds NaN or infinite values; {advice.not_finite}")
     unexpected = next((name for name in tensors if name not in expected), None)
     if unexpected is not None:
-        raise HarmonyError(f"{path}: tensor {unexpected} is unexpected in a PHNet; give a checkpoint of PHNet alone")
+        raise HarmonyError(f"{path}: tensor {unexpected} is unexpected in {advice.unexpected}")

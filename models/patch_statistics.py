@@ -60,20 +60,25 @@ class PatchGrid:
         return mean, torch.sqrt(self.sum(deviation * deviation) / (self.pixels - 1).clamp(min=1))
 
 
+def picture_sum(x: Tensor) -> Tensor:
+    """(B,C,H,W) -> (B,C,1,1), by rows first: engines that add number after number lose four digits on a megapixel."""
+    return x.sum(3, keepdim=True).sum(2, keepdim=True)
+
+
 def masked_mean_and_std(x: Tensor, mask: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Statistics of x (B,C,H,W) under a mask (B,1,H,W), each (B,C,1,1).
 
     Biased; eps joins the count and the variance; the mask is squared in the variance (PHNET.md, "PN").
     """
-    count = mask.sum((2, 3), keepdim=True) + eps
-    mean = (x * mask).sum((2, 3), keepdim=True) / count
+    count = picture_sum(mask) + eps
+    mean = picture_sum(x * mask) / count
     deviation = (x - mean) * mask
-    return mean, torch.sqrt((deviation * deviation).sum((2, 3), keepdim=True) / count + eps)
+    return mean, torch.sqrt(picture_sum(deviation * deviation) / count + eps)
 
 
 def global_mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and unbiased standard deviation over all pixels, each (B,C,1,1)."""
-    mean = x.mean((2, 3), keepdim=True)
-    deviation = x - mean
     pixels = x.shape[-2] * x.shape[-1]
-    return mean, torch.sqrt((deviation * deviation).sum((2, 3), keepdim=True) / (pixels - 1))
+    mean = picture_sum(x) / pixels
+    deviation = x - mean
+    return mean, torch.sqrt(picture_sum(deviation * deviation) / (pixels - 1))

@@ -72,6 +72,7 @@ class Bench:
         engines: built so far, by target.
         openers: by target and component: opens what was measured there.
         notes: components that fell back to another precision, and why.
+        parameters: values that each component's engine holds: weights and tables.
     """
 
     outcome: Outcome
@@ -84,6 +85,7 @@ class Bench:
     engines: dict[str, list[EngineSpec]] = field(default_factory=dict)
     openers: dict[tuple[str, str], Callable[[], tuple[Run, str]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    parameters: dict[str, int] = field(default_factory=dict)
 
     def add(self, component: str, graph: Graph) -> None:
         """Build one component for every target, in the first precision of the fallback that passes its gate."""
@@ -222,6 +224,7 @@ class Bench:
         config = {
             "loop": facts.loop.to_config(),
             "networks": facts.networks,
+            "components": {name: {"parameters": count} for name, count in self.parameters.items()},
             "parity_of_the_whole": {target: dataclasses.asdict(parity) for target, parity in whole.items()},
             "fallbacks": list(self.notes),
         }

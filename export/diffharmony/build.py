@@ -88,7 +88,7 @@ def _build(pending: list[Outcome], report: Reporter, stack: contextlib.ExitStack
         )
         benches.append(Bench(outcome, outcome.recipe, scratch, simulations, facts, cases, report))  # type: ignore[arg-type]
     for component in components(model, recipe.inference_size, recipe.output_size, recipe.step_counts):
-        name = component.name
+        name, parameters = component.name, component.parameters
         report(f"tracing the {name}")
         graph = split(trace(component))
         del component
@@ -96,6 +96,7 @@ def _build(pending: list[Outcome], report: Reporter, stack: contextlib.ExitStack
             del model.unet  # its weights live on in the graph alone
         report.step_done()
         for bench in benches:
+            bench.parameters[name] = parameters
             bench.add(name, graph)
         del graph
     for bench in benches:

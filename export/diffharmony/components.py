@@ -35,7 +35,7 @@ class Component:
     def example(self, seed: int = 0) -> dict[str, torch.Tensor]:
         """Inputs like those that it meets: pictures in [0, 1], a mask of 0 and 1, normal latents and noise."""
         rng = np.random.default_rng(seed)
-        return {name: torch.from_numpy(_example(name, shape, rng)) for name, shape in self.inputs.items()}
+        return {name: torch.from_numpy(example_array(name, shape, rng)) for name, shape in self.inputs.items()}
 
     @property
     def parameters(self) -> int:
@@ -43,7 +43,8 @@ class Component:
         return sum(tensor.numel() for tensor in (*self.module.parameters(), *self.module.buffers()))
 
 
-def _example(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def example_array(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """An input of that name, as :meth:`Component.example` has it."""
     if name == "step":
         return np.zeros(shape, np.int64)
     if name in ("image", "composite"):

@@ -29,20 +29,24 @@ def random_diffharmony(size: str, harmony_vae: bool = False, refiner: bool = Tru
         harmony_vae: with the VAE of DiffHarmony++.
         refiner: with the refiner, base size where the rest is full.
     """
-    tiny = size == "tiny"
-    unet = UNetConfig(block_out_channels=_TINY_WIDTHS, cross_attention_dim=32) if tiny else UNetConfig()
-    widths = (32, 32, 64, 64) if tiny else VAEConfig.block_out_channels
-    vae = VAEConfig(block_out_channels=widths, additional_in_channels=int(harmony_vae))
+    unet, vae, refinement = configs(size, harmony_vae)
     generator = torch.Generator().manual_seed(SEED)
     text = torch.randn(1, 77, unet.cross_attention_dim, generator=generator)
     return DiffHarmony(
         unet=_filled(UNet, unet, generator),
         vae=_filled(HarmonyVAE if harmony_vae else AutoencoderKL, vae, generator),
         text=text,
-        refiner=_filled(Refiner, RefinerConfig(block_out_channels=_TINY_WIDTHS) if tiny else RefinerConfig(), generator)
-        if refiner
-        else None,
+        refiner=_filled(Refiner, refinement, generator) if refiner else None,
     )
+
+
+def configs(size: str, harmony_vae: bool = False) -> tuple[UNetConfig, VAEConfig, RefinerConfig]:
+    """The shapes behind :func:`random_diffharmony`."""
+    tiny = size == "tiny"
+    unet = UNetConfig(block_out_channels=_TINY_WIDTHS, cross_attention_dim=32) if tiny else UNetConfig()
+    widths = (32, 32, 64, 64) if tiny else VAEConfig.block_out_channels
+    vae = VAEConfig(block_out_channels=widths, additional_in_channels=int(harmony_vae))
+    return unet, vae, RefinerConfig(block_out_channels=_TINY_WIDTHS) if tiny else RefinerConfig()
 
 
 def _filled(kind, config, generator: torch.Generator):

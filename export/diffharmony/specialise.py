@@ -6,6 +6,7 @@
 * The sampler's numbers of a step stand in the same table: a step takes latents and gives latents, on one device.
 * VAE scaling, `quant_conv`, the way to [0, 1] and back, and the harmony VAE's pair of 1x1 convolutions go into their
   neighbours' weights. (`post_quant_conv` stays: its bias meets the zero padding of the next convolution.)
+* Attention whose scores would pass 1 GB is computed in slices (see :mod:`.sliced_attention`).
 * The antialiased resize before the refiner is a product with two constant matrices, since no engine has it.
 """
 
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harmonyrt.export.diffharmony.sliced_attention import slice_attention
 from harmonyrt.models.diffharmony import sampler
 from harmonyrt.models.diffharmony.refiner import Refiner
 from harmonyrt.models.diffharmony.sampler import SamplerConfig
@@ -113,9 +115,9 @@ class DenoisingStep(nn.Module):
 
 
 def _sharing_weights(module: nn.Module):
-    """A copy of the module tree around the same tensors: a second UNet at no cost."""
+    """A copy of the module tree around the same tensors: a second UNet at no cost. Its attention may be in slices."""
     shared = [*module.parameters(), *module.buffers()]
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
+    return slice_attention(copy.deepcopy(module, {id(tensor): tensor for tensor in shared}))
 
 
 def _through(after: nn.Conv2d, before: nn.Conv2d) -> nn.Conv2d:
@@ -212,7 +214,7 @@ class RefinePicture(nn.Module):
 
     def __init__(self, refiner: Refiner, inference_size: tuple[int, int], output_size: tuple[int, int]) -> None:
         super().__init__()
-        self.refiner = refiner
+        self.refiner = _sharing_weights(refiner)
         self.resizes = inference_size != output_size
         if self.resizes:
             rows, columns = (_resizing(a, b) for a, b in zip(inference_size, output_size, strict=True))

@@ -69,6 +69,9 @@ class Upsample(nn.Module):
 class SpatialAttention(nn.Module):
     """Self-attention between all positions, one head as wide as the channels, plus the input."""
 
+    attend = staticmethod(F.scaled_dot_product_attention)
+    """(query, key, value) -> mixed values; whoever needs the same function computed otherwise puts theirs here."""
+
     def __init__(self, channels: int, groups: int, eps: float) -> None:
         super().__init__()
         self.group_norm = nn.GroupNorm(groups, channels, eps)
@@ -80,7 +83,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)
         query, key, value = (project(tokens)[:, None] for project in (self.to_q, self.to_k, self.to_v))
-        mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
+        mixed = self.attend(query, key, value)[:, 0]
         return x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)
 
 

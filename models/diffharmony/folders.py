@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.models.checkpoints import read_tensors
+from harmonyrt.models.checkpoints import Advice, check_tensors, read_tensors
 from harmonyrt.models.diffharmony import sampler
 from harmonyrt.models.diffharmony.pipeline import DiffHarmony
 from harmonyrt.models.diffharmony.refiner import Refiner, RefinerConfig
@@ -30,6 +30,13 @@ _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _SUFFIXES = (".safetensors", ".bin")
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _OLD_ATTENTION_NAME = re.compile(r"(attentions\.\d+\.)(query|key|value|proj_attn)\.")
+_ADVICE = Advice(
+    missing="give complete weights",
+    expected="config.json asks for",
+    misshapen="give weights and config.json of one network",
+    not_finite="give intact weights",
+    unexpected="this network; give the weights of this part alone",
+)
 _DOWN_KINDS = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
 _UP_KINDS = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
 
@@ -284,22 +291,7 @@ def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str
             f"{folder}: config.json describes no possible network ({error}); download it again"
         ) from None
     expected = network.state_dict()
-    for name, want in expected.items():
-        if name not in tensors:
-            raise HarmonyError(f"{folder}: tensor {name} {list(want.shape)} is missing; give complete weights")
-        got = tensors[name]
-        if got.shape != want.shape:
-            raise HarmonyError(
-                f"{folder}: tensor {name} has shape {list(got.shape)}, config.json asks for {list(want.shape)};"
-                " give weights and config.json of one network"
-            )
-        if not torch.isfinite(got).all():
-            raise HarmonyError(f"{folder}: tensor {name} holds NaN or infinite values; give intact weights")
-    stray = next((name for name in tensors if name not in expected), None)
-    if stray is not None:
-        raise HarmonyError(
-            f"{folder}: tensor {stray} is unexpected in this network; give the weights of this part alone"
-        )
+    check_tensors(tensors, expected, folder, _ADVICE)
     network.load_state_dict({name: tensors[name].float() for name in expected}, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
