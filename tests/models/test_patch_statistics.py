@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from harmonyrt.models.patch_statistics import PatchGrid, masked_mean_and_std
+from harmonyrt.models.patch_statistics import PatchGrid, global_mean_and_std, masked_mean_and_std
 
 
 def patches_by_loop(x, g):
@@ -46,3 +46,10 @@ def test_masked_statistics_square_a_soft_mask_in_the_variance():
         sigma = ((((x[0, c] - mu) * m[0, 0]) ** 2).sum() / (n + 1e-7) + 1e-7).sqrt()
         torch.testing.assert_close(mean[0, c, 0, 0], mu)
         torch.testing.assert_close(std[0, c, 0, 0], sigma)
+
+
+def test_the_global_deviation_is_that_of_all_pixels():
+    x = torch.rand(2, 3, 9, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mean, std = global_mean_and_std(x)
+    torch.testing.assert_close(mean[..., 0, 0], x.mean((2, 3)))
+    torch.testing.assert_close(std[..., 0, 0], x.flatten(2).std(-1))
