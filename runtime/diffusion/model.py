@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.diffusion.noise import NoiseStream
+from harmonyrt.runtime.diffusion.places import Place, open_place
 from harmonyrt.runtime.diffusion.plan import LoopPlan
 from harmonyrt.runtime.select import Selected, open_best
 
 Progress = Callable[[str, int, int], bool | None]
 """Called before each part with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts are done
-and how many there are. Answering False cancels the run."""
+and how many there are. Answering False cancels the run. On a card parts are handed over without waiting for them, so
+what is told runs ahead of what is computed."""
 
 
 class Cancelled(WorkFailed):
@@ -47,10 +50,18 @@ class DiffusionModel:
         plan: of the bundle.
         sessions: by component.
         selected: how each was chosen, by component.
+        place: where arrays live between the parts; None to choose by the sessions.
     """
 
-    def __init__(self, plan: LoopPlan, sessions: Mapping[str, Session], selected: Mapping[str, Selected]) -> None:
+    def __init__(
+        self,
+        plan: LoopPlan,
+        sessions: Mapping[str, Session],
+        selected: Mapping[str, Selected],
+        place: Place | None = None,
+    ) -> None:
         self.plan, self.sessions, self.selected = plan, dict(sessions), dict(selected)
+        self.place = place or open_place(plan, self.sessions)
 
     @classmethod
     def open(cls, bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> DiffusionModel:
@@ -114,42 +125,42 @@ class DiffusionModel:
         plan, program = self.plan, self.plan.program(options.steps)
         self._check("composite", image, (1, 3, *plan.inference_size))
         self._check("mask", mask, (1, 1, *plan.inference_size))
-        noise = NoiseStream(options.seed, options.sample)
         parts = _Parts(options.progress, program.steps + 2 + bool(plan.refiner_channels))
-        latents = noise.normal(plan.latent_shape) * np.float32(program.initial_scale)
+        stream, shape = NoiseStream(options.seed, options.sample), plan.latent_shape
+        place = self.place
+        latents = place.put("latents", stream.normal(shape) * np.float32(program.initial_scale))
+        picture = {"image": place.put("image", image), "mask": place.put("mask", mask)}
+        posterior = place.put("posterior", stream.normal(shape))
+        draws = [place.put(f"draw {k}", stream.normal(shape)) for k in range(program.steps)]
+        rows = [place.put(f"row {k}", np.array([row], np.int64)) for k, row in enumerate(program.rows)]
+        conditional = {**picture, "noise": place.put("condition's", stream.normal(shape))} if plan.conditional else {}
+        refining = self._refining(small_image, small_mask)
         parts.begin("encode")
-        feeds = {"image": image, "mask": mask, "noise": noise.normal(plan.latent_shape)}
-        condition = self._result("vae-encoder", feeds, "condition")
-        for row in program.rows:
+        condition = place.call("vae-encoder", {**picture, "noise": posterior}, "condition", "condition")
+        for k in range(program.steps):
             parts.begin("step")
-            feeds = {"latents": latents, "condition": condition, "noise": noise.normal(plan.latent_shape)}
-            latents = self._result("unet", {**feeds, "step": np.array([row], np.int64)}, "next_latents")
+            feeds = {"noise": place.slot("noise", draws[k]), "step": place.slot("step", rows[k])}
+            feeds |= {"latents": latents, "condition": condition}
+            latents = place.call("unet", feeds, "next_latents", f"latents {k % 2}")
         parts.begin("decode")
-        feeds = {"latents": latents}
-        if plan.conditional:
-            feeds |= {"image": image, "mask": mask, "noise": noise.normal(plan.latent_shape)}
-        picture = self._result("vae-decoder", feeds, "picture")
-        if not plan.refiner_channels:
-            return picture
-        parts.begin("refine")
-        return self._refined(picture, small_image, small_mask)
+        last = "vae-decoder"
+        result = place.call(last, {"latents": latents, **conditional}, "picture", "picture")
+        if plan.refiner_channels:
+            parts.begin("refine")
+            last = "refiner"
+            result = place.call(last, {"image": result, **refining}, "output", "output")
+        place.fetch("unet", latents)  # a clamp in what follows can hide what is not finite
+        return place.fetch(last, result)
 
-    def _refined(self, picture: np.ndarray, image: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray:
-        feeds = {"image": picture}
+    def _refining(self, image: np.ndarray | None, mask: np.ndarray | None) -> dict[str, Any]:
+        """What the refiner takes beside stage one's picture."""
+        feeds = {}
         for name, array, channels, needed in (("mask", mask, 1, 4), ("composite", image, 3, 7)):
             if self.plan.refiner_channels >= needed:
                 self._check(f"refiner's {name}", array, (1, channels, *self.plan.output_size))
-                feeds[name] = array  # type: ignore[assignment]
-        return self._result("refiner", feeds, "output")
-
-    def _result(self, component: str, feeds: Mapping[str, np.ndarray], output: str) -> np.ndarray:
-        result = self.sessions[component].run(feeds)[output]
-        if not np.isfinite(result).all():
-            raise WorkFailed(
-                f"the {component} gave {int((~np.isfinite(result)).sum())} values that are not finite on"
-                f" {self.sessions[component].backend}; use a bundle of another precision"
-            )
-        return result
+                assert array is not None
+                feeds[name] = self.place.put(f"refiner's {name}", array)
+        return feeds
 
     @staticmethod
     def _check(what: str, array: np.ndarray | None, shape: tuple[int, ...]) -> None:
