@@ -67,6 +67,9 @@ def test_the_manifest_says_what_is_inside(diffharmony_bundles):
     assert plan.default_steps == 2
     assert {engine.component for engine in manifest.engines} == set(plan.components)
     assert all(engine.parity.cases > 0 for engine in manifest.engines)
+    held = {name: part["parameters"] for name, part in manifest.model.config["components"].items()}
+    assert set(held) == set(plan.components)
+    assert held["unet"] > 2_000_000
     whole = manifest.model.config["parity_of_the_whole"]["onnx"]
     assert whole["max_abs_error"] <= 1e-4
 
