@@ -27,6 +27,7 @@ class Rewrite:
         static_only: it needs a graph of one size and batch 1.
         targets: those whose engines can take it; None for all.
         precisions: those in which it makes sense; None for all.
+        most_pixels: largest picture; None for any.
     """
 
     name: str
@@ -34,11 +35,13 @@ class Rewrite:
     static_only: bool = False
     targets: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
+    most_pixels: int | None = None
 
     def fits(self, size: tuple[int, int] | None, target: str, precision: str) -> bool:
         """Whether an engine of this kind can have it."""
         return (
             not (self.static_only and size is None)
+            and (self.most_pixels is None or size is None or size[0] * size[1] <= self.most_pixels)
             and (self.targets is None or target in self.targets)
             and (self.precisions is None or precision in self.precisions)
         )
@@ -48,6 +51,9 @@ class Rewrite:
         module = importlib.import_module(f"{__name__}.{self.name.replace('-', '_')}")
         return module.apply(model)
 
+
+_TILED_PIXELS = 1024 * 1024
+"""Memory for tiles grows with the picture: ONNX Runtime holds 2.2 GB at this size, and four times that at the next."""
 
 REWRITES = {
     rewrite.name: rewrite
@@ -75,6 +81,7 @@ REWRITES = {
             static_only=True,
             targets=("onnx", "openvino"),  # TensorRT has kernels of its own for them
             precisions=("fp32", "bf16"),
+            most_pixels=_TILED_PIXELS,
         ),
         Rewrite(
             "winograd",
@@ -82,6 +89,7 @@ REWRITES = {
             static_only=True,
             targets=("onnx", "openvino"),
             precisions=("fp32", "bf16"),  # fp16 engines keep their convolutions for the engine's own kernels
+            most_pixels=_TILED_PIXELS,
         ),
         Rewrite(
             "winograd-f2",
@@ -89,6 +97,7 @@ REWRITES = {
             static_only=True,
             targets=("onnx", "openvino"),
             precisions=("fp32",),
+            most_pixels=_TILED_PIXELS,
         ),
     )
 }
