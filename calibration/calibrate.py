@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -18,7 +19,14 @@ CALIBRATION_FILE = "calibration.json"
 PLOT_FILE = "sensitivity.png"
 
 
-def calibrate(model: onnx.ModelProto, feeds: Iterable[Feed], output: Path, options: CalibrationOptions) -> Calibration:
+def calibrate(
+    model: onnx.ModelProto,
+    feeds: Iterable[Feed],
+    output: Path,
+    options: CalibrationOptions,
+    checkpoint_sha256: str,
+    rewrites: Sequence[str],
+) -> Calibration:
     """Calibrate a graph and write what was found.
 
     Args:
@@ -26,6 +34,8 @@ def calibrate(model: onnx.ModelProto, feeds: Iterable[Feed], output: Path, optio
         feeds: real composites in the size of the graph, see :func:`harmonyrt.calibration.quantize.calibrate_graph`.
         output: folder for the two files; made where it is not there.
         options: how; the plot needs ``sensitivity=True``.
+        checkpoint_sha256: of the weights of the graph: a build with others refuses the file.
+        rewrites: of the graph, for the same reason.
 
     Returns:
         What `calibration.json` holds.
@@ -40,6 +50,7 @@ def calibrate(model: onnx.ModelProto, feeds: Iterable[Feed], output: Path, optio
     except OSError as error:
         raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
     calibration = calibrate_graph(model, feeds, options)
+    calibration = replace(calibration, checkpoint_sha256=checkpoint_sha256, rewrites=tuple(rewrites))
     calibration.save(output / CALIBRATION_FILE)
     if options.sensitivity:
         plot(calibration, output / PLOT_FILE)

@@ -15,7 +15,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
 
 KIND = "harmonyrt-calibration"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Calibration:
         mean_db: the same, mean.
         composites: how many composites made the ranges.
         judged: how many others measured the PSNR.
+        checkpoint_sha256: of the weights; "" where nobody said.
+        rewrites: of the graph: they decide the names of its tensors.
     """
 
     method: str
@@ -60,6 +62,8 @@ class Calibration:
     mean_db: float
     composites: int
     judged: int
+    checkpoint_sha256: str = ""
+    rewrites: tuple[str, ...] = ()
 
     @property
     def int8_layers(self) -> tuple[str, ...]:
@@ -96,6 +100,7 @@ class Calibration:
             if data.pop("kind") != KIND or data.pop("schema") != SCHEMA:
                 raise ValueError("another kind or schema")
             data["ranges"] = {name: (float(low), float(high)) for name, (low, high) in data["ranges"].items()}
+            data["rewrites"] = tuple(map(str, data["rewrites"]))
             data["layers"] = tuple(LayerReport(**layer) for layer in data["layers"])
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

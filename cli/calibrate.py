@@ -44,11 +44,12 @@ def calibrate(
 ) -> None:
     """Find INT8 ranges on real composites and measure what each layer costs.
 
-    Writes calibration.json and sensitivity.png.
+    Writes calibration.json, which harmonyrt build --calibration takes, and sensitivity.png.
     """
     from harmonyrt.cli.console import print_json, say
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
+    from harmonyrt.common.files import sha256_of
 
     if (composites is None) != (masks is None):
         raise HarmonyError("composites and masks come together; pass both --composites and --masks, or neither")
@@ -67,16 +68,18 @@ def calibrate(
     parse_size(str(size))
     feeds = _feeds(composites, masks, sides, count)
     say("tracing the network")
+    weights = find_checkpoint(checkpoint)
     rewrites = fitting(DEFAULT, sides, precision="int8")
-    model = export_phnet(trace(load_phnet(find_checkpoint(checkpoint))), sides, rewrites)
+    model = export_phnet(trace(load_phnet(weights)), sides, rewrites)
     with _phases() as progress:
         options = CalibrationOptions(method.value, least_db, sensitivity=True, threads=threads, progress=progress)
-        found = run(model, feeds, output, options)
+        found = run(model, feeds, output, options, sha256_of(weights), rewrites)
     if as_json:
         print_json(dataclasses.asdict(found))
     else:
         print(table(found))
     say(f"wrote {output / CALIBRATION_FILE} and {output / PLOT_FILE}")
+    say(f"use it: harmonyrt build phnet --precisions int8 --calibration {output / CALIBRATION_FILE}")
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
     names = ", ".join(rewrites.REWRITES)
     add("--rewrites", nargs="*", metavar="NAME", help=f"exact graph rewrites instead of the default set: {names}")
+    add("--calibration", metavar="FILE", help="int8: what harmonyrt calibrate found, instead of calibrating anew")
     add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: cards to build for")
     add("--optimization-level", type=int, metavar="N", help="TensorRT: builder optimisation level")
     add("--workspace", type=int, metavar="MIB", help="TensorRT: workspace limit")
@@ -128,6 +129,7 @@ def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
         rewrites.DEFAULT if arguments.rewrites is None else arguments.rewrites,
         options,
         arguments.tune,
+        None if arguments.calibration is None else Path(arguments.calibration),
     )
 
 

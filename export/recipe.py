@@ -13,6 +13,7 @@ from pathlib import Path
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export import rewrites
+from harmonyrt.export.given_calibration import GivenCalibration, given_calibration
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends import tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
@@ -48,6 +49,7 @@ class BundleRecipe:
         rewrites: names of graph rewrites; each engine gets those that it can take.
         options: what target builders are told.
         tune: seconds for measuring what is fastest on this machine (see :mod:`harmonyrt.export.tune`); None for not.
+        calibration: the one that was given for INT8; None: the build makes its own.
     """
 
     model: str
@@ -60,6 +62,7 @@ class BundleRecipe:
     rewrites: tuple[str, ...]
     options: BuildOptions
     tune: float | None = None
+    calibration: GivenCalibration | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +84,7 @@ class BundleRecipe:
             "version_compatible": options.version_compatible,
             "hardware_compatible": options.hardware_compatible,
             **({} if self.tune is None else {"tuned": True}),
+            **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256}),
         }
 
     def sha256(self) -> str:
@@ -143,6 +147,7 @@ def plan(
     rewrite_names: Sequence[str],
     options: BuildOptions,
     tune: float | None = None,
+    calibration: Path | None = None,
 ) -> list[BundleRecipe]:
     """Every bundle that a call of `build` asks for.
 
@@ -155,6 +160,7 @@ def plan(
         rewrite_names: names of :data:`harmonyrt.export.rewrites.REWRITES` or of its ``SETS``.
         options: common to all engines; its target and size are filled in here.
         tune: seconds of measuring for each bundle; None for not.
+        calibration: file that `harmonyrt calibrate` wrote; None: INT8 builds calibrate themselves.
 
     Returns:
         One recipe per size and precision, in the order given; those without any target that can exist have none.
@@ -172,6 +178,9 @@ def plan(
         sha256 = sha256_of(path)
     except OSError as error:
         raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+    if calibration is not None and "int8" not in precisions:
+        raise HarmonyError("a calibration serves int8 alone; add int8 to --precisions, or leave --calibration out")
+    given = None if calibration is None else given_calibration(calibration, sha256, chosen)
     recipes = []
     for size in parsed:
         for precision in dict.fromkeys(precisions):
@@ -188,6 +197,7 @@ def plan(
                     rewrites=chosen,
                     options=replace(options, size=size),
                     tune=tune,
+                    calibration=given if precision == "int8" else None,
                 )
             )
     if not any(recipe.targets for recipe in recipes):

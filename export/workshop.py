@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harmonyrt.export.given_calibration import CALIBRATION_SIZE, calibration_rewrites
 from harmonyrt.export.progress import Reporter
 from harmonyrt.export.recipe import BundleRecipe
 from harmonyrt.export.rewrites import fitting
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from harmonyrt.calibration.calibrated import Calibration
     from harmonyrt.export.verify import Reference
 
-CALIBRATION_SIZE = (256, 256)
 CALIBRATION_COMPOSITES = 32
 
 
@@ -93,6 +93,8 @@ class Workshop:
 
         if recipe.precision in ("fp16", "bf16"):
             return typed_graph(graph, recipe.precision, lambda node: is_convolution(node) or is_winograd(node))
+        if recipe.calibration is not None:
+            return recipe.calibration.found.apply(graph, target)
         if recipe.rewrites not in self._calibrations:
             self._calibrations[recipe.rewrites] = self._calibrated(recipe.rewrites)
         return self._calibrations[recipe.rewrites].apply(graph, target)
@@ -102,7 +104,7 @@ class Workshop:
         from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
         from harmonyrt.export.composites import composites
 
-        graph = self.graph(CALIBRATION_SIZE, fitting(rewrites, CALIBRATION_SIZE, precision="int8"))
+        graph = self.graph(CALIBRATION_SIZE, calibration_rewrites(rewrites))
         feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, CALIBRATION_COMPOSITES)]
         return calibrate_graph(graph, feeds, CalibrationOptions(threads=self.threads, progress=self.report))
 

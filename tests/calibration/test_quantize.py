@@ -69,7 +69,7 @@ def test_files_report_and_progress(network, feeds, tmp_path):
     pytest.importorskip("matplotlib", reason="draws the plot")
     said = {}
     options = CalibrationOptions(least_db=0, sensitivity=True, threads=1, progress=said.__setitem__)
-    found = calibrate(network, feeds, tmp_path / "run", options)
+    found = calibrate(network, feeds, tmp_path / "run", options, "5" * 64, ["drop-dead"])
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"calibration.json", "sensitivity.png"}
     assert Calibration.load(tmp_path / "run" / "calibration.json") == found
     assert all(layer.alone_db is not None for layer in found.layers)
@@ -77,7 +77,7 @@ def test_files_report_and_progress(network, feeds, tmp_path):
 
 
 def test_a_file_that_is_not_a_calibration_is_refused(tmp_path, network, feeds):
-    for text in (None, "{", '{"kind": "other"}', '{"kind": "harmonyrt-calibration", "schema": 1, "ranges": 3}'):
+    for text in (None, "{", '{"kind": "other"}', '{"kind": "harmonyrt-calibration", "schema": 2, "ranges": 3}'):
         path = tmp_path / "calibration.json"
         if text is not None:
             path.write_text(text)
