@@ -3,10 +3,12 @@
     python -m harmonyrt.benchmarks.diffharmony_stages prepare FOLDER
     python -m harmonyrt.benchmarks.diffharmony_stages time FOLDER --stage unet --json FILE
     python -m harmonyrt.benchmarks.diffharmony_stages memory FOLDER --json FILE
+    python -m harmonyrt.benchmarks.diffharmony_stages table FILE
 
 Random weights, which cost what trained ones cost. `prepare` writes every form of every stage (12 GB). `time` opens the
 forms of one stage in one process and calls them in turn, round after round; the first answers are compared, so that no
-form can be fast by computing something else. `memory` runs each form once, in a process of its own.
+form can be fast by computing something else. `memory` runs each form once, in a process of its own. `table` prints what
+a file holds as Markdown.
 """
 
 from __future__ import annotations
@@ -289,8 +291,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("verb", choices=["prepare", "time", "memory"])
-    parser.add_argument("folder", type=Path, help="of the prepared stages")
+    parser.add_argument("verb", choices=["prepare", "time", "memory", "table"])
+    parser.add_argument("folder", type=Path, help="of the prepared stages; for table, the file")
     parser.add_argument("--weights", choices=["full", "tiny"], default="full", help="prepare: width of the networks")
     parser.add_argument("--size", type=int, default=512, help="prepare: side of stage one's picture (default: 512)")
     parser.add_argument("--output-size", type=int, default=256, help="prepare: side of the result (default: 256)")
@@ -313,6 +315,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "prepare":
         prepare(folder, arguments.weights, arguments.size, arguments.output_size)
         return 0
+    if arguments.verb == "table":
+        print("\n".join(table(json.loads(folder.read_text()))))
+        return 0
     if arguments.once:
         Opener(folder, arguments.stage[0], arguments.threads).open(arguments.form[0])()
         print(peak_rss_mb())
@@ -329,6 +334,25 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _add(arguments.json, folder, arguments.verb, rows)
     return 0
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """A report as a Markdown table, a row per stage: the fastest call of each form, and what the first form needs."""
+    fastest: dict[tuple[str, str], float] = {}
+    for row in (row for part in report.get("time", []) for row in part["rows"]):
+        key = row["stage"], row["form"]
+        fastest[key] = min(row["fastest"], fastest.get(key, row["fastest"]))
+    peaks = {(r["stage"], r["form"]): r["peak_rss_mb"] for part in report.get("memory", []) for r in part["rows"]}
+    heads = ["stage", "parameters (unspecialised)", "ONNX", "peak memory", *(f"{form}, s" for form in FORMS)]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for stage, sizes in report["sizes"]["stages"].items():
+        plain = f" ({sizes['plain_parameters']:,})" if "plain_parameters" in sizes else ""
+        peak = peaks.get((stage, FORMS[0]))
+        cells = [stage, f"{sizes['parameters']:,}{plain}", f"{sizes['onnx_bytes'] / 1e6:.1f} MB"]
+        cells.append("" if peak is None else f"{peak / 1000:.1f} GB")
+        cells += [f"{fastest[stage, form]:.2f}" if (stage, form) in fastest else "" for form in FORMS]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def _memory(arguments: argparse.Namespace, stage: str, form: str) -> dict[str, Any]:
