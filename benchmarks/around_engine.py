@@ -1,6 +1,6 @@
 """What the runtime adds to its engine: fit, and carry back with blend, per picture size and thread count.
 
-    python benchmarks/around_engine.py BUNDLE [--backend openvino] --json benchmarks/results/around_engine.json
+    python -m harmonyrt.benchmarks.around_engine BUNDLE [--backend openvino] --json FILE
 
 Medians over calls of one process, thread counts interleaved; the picture is noise with a foreground of 30 %.
 """
@@ -38,12 +38,13 @@ def main() -> None:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--pictures", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     open_with = {n: Harmonizer.open(arguments.bundle, arguments.backend, n) for n in arguments.threads}
     rows = []
-    for size, shape in SIZES.items():
-        composite, mask = picture(*shape)
+    for size in arguments.pictures:
+        composite, mask = picture(*SIZES[size])
         seen: dict[int, list[tuple[float, ...]]] = {n: [] for n in open_with}
         for round_number in range(arguments.rounds + 2):
             for threads, harmonizer in open_with.items():
@@ -63,13 +64,14 @@ def main() -> None:
         info = next(iter(open_with.values())).info
         report = {
             "what": "medians in milliseconds of one call's stages",
-            "command": "python benchmarks/around_engine.py BUNDLE --json FILE",
+            "command": "python -m harmonyrt.benchmarks.around_engine BUNDLE --json FILE",
             "machine": machine_name(),
             "date": str(date.today()),
             "versions": {"python": platform.python_version(), "numpy": np.__version__},
             "bundle": Path(info.bundle).name,
+            "engine_size": info.size,
             "parameters": info.parameters,
-            "backend": info.backend,
+            "backend": f"{info.backend} {info.precision}",
             "rounds": arguments.rounds,
             "rows": rows,
         }

@@ -177,9 +177,7 @@ def measure(
 
 
 def _measured(subject, loaded, turns, first_turns, output, first_output, is_first: bool) -> Measured:
-    medians = np.array([np.median(turn["samples"]) for turn in turns])
-    ratios = np.array([np.median(turn["samples"]) for turn in first_turns]) / medians
-    speedup = None if is_first else Ratio(float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
+    samples = tuple(tuple(turn["samples"]) for turn in turns)
     return Measured(
         subject=subject,
         about=loaded["about"],
@@ -188,11 +186,17 @@ def _measured(subject, loaded, turns, first_turns, output, first_output, is_firs
         first_call_ms=loaded["first_call_ms"],
         peak_rss_mb=turns[-1]["peak_rss_mb"],
         stable=loaded["stable"],
-        speedup=speedup,
+        speedup=None if is_first else ratio(tuple(turn["samples"] for turn in first_turns), samples),
         psnr_to_first_db=None if is_first else _psnr(output, first_output),
-        samples=tuple(tuple(turn["samples"]) for turn in turns),
+        samples=samples,
         stages={name: float(np.median([turn["stages"][name] for turn in turns])) for name in turns[0]["stages"]},
     )
+
+
+def ratio(baseline: Sequence[Sequence[float]], own: Sequence[Sequence[float]]) -> Ratio:
+    """How many times faster than a baseline of the same run; both are samples by round."""
+    ratios = [np.median(before) / np.median(after) for before, after in zip(baseline, own, strict=True)]
+    return Ratio(float(np.median(ratios)), float(min(ratios)), float(max(ratios)))
 
 
 def _psnr(output: np.ndarray, reference: np.ndarray) -> float | None:

@@ -4,7 +4,8 @@
 
 Every figure comes from a process of its own, which opens the bundle (manifest, hashes, backend, engine) with a cache
 folder of this run, empty for the first process and filled for the next three (median), and makes one call. Imports of
-the process are not in the times; they are in the memory.
+the process are not in the times; they are in the memory. What FILE says of other bundles and backends of the same
+machine stays in it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 from harmonyrt.benchmarks.worker import peak_rss_mb
 from harmonyrt.common import WorkFailed
+from harmonyrt.common.files import written_whole
 from harmonyrt.runtime.machine import machine_name
 
 REOPENED = 3
@@ -69,7 +71,7 @@ def measure(bundle: Path, backend: str, threads: int) -> dict[str, Any]:
         megabytes = sum(path.stat().st_size for path in Path(cache).rglob("*") if path.is_file()) / 1e6
     again = {key: statistics.median(one[key] for one in seen[1:]) for key in ("open_ms", "first_call_ms")}
     return {
-        "bundle": f"{bundle.parent.name}/{bundle.name}",
+        "bundle": str(bundle),
         "engine": seen[0]["engine"],
         "parameters": seen[0]["parameters"],
         "threads": threads,
@@ -102,11 +104,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         "date": str(date.today()),
         "rows": rows,
     }
-    text = json.dumps(report, indent=1) + "\n"
-    print(text, end="")
+    print(json.dumps(report, indent=1))
     if arguments.json:
-        arguments.json.write_text(text, encoding="utf-8")
+        report["rows"] = [*_others(arguments.json, report), *rows]
+        with written_whole(arguments.json) as scratch:
+            scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _others(path: Path, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a file for what this report does not measure anew."""
+    if not path.is_file():
+        return []
+    before = json.loads(path.read_text(encoding="utf-8"))
+    measured = {(row["bundle"], row["engine"], row["threads"]) for row in report["rows"]}
+    kept = [row for row in before["rows"] if (row["bundle"], row["engine"], row["threads"]) not in measured]
+    return kept if before["machine"] == report["machine"] else []
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from harmonyrt.benchmarks.pictures import draw
+from harmonyrt.benchmarks.compare import Measured
+from harmonyrt.benchmarks.pictures import draw, frame_rates
 from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.common import HarmonyError
@@ -27,11 +29,54 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
 def tables(folder: Path) -> str:
-    """All runs of a folder as Markdown, in the order of their file names, after what the papers state."""
+    """Everything that is committed as Markdown: targets, overviews, opening, around the engine, then run by run."""
     paper = ["### What the paper states", "", "| what | figure | where |", "|---|---|---|"]
     paper += [f"| {what} | {figure} | {where} |" for what, figure, where in PAPER_ROWS]
     runs = committed_runs(folder)
-    return "\n".join([targets(runs, folder), *paper, "", *opening(folder / "opening.json"), *map(markdown, runs)])
+    costs = [*opening(folder / "opening.json"), *around(folder)]
+    return "\n".join([targets(runs, folder), *overview(runs), *paper, "", *costs, *map(markdown, runs)])
+
+
+def overview(runs: Sequence[Run]) -> list[str]:
+    """A table for each network: ratio to PyTorch eager, and pictures per second, by engine, size and threads."""
+    rates = frame_rates(runs)
+    lines = []
+    for network in dict.fromkeys(network for network, *_ in rates):
+        own = {key[1:]: m for key, m in rates.items() if key[0] == network}
+        columns = sorted({(size, threads) for threads, size, _ in own})
+        heads = [f"{size} px, {threads} thread{'s' if threads > 1 else ''}" for size, threads in columns]
+        lines += [f"### {network}, network only, batch 1", "", "| engine | " + " | ".join(heads) + " |"]
+        lines.append("|---|" + "---|" * len(columns))
+        for engine in dict.fromkeys(engine for *_, engine in own):
+            cells = [_cell(own.get((threads, size, engine))) for size, threads in columns]
+            lines.append("| " + " | ".join([engine, *cells]) + " |")
+        lines += ["", "Times the speed of PyTorch eager in the same run, and pictures per second.", ""]
+    return lines
+
+
+def _cell(m: Measured | None) -> str:
+    if m is None:
+        return ""
+    rate = f"{m.latency.fps:.2f}" if m.latency.fps < 10 else f"{m.latency.fps:.1f}"
+    return f"{'1' if m.speedup is None else f'{m.speedup.median:.2f}x'} ({rate})"
+
+
+def around(folder: Path) -> list[str]:
+    """What the runtime adds to its engine, as Markdown."""
+    lines = []
+    for path in sorted(folder.glob("around_engine*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        side, network = report["engine_size"][0], f"{report['parameters'] / 1e6:.1f} M"
+        lines += [f"### Around an engine of {side} px", ""]
+        lines += ["| picture | threads | fit, ms | carry back and blend, ms | together, ms | engine, ms | share |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for row in report["rows"]:
+            together = row["fit"] + row["carry_back"]
+            cells = (row["size"], row["threads"], row["fit"], row["carry_back"], f"{together:.1f}", row["engine"])
+            lines.append("| " + " | ".join(map(str, (*cells, f"{together / row['engine']:.1%}"))) + " |")
+        what = f"PHNet {network}, {report['backend']}; {report['machine']}, {report['date']}"
+        lines += ["", f"Medians of {report['rounds']} calls. {what}.", "", f"`{report['command']}`", ""]
+    return lines
 
 
 def opening(path: Path) -> list[str]:
@@ -46,8 +91,14 @@ def opening(path: Path) -> list[str]:
 
 
 def committed_runs(folder: Path) -> list[Run]:
-    """The runs of a folder, in the order of their file names."""
-    return [read(path) for path in sorted(folder.glob("bench-*.json"))]
+    """The runs of a folder: larger networks first, then by size and threads, those of more engines first."""
+    return sorted(map(read, sorted(folder.glob("bench-*.json"))), key=_order)
+
+
+def _order(run: Run) -> tuple[float, int, int, int]:
+    first = run.measured[0]
+    millions = float(first.about.get("model", "PHNet 0 M").split()[1])
+    return -millions, first.subject.height, first.subject.threads or 0, -len(run.measured)
 
 
 def rewrite(document: Path, folder: Path) -> bool:

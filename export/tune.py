@@ -88,6 +88,10 @@ def measurements(bundle: Path, seconds: float, say: Say) -> tuple[Measurement, .
         taken = milliseconds(bundle, backend, target, threads, share)
         if taken is not None:
             found.append(Measurement(backend, target, threads, round(taken, 3), machine_name()))
+    for threads in dict.fromkeys(one.threads for one in found):
+        best = min((one for one in found if one.threads == threads), key=lambda one: one.milliseconds)
+        count = f"{threads} thread{'s' if threads > 1 else ''}"
+        say(f"tuning: fastest with {count}: {best.backend} ({best.target}), {best.milliseconds:.1f} ms")
     return tuple(found)
 
 
@@ -118,8 +122,8 @@ def fastest(folders: Sequence[Path], target: str, seconds: float, say: Say) -> i
             times[number] = min(taken, times.get(number, taken))
     kept = 0
     for number, taken in times.items():
-        rewrites = ", ".join(manifests[number].engines[0].rewrites) or "none"
-        say(f"tuning: {target} with rewrites {rewrites}: {taken:.1f} ms")
+        costly = ", ".join(name for name in manifests[number].engines[0].rewrites if name in FASTER)
+        say(f"tuning: {target} {f'with {costly}' if costly else 'in little memory'}: {taken:.1f} ms")
         if kept not in times or times[kept] >= WORTH * taken:
             kept = number
     return kept

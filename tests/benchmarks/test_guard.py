@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,11 +58,32 @@ def test_a_quick_run_proves_nothing_and_so_passes(a_floor, capsys, monkeypatch):
 
 
 def test_engines_are_measured_beside_pytorch(bundle, tmp_path, tiny_checkpoint):
-    floor = Floor("32 px", 32, 1, "onnx", "onnxruntime", "fp32", at_least=1)
-    place = folder_of(floor, tmp_path) / "phnet-32-fp32"
-    place.parent.mkdir()
-    place.symlink_to(bundle)
+    floor = Floor("32 px", 32, 1, "onnx", "onnxruntime", "fp32", at_least=1, against="torch")
+    _place(floor, tmp_path, bundle)
     quick = Effort(rounds=1, seconds=0, least=1, burn_in_seconds=0)
     ((measured, ratio),) = guard.check([floor], tmp_path, tiny_checkpoint, quick)
     assert measured is floor
     assert ratio > 0
+
+
+def test_an_engine_no_faster_than_the_plain_one_is_found_out(bundle, tmp_path, tiny_checkpoint, monkeypatch):
+    """Both are the same here, as when a rewrite no longer matches."""
+    floor = Floor("32 px", 32, 1, "onnx", "onnxruntime", "fp32", at_least=1.3)
+    for one in (floor, guard.plain(floor)):
+        _place(one, tmp_path, bundle)
+    sides = []
+
+    def measure(subjects, effort):
+        sides.extend(subject.path for subject in subjects)
+        return [SimpleNamespace(samples=((4.0, 5.0, 6.0), (5.0,))) for _ in subjects]
+
+    monkeypatch.setattr(guard, "measure", measure)
+    ((_, ratio),) = guard.check([floor], tmp_path, tiny_checkpoint, Effort())
+    assert ratio == 1.0 < floor.at_least
+    assert [Path(side).parent.name for side in sides] == ["onnx-none", "onnx-fast"]
+
+
+def _place(floor, folder, bundle):
+    place = folder_of(floor, folder) / "phnet-32-fp32"
+    place.parent.mkdir()
+    place.symlink_to(bundle)

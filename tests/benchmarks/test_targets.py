@@ -2,23 +2,36 @@
 
 import json
 
+import pytest
+
 from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
+from harmonyrt.benchmarks.pictures import draw
 from harmonyrt.benchmarks.results import Run
 from harmonyrt.benchmarks.subjects import Subject
-from harmonyrt.benchmarks.tables import opening
+from harmonyrt.benchmarks.tables import around, opening, overview
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.benchmarks.timing import summarize
 
+MACHINE = {"cpu": {"model": "a CPU", "features": [], "cores_granted": 2}, "cards": [], "packages": {}}
+
 
 def side(precision, ratio, decibels, kind="engine"):
-    about = {"backend": "openvino", "target": "openvino", "precision": precision, "device": "cpu"}
+    about = {
+        "backend": "openvino",
+        "target": "openvino",
+        "precision": precision,
+        "device": "cpu",
+        "model": "PHNet 39.9 M",
+    }
+    if kind == "torch":
+        about |= {"backend": "torch", "target": "eager"}
     speedup = None if ratio is None else Ratio(ratio, ratio - 0.1, ratio + 0.1)
     subject = Subject(kind, "bundle", 256, 256, threads=1)
     return Measured(subject, about, summarize([1.0]), 1.0, 1.0, 1.0, True, speedup, decibels, ((1.0,),))
 
 
 def run(name, *sides):
-    return Run(name, "harmonyrt bench", "2026-01-01", {}, Effort(), (side("fp32", None, None, "torch"), *sides))
+    return Run(name, "harmonyrt bench", "2026-01-01", MACHINE, Effort(), (side("fp32", None, None, "torch"), *sides))
 
 
 def line(text, start):
@@ -42,10 +55,42 @@ def test_a_target_that_is_missed_says_so(tmp_path):
 def test_opening_is_a_table_and_two_targets(tmp_path):
     row = {"bundle": "default/a", "engine": "openvino fp32", "threads": 1, "open_empty_cache_ms": 900, "open_ms": 300}
     row |= {"first_call_ms": 400, "peak_rss_empty_cache_mb": 800, "peak_rss_mb": 460, "cache_mb": 150}
+    row["parameters"] = 39_900_000
+    smaller_network = {**row, "parameters": 9_990_000, "open_ms": 900, "peak_rss_mb": 100}
+    report = {"rows": [row, smaller_network], "machine": "a CPU", "date": "2026-01-01", "command": "python -m x"}
     path = tmp_path / "opening.json"
-    path.write_text(json.dumps({"rows": [row], "machine": "a CPU", "date": "2026-01-01", "command": "python -m x"}))
+    path.write_text(json.dumps(report))
     assert "| default/a | openvino fp32 | 1 | 900 | 300 | 400 | 800 | 460 | 150 |" in opening(path)
     text = targets([], tmp_path)
     assert line(text, "opening with a filled cache").endswith("| yes |")
     assert line(text, "peak resident memory").endswith("| no |")
     assert opening(tmp_path / "none.json") == []
+
+
+def test_what_the_runtime_adds_is_a_table_and_two_targets(tmp_path):
+    rows = [
+        {"size": "1 MP", "threads": 1, "fit": 3.0, "engine": 100.0, "carry_back": 8.0},
+        {"size": "12 MP", "threads": 2, "fit": 50.0, "engine": 100.0, "carry_back": 60.0},
+    ]
+    about = {"engine_size": [1024, 1024], "parameters": 9_990_000, "backend": "openvino fp32", "rounds": 3}
+    about |= {"machine": "a CPU", "date": "2026-01-01", "command": "python -m x", "rows": rows}
+    (tmp_path / "around_engine-1024.json").write_text(json.dumps(about))
+    assert "| 1 MP | 1 | 3.0 | 8.0 | 11.0 | 100.0 | 11.0% |" in around(tmp_path)
+    text = targets([], tmp_path)
+    assert line(text, "fit, carry back and blend").endswith("| 11.0% | engine of 10 M | no |")
+    assert "| 110 ms |" in line(text, "the same for 12 megapixels")
+
+
+def test_overview_has_a_table_for_each_network(tmp_path):
+    two = run("golden-256-1t", side("fp32", 2.6, 110.0), side("bf16", 3.0, 50.0))
+    text = "\n".join(overview([two]))
+    assert "### PHNet 39.9 M, network only" in text
+    assert "| openvino fp32 | 2.60x (1000.0) |" in text
+    assert "| openvino bf16 | 3.00x (1000.0) |" in text
+
+
+def test_pictures_are_drawn_from_runs(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib draws")
+    drawn = draw([run("golden-256-1t", side("fp32", 2.6, 110.0))], tmp_path)
+    assert [path.name for path in drawn] == ["latency-golden-256-1t.png", "fps-39.9m.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)

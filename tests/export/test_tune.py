@@ -82,6 +82,7 @@ def test_every_way_to_run_is_measured_and_the_fastest_is_opened(build, tiny_chec
     code, _, said = build(*ASK, tiny_checkpoint, "--output", tmp_path, "--targets", "onnx", "openvino")
     assert code == 0
     assert "tuning: openvino (openvino)" in said
+    assert "tuning: fastest with 1 thread: onnxruntime (onnx), 2.0 ms" in said
     place = tmp_path / "phnet-64-fp32"
     found = {(m.backend, m.target, m.threads) for m in open_bundle(place).manifest.measurements}
     counts = {1, cores()}
