@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Measured
 from harmonyrt.benchmarks.plot import plot
-from harmonyrt.benchmarks.results import Run, engine_name, machine_line
+from harmonyrt.benchmarks.results import Run, engine_name, short_machine_line
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
 
@@ -79,8 +79,8 @@ def _draw_rates(network: str, rates: dict[Key, Measured], run: Run, path: Path) 
     panels[0][0].set_ylabel("pictures per second at the median (logarithmic)")
     handles = {label: handle for panel in panels[0] for handle, label in zip(*panel.get_legend_handles_labels(),
                                                                              strict=True)}  # fmt: skip
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
-    figure.suptitle(f"{network}, batch 1, network only\n{machine_line(run)}", fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    figure.suptitle(f"{network}, batch 1, network only: {short_machine_line(run).partition(';')[0]}", fontsize=9)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=100, format="png", metadata={"Software": None})
     pyplot.close(figure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harmonyrt.benchmarks.results import Run, describe, machine_line
+from harmonyrt.benchmarks.results import Run, describe, short_machine_line
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
@@ -46,8 +46,9 @@ def plot(run: Run, path: str | Path) -> None:
     bars = right.barh(range(1, len(names) + 1), [m.latency.fps * m.subject.batch for m in run.measured], height=0.6)
     ratios = ["" if m.speedup is None else f"{m.speedup.median:.2f}x" for m in run.measured]
     right.bar_label(bars, ratios, padding=3)
+    right.margins(x=0.15)
     right.set_xlabel("pictures per second at the median")
-    figure.suptitle(f"{run.name}\n{machine_line(run)}", fontsize=8)
+    figure.suptitle(f"{run.name}: {short_machine_line(run)}", fontsize=9)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=100, metadata=_ANONYMOUS[kind])
     pyplot.close(figure)

@@ -174,6 +174,13 @@ def machine_line(run: Run) -> str:
     return f"{model}, {cards}; {versions}; {run.made}"
 
 
+def short_machine_line(run: Run) -> str:
+    """The machine in a few words, and the date."""
+    cpu, cards = run.machine["cpu"], run.machine["cards"]
+    cores = f"{cpu['cores_granted']:g} cores granted"
+    return f"{', '.join([cpu['model'], cores, *(card['name'] for card in cards)])}; {run.made}"
+
+
 def _clock(machine: dict[str, Any]) -> str:
     found = machine.get("clocks", {})
     mhz = f"{found['mhz']:g} MHz" if found.get("mhz") else "clock not readable"

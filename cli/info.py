@@ -72,7 +72,8 @@ def described(manifest: Any) -> list[str]:
             lines.append(f"  rewrites  {', '.join(engine.rewrites)}")
     lines += [f"skipped     {s.target} {s.precision}: {s.reason}" for s in manifest.skipped]
     lines += [
-        f"measured    {m.backend} ({m.target}), {m.threads} threads: {m.milliseconds:.1f} ms on {m.machine}"
+        f"measured    {m.backend} ({m.target}), {m.threads} thread{'s' if m.threads != 1 else ''}:"
+        f" {m.milliseconds:.1f} ms on {m.machine}"
         for m in manifest.measurements
     ]
     return lines

@@ -139,7 +139,8 @@ def _choices(manifest: Manifest, backend: str, target: str | None, options: Sess
     if measured is None:
         return choices, _untuned(manifest)
     first = [c for c in choices if (c.backend, c.engine.target) == (measured.backend, measured.target)]
-    why = f"measured fastest here: {measured.milliseconds:.1f} ms with {measured.threads} threads"
+    count = f"{measured.threads} thread{'s' if measured.threads != 1 else ''}"
+    why = f"measured fastest here: {measured.milliseconds:.1f} ms with {count}"
     return first + [c for c in choices if c not in first], why if first else "the documented order"
 
 
