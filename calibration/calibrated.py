@@ -15,7 +15,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
 
 KIND = "harmonyrt-calibration"
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,16 @@ class LayerReport:
         name: of the layer.
         share: of the network's multiplications, 0 to 1.
         alone_db: mean PSNR of the blended picture when this layer alone is INT8; None where it was not measured.
-        int8: it is INT8 in the result.
-        reason: why it is not; "" where it is.
+        int8: it is INT8 where activations are unsigned: `onnx` and `openvino`.
+        int8_signed: it is INT8 where they are signed, which costs a bit of every activation after a ReLU: `tensorrt`.
+        reason: why it is not in both; "" where it is.
     """
 
     name: str
     share: float
     alone_db: float | None
     int8: bool
+    int8_signed: bool
     reason: str = ""
 
 
@@ -46,7 +48,7 @@ class Calibration:
         ranges: [low, high] of every tensor, by name.
         layers: every convolution, in the order of the network.
         methods_db: worst PSNR with all layers in INT8, for every method that was tried.
-        worst_db: PSNR of the blended picture, INT8 against FP32, worst composite.
+        worst_db: PSNR of the blended picture, INT8 against FP32, worst composite, in the worse of the forms.
         mean_db: the same, mean.
         composites: how many composites made the ranges.
         judged: how many others measured the PSNR.
@@ -67,8 +69,13 @@ class Calibration:
 
     @property
     def int8_layers(self) -> tuple[str, ...]:
-        """Names of the layers that become INT8."""
+        """Names of the layers that become INT8 with unsigned activations."""
         return tuple(layer.name for layer in self.layers if layer.int8)
+
+    @property
+    def signed_layers(self) -> tuple[str, ...]:
+        """Names of those that become INT8 with signed activations."""
+        return tuple(layer.name for layer in self.layers if layer.int8_signed)
 
     def apply(self, model: onnx.ModelProto, target: str) -> onnx.ModelProto:
         """Write Q/DQ into an FP32 graph of the same weights and rewrites, of any size.
@@ -80,7 +87,8 @@ class Calibration:
         Raises:
             HarmonyError: a target without INT8, or a graph that this calibration does not belong to.
         """
-        return write_qdq(model, self.int8_layers, self.ranges, form_of(target))
+        form = form_of(target)
+        return write_qdq(model, self.signed_layers if form.signed else self.int8_layers, self.ranges, form)
 
     def save(self, path: Path) -> None:
         """Write JSON."""

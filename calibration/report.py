@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harmonyrt.calibration.calibrated import Calibration
+from harmonyrt.calibration.calibrated import Calibration, LayerReport
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
+
+_COLOURS = ("#d87c3b", "#8f8fae", "#3b7dd8")
+"""Of layers that are INT8 in none of the forms, in one kind of them, in all."""
 
 
 def table(calibration: Calibration) -> str:
@@ -15,7 +18,7 @@ def table(calibration: Calibration) -> str:
     lines = [f"{'layer':{width}}  {'work':>6}  {'alone':>9}  result"]
     for layer in calibration.layers:
         alone = "" if layer.alone_db is None else f"{layer.alone_db:6.1f} dB"
-        result = "int8" if layer.int8 else f"fp32: {layer.reason}"
+        result = _result(layer)
         lines.append(f"{layer.name:{width}}  {layer.share:6.1%}  {alone:>9}  {result}")
     methods = ", ".join(f"{name} {db:.1f} dB" for name, db in calibration.methods_db.items())
     lines.append(f"ranges by {calibration.method} (worst case with all layers: {methods})")
@@ -24,6 +27,13 @@ def table(calibration: Calibration) -> str:
         f" {calibration.judged} composites; ranges from {calibration.composites} others"
     )
     return "\n".join(lines)
+
+
+def _result(layer: LayerReport) -> str:
+    if layer.int8 and layer.int8_signed:
+        return "int8"
+    where = "int8, but for tensorrt fp32" if layer.int8 else "fp32, but for tensorrt int8"
+    return f"{where if layer.int8 or layer.int8_signed else 'fp32'}: {layer.reason}"
 
 
 def plot(calibration: Calibration, path: Path) -> None:
@@ -44,13 +54,15 @@ def plot(calibration: Calibration, path: Path) -> None:
     figure = Figure(figsize=(9, 0.32 * len(layers) + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colours = ["#3b7dd8" if layer.int8 else "#d87c3b" for layer in layers]
+    colours = [_COLOURS[layer.int8 + layer.int8_signed] for layer in layers]
     axes.barh([layer.name for layer in layers], [layer.alone_db or 0.0 for layer in layers], color=colours)
     axes.axvline(calibration.mean_db, color="black", linestyle="--", linewidth=1)
     axes.invert_yaxis()
     axes.set_xlabel("PSNR of the blended picture with this layer alone in INT8, mean, dB (low costs most)")
     axes.set_title(
-        f"blue: INT8, orange: stays FP32, dashed: all INT8 layers together ({calibration.mean_db:.1f} dB)", fontsize=10
+        "blue: INT8, grey: in one form only, orange: stays FP32,"
+        f" dashed: all INT8 layers together ({calibration.mean_db:.1f} dB)",
+        fontsize=10,
     )
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=120)

@@ -38,7 +38,7 @@ def calibrate(
     ] = Method.mse,
     least_db: Annotated[
         float, typer.Option(help="Layers go back to FP32 until no composite is below this PSNR against FP32.")
-    ] = 42.0,
+    ] = 46.0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:

@@ -235,6 +235,15 @@ def _engines(
     return specs
 
 
+def trial_spec(
+    engine: BuiltEngine, target: str, recipe: BundleRecipe, folder: Path, workshop: Workshop
+) -> tuple[EngineSpec, Manifest]:
+    """What opening an engine needs that is in no bundle: an experiment's."""
+    files = tuple(file_spec(folder, name) for name in engine.files)
+    spec = EngineSpec(target, recipe.precision, files, engine.census, _NOT_MEASURED, needs=engine.needs)
+    return spec, _manifest(recipe, workshop, [spec])
+
+
 _NOT_MEASURED = Parity(0, 0.0, 0.0, "", "")
 
 

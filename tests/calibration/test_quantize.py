@@ -7,8 +7,12 @@ import pytest
 
 from harmonyrt.calibration.calibrate import calibrate
 from harmonyrt.calibration.calibrated import Calibration
+from harmonyrt.calibration.forms import FORMS, write_qdq
+from harmonyrt.calibration.judge import Judge
 from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph, quantize
+from harmonyrt.calibration.sensitivity import JUDGED_FORM
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.export.precision import census
 
 
 def test_all_layers_become_int8_where_the_picture_allows(network, feeds):
@@ -77,7 +81,7 @@ def test_files_report_and_progress(network, feeds, tmp_path):
 
 
 def test_a_file_that_is_not_a_calibration_is_refused(tmp_path, network, feeds):
-    for text in (None, "{", '{"kind": "other"}', '{"kind": "harmonyrt-calibration", "schema": 2, "ranges": 3}'):
+    for text in (None, "{", '{"kind": "other"}', '{"kind": "harmonyrt-calibration", "schema": 3, "ranges": 3}'):
         path = tmp_path / "calibration.json"
         if text is not None:
             path.write_text(text)
@@ -89,8 +93,29 @@ def test_the_table_tells_what_became_of_each_layer(network, feeds):
     from harmonyrt.calibration.report import table
 
     found = calibrate_graph(network, feeds, CalibrationOptions(least_db=0, sensitivity=True, threads=1))
-    kept = dataclasses.replace(found.layers[0], int8=False, reason="costs most")
-    text = table(dataclasses.replace(found, layers=(kept, *found.layers[1:])))
+    kept = dataclasses.replace(found.layers[0], int8=False, int8_signed=False, reason="costs most")
+    other = dataclasses.replace(found.layers[1], int8_signed=False, reason="costs much")
+    text = table(dataclasses.replace(found, layers=(kept, other, *found.layers[2:])))
     assert "first" in text
     assert "fp32: costs most" in text
+    assert "int8, but for tensorrt fp32: costs much" in text
     assert "ranges by mse" in text
+
+
+def test_each_form_has_its_own_layers(network, feeds):
+    """Signed activations lose a bit after every ReLU: that form gives layers up which the others keep."""
+    ranges = calibrate_graph(network, feeds, CalibrationOptions(least_db=0, threads=1)).ranges
+    judge = Judge(network, feeds[2::3], 1)
+    layers = ("first", "middle", "up", "last")
+    unsigned, signed = (
+        judge(write_qdq(network, layers, ranges, form), lambda: None).worst_db
+        for form in (JUDGED_FORM, FORMS["tensorrt"])
+    )
+    between = (unsigned + signed) / 2
+    found = calibrate_graph(network, feeds, CalibrationOptions(least_db=between, threads=1))
+    stricter, gentler = found.signed_layers, found.int8_layers
+    if signed > unsigned:
+        stricter, gentler = gentler, stricter
+    assert set(stricter) < set(gentler) == set(layers)
+    for target, kept in (("tensorrt", found.signed_layers), ("openvino", found.int8_layers)):
+        assert census(found.apply(network, target))["int8"] == len(kept)

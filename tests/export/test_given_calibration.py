@@ -20,7 +20,7 @@ from harmonyrt.runtime.bundle import open_bundle
 @pytest.fixture
 def calibration(tiny_checkpoint, tmp_path):
     """calibration(**changes): a file for the tiny network that names no layer, and its path."""
-    layer = LayerReport("skip.0.rconv/Conv", 0.5, None, False, "as the test wants it")
+    layer = LayerReport("skip.0.rconv/Conv", 0.5, None, False, False, "as the test wants it")
     plain = Calibration(
         "mse", {}, (layer,), {}, 40.0, 50.0, 4, 2, sha256_of(tiny_checkpoint), calibration_rewrites(DEFAULT)
     )
