@@ -82,7 +82,7 @@ class Network:
         from harmonyrt.export.precision import typed_graph
         from harmonyrt.export.to_onnx import export_phnet
 
-        names = rewrites.fitting(rewrites.DEFAULT, (size, size), target, precision)
+        names = rewrites.fitting(rewrites.LOW_MEMORY, (size, size), target, precision)  # Winograd is for CPUs
         graph = export_phnet(self.traced, (size, size), names, batch)
         return graph if precision == "fp32" else typed_graph(graph, precision)
 

@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
     names = ", ".join(rewrites.REWRITES)
-    add("--rewrites", nargs="*", metavar="NAME", help=f"exact graph rewrites instead of the default set: {names}")
+    about = f"exact graph rewrites: fast (the default), low-memory, none, or some of {names}"
+    add("--rewrites", nargs="*", metavar="NAME", help=about)
     add("--calibration", metavar="FILE", help="int8: what harmonyrt calibrate found, instead of calibrating anew")
     add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: cards to build for")
     add("--optimization-level", type=int, metavar="N", help="TensorRT: builder optimisation level")
