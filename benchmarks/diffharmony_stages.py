@@ -337,21 +337,28 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """A report as a Markdown table, a row per stage: the fastest call of each form, and what the first form needs."""
-    fastest: dict[tuple[str, str], float] = {}
-    for row in (row for part in report.get("time", []) for row in part["rows"]):
-        key = row["stage"], row["form"]
-        fastest[key] = min(row["fastest"], fastest.get(key, row["fastest"]))
+    """A report as a Markdown table: the fastest call of each form, and what a stage needs.
+
+    A row is one interleaved run, so that its figures may be compared; a later run of the same forms stands for an
+    earlier one.
+    """
+    runs: dict[tuple[str, tuple[str, ...]], dict[str, float]] = {}
+    for part in report.get("time", []):
+        for stage in dict.fromkeys(row["stage"] for row in part["rows"]):
+            fastest = {row["form"]: row["fastest"] for row in part["rows"] if row["stage"] == stage}
+            runs[stage, tuple(fastest)] = fastest
     peaks = {(r["stage"], r["form"]): r["peak_rss_mb"] for part in report.get("memory", []) for r in part["rows"]}
     heads = ["stage", "parameters (unspecialised)", "ONNX", "peak memory", *(f"{form}, s" for form in FORMS)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for stage, sizes in report["sizes"]["stages"].items():
         plain = f" ({sizes['plain_parameters']:,})" if "plain_parameters" in sizes else ""
         peak = peaks.get((stage, FORMS[0]))
-        cells = [stage, f"{sizes['parameters']:,}{plain}", f"{sizes['onnx_bytes'] / 1e6:.1f} MB"]
-        cells.append("" if peak is None else f"{peak / 1000:.1f} GB")
-        cells += [f"{fastest[stage, form]:.2f}" if (stage, form) in fastest else "" for form in FORMS]
-        lines.append("| " + " | ".join(cells) + " |")
+        about = [stage, f"{sizes['parameters']:,}{plain}", f"{sizes['onnx_bytes'] / 1e6:.1f} MB"]
+        about.append("" if peak is None else f"{peak / 1000:.1f} GB")
+        for fastest in (found for (name, _), found in runs.items() if name == stage):
+            times = [f"{fastest[form]:.2f}" if form in fastest else "" for form in FORMS]
+            lines.append("| " + " | ".join([*about, *times]) + " |")
+            about = [stage, "", "", ""]
     return lines
 
 

@@ -51,13 +51,19 @@ def test_a_folder_that_is_not_prepared(tmp_path):
         stages.Opener(tmp_path, "unet", 1)
 
 
-def test_the_table_has_the_fastest_call_of_all_parts():
-    def part(seconds):
-        return {"rows": [{"stage": "unet", "form": "onnxruntime", "fastest": seconds}]}
+def test_the_table_keeps_runs_apart():
+    """Figures of one row come from one interleaved run; a repeated run replaces the first."""
+
+    def part(**fastest):
+        forms = {"ort": "onnxruntime", "torch": "pytorch"}
+        return {"rows": [{"stage": "unet", "form": forms[name], "fastest": value} for name, value in fastest.items()]}
 
     report = {
         "sizes": {"stages": {"unet": {"parameters": 1234567, "plain_parameters": 2345678, "onnx_bytes": 4_900_000}}},
-        "time": [part(3.5), part(3.25)],
+        "time": [part(ort=3.5, torch=7.0), part(ort=3.0), part(ort=3.25, torch=6.5)],
         "memory": [{"rows": [{"stage": "unet", "form": "onnxruntime", "peak_rss_mb": 7600}]}],
     }
-    assert stages.table(report)[2].startswith("| unet | 1,234,567 (2,345,678) | 4.9 MB | 7.6 GB | 3.25 |")
+    assert stages.table(report)[2:] == [
+        "| unet | 1,234,567 (2,345,678) | 4.9 MB | 7.6 GB | 3.25 |  | 6.50 |  |  |",
+        "| unet |  |  |  | 3.00 |  |  |  |  |",
+    ]
