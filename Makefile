@@ -31,7 +31,7 @@ lint: $(SET_UP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/python tests/house/typecheck.py
 
-# The tables of docs/benchmarks.md from the committed runs; each table names the command that repeats its run.
+# Tables and pictures of docs/benchmarks.md from the committed runs; each table names the command that repeats its run.
 bench: $(SET_UP)
 	$(BIN)/python -m harmonyrt.benchmarks.tables
 
