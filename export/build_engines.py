@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `harmonyrt build`; returns the exit code: 0 fine, 1 an engine failed, 2 wrong usage or input."""
+    """Run `harmonyrt build`; returns the exit code: 0 fine, 1 an engine failed, 2 wrong usage, 130 interrupted."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; the bundle that was being built was not written", file=sys.stderr)
-        return 1
+        return 130
 
 
 def _say_warning(message, category, filename, lineno, file=None, line=None) -> None:

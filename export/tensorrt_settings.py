@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -140,8 +141,9 @@ def save_timing_cache(config: Any, path: Path | None) -> None:
 # --- progress
 
 
-def watch(trt: ModuleType, config: Any, doing: str, progress: Progress) -> Any:
-    """Report the builder's progress where it tells any (from 10.0); keep what is returned until the build ends."""
+def watch(trt: ModuleType, config: Any, doing: str, progress: Progress, stop: Callable[[], bool]) -> Any:
+    """Report the builder's progress where it tells any (from 10.0), and let it `stop`; keep what is returned until the
+    build ends."""
     if not hasattr(trt, "IProgressMonitor"):
         progress(doing, None)
         return None
@@ -156,7 +158,7 @@ def watch(trt: ModuleType, config: Any, doing: str, progress: Progress) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             progress(doing, shares.step(phase_name, step))
-            return True
+            return not stop()
 
         def phase_finish(self, phase_name: str) -> None:
             progress(doing, shares.finish(phase_name))

@@ -19,6 +19,7 @@ from harmonyrt.common.files import written_whole
 from harmonyrt.export import tensorrt_bf16, tensorrt_turing
 from harmonyrt.export import tensorrt_network as networks
 from harmonyrt.export import tensorrt_settings as settings
+from harmonyrt.export.held_signals import held_signals
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
 from harmonyrt.export.tensorrt_opset import lower_opset
 from harmonyrt.runtime.backends import cuda, tensorrt_versions
@@ -192,9 +193,10 @@ def _serialized(
     else:
         timing = settings.timing_cache_file(options, trt.__version__, job.capabilities[0])
         settings.load_timing_cache(config, timing)
-    monitor = settings.watch(trt, config, f"building {job.file}", options.progress)
-    plan = builder.build_serialized_network(network, config)
-    del monitor
+    with held_signals() as interrupted:
+        monitor = settings.watch(trt, config, f"building {job.file}", options.progress, interrupted)
+        plan = builder.build_serialized_network(network, config)
+        del monitor
     if plan is None:
         raise WorkFailed(
             f"{name} {trt.__version__} could not build {job.file}: {log.last_error}; try another optimization level or"

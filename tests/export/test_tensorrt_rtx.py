@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -50,6 +53,37 @@ def test_one_card_can_be_asked_for(tmp_path):
     (engine,) = to_tensorrt.build(_convolution(), tmp_path, "fp32", options(compute_capabilities=("8.9",)))
     assert engine.files == ("tensorrt-rtx-sm89.engine",)
     assert engine.needs["compute_capability"] == "8.9"
+
+
+_INTERRUPTED = """
+import signal, sys, onnx
+from pathlib import Path
+from harmonyrt.export import to_tensorrt
+from harmonyrt.export.targets import BuildOptions
+
+def press_ctrl_c(doing, share):
+    if share is not None:
+        signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+options = BuildOptions("tensorrt-rtx", (64, 64), progress=press_ctrl_c)
+try:
+    to_tensorrt.build(onnx.load(sys.argv[1]), Path(sys.argv[2]), "fp32", options)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@needs_rtx
+def test_an_interrupted_build_ends_as_interrupted(tmp_path):
+    """The builder took the exception of Ctrl-C for a wish to cancel: one engine failed, and the build went on."""
+    onnx.save(_convolution(), tmp_path / "model.onnx")
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path / "model.onnx"), str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130, ended.stderr
+    assert not list(folder.iterdir())
 
 
 @needs_rtx
