@@ -1,7 +1,7 @@
 """Ctrl-C while native code runs that calls back into Python: held, and delivered when that code has returned.
 
-A handler's exception that is raised inside such a callback meets frames of C++ that know nothing of it: TensorRT's builder
-swallows it, or takes it for a wish to cancel, so that Ctrl-C looked like an engine that failed and the build went on.
+A handler's exception that is raised inside such a callback meets frames of C++ that know nothing of it: TensorRT's
+builder swallows it, or takes it for a wish to cancel, so that Ctrl-C looked like a failed engine and the build went on.
 """
 
 from __future__ import annotations
