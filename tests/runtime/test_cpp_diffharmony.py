@@ -60,7 +60,7 @@ def test_a_seed_gives_the_picture_that_python_gives(kind, backend, diffharmony_b
             command = [str(PROGRAM), str(diffharmony_bundles[kind]), *files, "--backend", backend, "--threads", "1"]
             command += ["--seed", str(run.seed), "--sample", str(run.sample)]
             command += ["--steps", str(run.steps)] if run.steps else []
-            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
             assert done.returncode == 0, done.stderr
             parts = (run.steps or 2) + 3
             assert f"{parts} of {parts} parts done" in done.stderr
@@ -77,7 +77,7 @@ def test_steps_that_the_bundle_lacks_are_a_sentence(diffharmony_bundles, backend
     for image, file in zip(pair(20, 20), files[:2], strict=True):
         image.save(file)
     command = [str(PROGRAM), str(diffharmony_bundles["kl"]), *files, "--backend", backend, "--steps", "3"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 2
     assert "steps 3 are not in this bundle, which has 1, 2, 5; build it with --steps 3" in done.stderr
     assert not Path(files[2]).exists()

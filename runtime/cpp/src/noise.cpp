@@ -32,11 +32,12 @@ std::uint64_t Philox::next() noexcept {
             if (++part != 0) break;
         }
         words_ = counter_;
-        std::array<std::uint64_t, 2> key = key_;
+        std::uint64_t key[2] = {seed_, sample_};
         for (int round = 0; round < kRounds; ++round) {
             const Product first = multiply(kMultiplier[0], words_[0]), second = multiply(kMultiplier[1], words_[2]);
             words_ = {second.high ^ words_[1] ^ key[0], second.low, first.high ^ words_[3] ^ key[1], first.low};
-            for (std::size_t i = 0; i < key.size(); ++i) key[i] += kWeyl[i];
+            key[0] += kWeyl[0];
+            key[1] += kWeyl[1];
         }
         used_ = 0;
     }

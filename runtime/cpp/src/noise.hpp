@@ -11,11 +11,11 @@ namespace hrt {
 // NumPy's Philox4x64-10: key = [seed, sample], counter from 0.
 class Philox {
 public:
-    Philox(std::uint64_t seed, std::uint64_t sample) noexcept : key_{seed, sample} {}
+    Philox(std::uint64_t seed, std::uint64_t sample) noexcept : seed_(seed), sample_(sample) {}
     std::uint64_t next() noexcept;
 
 private:
-    std::array<std::uint64_t, 2> key_;
+    std::uint64_t seed_, sample_; // the key
     std::array<std::uint64_t, 4> counter_{};
     std::array<std::uint64_t, 4> words_{};
     std::size_t used_ = 4;

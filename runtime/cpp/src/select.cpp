@@ -134,6 +134,7 @@ void check_target(const std::string &target) {
 
 std::vector<const char *> pointers(const std::vector<std::string> &names) {
     std::vector<const char *> out;
+    out.reserve(names.size());
     for (const std::string &name : names) out.push_back(name.c_str());
     return out;
 }
