@@ -131,7 +131,7 @@ def test_the_graph_is_clean(golden_graph, model, size):
     if size is not None:
         assert operators["Slice"] <= 4  # the mask pyramid
         assert not {"Shape", "Range", "Cast"} & operators.keys()
-        assert len(graph.node) <= 283
+        assert len(graph.node) <= 284  # 39.9 M; sums over pictures are two each
 
 
 @pytest.mark.parametrize("model", MODELS)
