@@ -72,7 +72,7 @@ def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = F
     outcomes = []
     for recipe in recipes:
         place = output / recipe.name
-        manifest = None if force or not recipe.targets else unchanged(recipe, place)
+        manifest = None if force or not recipe.targets else unchanged(recipe, place, recipe.tune is not None)
         status = "unchanged" if manifest else "pending" if recipe.targets else "nothing"
         outcomes.append(Outcome(recipe, place, status, manifest))
     pending = [outcome for outcome in outcomes if outcome.status == "pending"]
@@ -104,7 +104,9 @@ def _build(outcome: Outcome, workshop: Workshop, report: Reporter, force: bool) 
     recipe, place = outcome.recipe, outcome.place
     workshop.forget_other_sizes(recipe.size)
     with bundle_being_written(place, report) as scratch:
-        if not force and (manifest := unchanged(recipe, place)):  # another build, waited for, was faster
+        if not force and (
+            manifest := unchanged(recipe, place, recipe.tune is not None)
+        ):  # another build, waited for, was faster
             outcome.manifest, outcome.status = manifest, "unchanged"
             return
         engines = _kept_engines(recipe, place, scratch)

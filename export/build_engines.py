@@ -137,7 +137,7 @@ def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
 def _status(recipe: BundleRecipe, output: Path, force: bool) -> str:
     if not recipe.targets:
         return "nothing"
-    return "unchanged" if not force and unchanged(recipe, output / recipe.name) else "to build"
+    return "unchanged" if not force and unchanged(recipe, output / recipe.name, recipe.tune is not None) else "to build"
 
 
 if __name__ == "__main__":

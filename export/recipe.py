@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
@@ -184,7 +185,7 @@ def plan(
     recipes = []
     for size in parsed:
         for precision in dict.fromkeys(precisions):
-            reasons = {target: why_not(target, precision, size) for target in dict.fromkeys(targets)}
+            possible, skipped = split_targets(targets, precision, size)
             recipes.append(
                 BundleRecipe(
                     model=model,
@@ -192,17 +193,15 @@ def plan(
                     checkpoint_sha256=sha256,
                     size=size,
                     precision=precision,
-                    targets=tuple(target for target, reason in reasons.items() if reason is None),
-                    skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
+                    targets=possible,
+                    skipped=skipped,
                     rewrites=chosen,
                     options=replace(options, size=size),
                     tune=tune,
                     calibration=given if precision == "int8" else None,
                 )
             )
-    if not any(recipe.targets for recipe in recipes):
-        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
-        raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+    refuse_if_nothing(recipes)
     check_packages({target for recipe in recipes for target in recipe.targets})
     return recipes
 
@@ -229,16 +228,43 @@ def check_packages(targets: set[str]) -> None:
             )
 
 
-def unchanged(recipe: BundleRecipe, place: Path) -> Manifest | None:
-    """The manifest of a bundle that already is what the recipe asks for, every file of it whole; None otherwise."""
+class Recipe(Protocol):
+    """What recipes of every model have."""
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+    @property
+    def skipped(self) -> tuple[Skipped, ...]: ...
+    def sha256(self) -> str: ...
+
+
+def split_targets(targets: Sequence[str], precision: str, size: Size) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+    """Those that can exist in a precision, and the others with the reason; each once, in the order given."""
+    reasons = {target: why_not(target, precision, size) for target in dict.fromkeys(targets)}
+    possible = tuple(target for target, reason in reasons.items() if reason is None)
+    return possible, tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None)
+
+
+def refuse_if_nothing(recipes: Sequence[Recipe]) -> None:
+    """Raise HarmonyError with every reason when no recipe has a target that can exist."""
+    if not any(recipe.targets for recipe in recipes):
+        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
+        raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+
+
+def unchanged(recipe: Recipe, place: Path, tuned_here: bool = False) -> Manifest | None:
+    """The manifest of a bundle that already is what the recipe asks for, every file of it whole; None otherwise.
+
+    With `tuned_here` it must also hold measurements of this machine.
+    """
     try:
         bundle = open_bundle(place)
         manifest = bundle.manifest
         have = {entry.target for entry in (*manifest.engines, *manifest.skipped)}
         if manifest.recipe_sha256 != recipe.sha256() or not have.issuperset(recipe.targets):
             return None
-        if recipe.tune is not None and not any(m.machine == machine_name() for m in manifest.measurements):
-            return None  # tuned on another machine
+        if tuned_here and not any(m.machine == machine_name() for m in manifest.measurements):
+            return None
         for engine in manifest.engines:
             bundle.verified_file(engine)
     except (HarmonyError, OSError):

@@ -44,7 +44,7 @@ def build_bundles(recipes: Sequence[DiffusionRecipe], output: Path, force: bool 
     outcomes: list[Outcome] = []
     for recipe in recipes:
         place = output / recipe.name
-        manifest = None if force or not recipe.targets else unchanged(recipe, place)  # type: ignore[arg-type]
+        manifest = None if force or not recipe.targets else unchanged(recipe, place)
         status = "unchanged" if manifest else "pending" if recipe.targets else "nothing"
         outcomes.append(Outcome(recipe, place, status, manifest))  # type: ignore[arg-type]
     pending = [outcome for outcome in outcomes if outcome.status == "pending"]

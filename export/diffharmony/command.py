@@ -129,7 +129,7 @@ def _say_random(source: Source) -> None:
 def _status(recipe: DiffusionRecipe, output: Path, force: bool) -> str:
     if not recipe.targets:
         return "nothing"
-    return "unchanged" if not force and unchanged(recipe, output / recipe.name) else "to build"  # type: ignore[arg-type]
+    return "unchanged" if not force and unchanged(recipe, output / recipe.name) else "to build"
 
 
 def _recipes(arguments: argparse.Namespace) -> list[DiffusionRecipe]:

@@ -10,8 +10,15 @@ from pathlib import Path
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export.recipe import check_packages, size_name, source_sha256, tool_versions
-from harmonyrt.export.targets import BuildOptions, why_not
+from harmonyrt.export.recipe import (
+    check_packages,
+    refuse_if_nothing,
+    size_name,
+    source_sha256,
+    split_targets,
+    tool_versions,
+)
+from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.manifest import TARGETS, Skipped
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -80,7 +87,6 @@ class DiffusionRecipe:
         targets: that can exist.
         skipped: those that cannot, with the reason.
         options: what target builders are told.
-        tune: always None: these bundles are not tuned.
     """
 
     source: Source
@@ -92,7 +98,6 @@ class DiffusionRecipe:
     targets: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     options: BuildOptions
-    tune: None = None
 
     @property
     def name(self) -> str:
@@ -172,7 +177,7 @@ def plan(
     sha256 = source.sha256()
     recipes = []
     for precision in dict.fromkeys(precisions):
-        reasons = {target: why_not(target, precision, inference_size) for target in dict.fromkeys(targets)}
+        possible, skipped = split_targets(targets, precision, inference_size)
         recipes.append(
             DiffusionRecipe(
                 source=source,
@@ -181,12 +186,10 @@ def plan(
                 output_size=small,
                 precision=precision,
                 step_counts=tuple(dict.fromkeys(step_counts)),
-                targets=tuple(target for target, reason in reasons.items() if reason is None),
-                skipped=tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None),
+                targets=possible,
+                skipped=skipped,
                 options=replace(options, size=inference_size),
             )
         )
-    if not any(recipe.targets for recipe in recipes):
-        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
-        raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+    refuse_if_nothing(recipes)
     return recipes
