@@ -162,6 +162,10 @@ class TensorRTSession:
         self._order(self._stream, stream)
         return {name: replace(array, stream=stream) for name, array in arrays.items()}
 
+    def input_type(self, name: str) -> np.dtype:
+        """What an input must be: TensorRT 8.6 takes int32 where the graph has int64."""
+        return self._dtypes[name]
+
     def close(self) -> None:
         """Give the context and the buffers back; also happens when the session is dropped."""
         if self._finalizer.alive:

@@ -62,6 +62,8 @@ class DiffusionModel:
     ) -> None:
         self.plan, self.sessions, self.selected = plan, dict(sessions), dict(selected)
         self.place = place or open_place(plan, self.sessions)
+        asked = getattr(sessions["unet"], "input_type", None)  # TensorRT's sessions, where versions differ
+        self._row_type = np.dtype(np.int64) if asked is None else asked("step")
 
     @classmethod
     def open(cls, bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> DiffusionModel:
@@ -132,7 +134,7 @@ class DiffusionModel:
         picture = {"image": place.put("image", image), "mask": place.put("mask", mask)}
         posterior = place.put("posterior", stream.normal(shape))
         draws = [place.put(f"draw {k}", stream.normal(shape)) for k in range(program.steps)]
-        rows = [place.put(f"row {k}", np.array([row], np.int64)) for k, row in enumerate(program.rows)]
+        rows = [place.put(f"row {k}", np.array([row], self._row_type)) for k, row in enumerate(program.rows)]
         conditional = {**picture, "noise": place.put("condition's", stream.normal(shape))} if plan.conditional else {}
         refining = self._refining(small_image, small_mask)
         parts.begin("encode")

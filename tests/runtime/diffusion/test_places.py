@@ -162,6 +162,19 @@ def _with_nan_latents(component, inputs, compute=answer):
     return found
 
 
+def test_steps_are_numbered_in_the_type_that_the_engine_takes(device, on_card):
+    class Old(OnCard):
+        def input_type(self, name):
+            return np.dtype(np.int32)
+
+        def run_on_device(self, inputs, outputs):
+            assert self.component != "unet" or inputs["step"].dtype == np.int32
+            super().run_on_device(inputs, outputs)
+
+    old = DiffusionModel(PLAN, {name: Old(name, device) for name in PLAN.components}, {})
+    np.testing.assert_array_equal(old.run(*arrays()), on_card.run(*arrays()))
+
+
 def test_memory_goes_with_the_model(device):
     model = DiffusionModel(PLAN, {name: OnCard(name, device) for name in PLAN.components}, {})
     model.run(*arrays())
