@@ -61,13 +61,13 @@ REWRITES = {
         Rewrite("drop-dead", "convolution biases that an instance norm cancels"),
         Rewrite("fold-batchnorm", "batch norms into the convolutions before them"),
         Rewrite("flip-transposed", "transposed convolutions of stride 1 as convolutions"),
+        Rewrite("share-statistics", "sums over pictures from the sums of their patches", static_only=True),
         Rewrite(
             "split-norms",
-            "instance norms of more than 256 x 256 pixels as products, which OpenVINO needs to be exact",
+            "norms and sums of more than 256 x 256 pixels as products, which OpenVINO needs to be exact",
             static_only=True,
             targets=("onnx", "openvino"),
         ),
-        Rewrite("share-statistics", "sums over pictures from the sums of their patches", static_only=True),
         Rewrite(
             "gate-fold",
             "the channel gates into the weights of the first skip convolution, which halves it",
@@ -103,7 +103,7 @@ REWRITES = {
 }
 
 LOW_MEMORY = (
-    "drop-dead", "fold-batchnorm", "flip-transposed", "split-norms", "share-statistics", "gate-fold",
+    "drop-dead", "fold-batchnorm", "flip-transposed", "share-statistics", "split-norms", "gate-fold",
 )  # fmt: skip
 """Those that cost nothing, neither memory nor time to load."""
 

@@ -96,7 +96,7 @@ def one_node_builder(model, folder, precision, options):
     black = onnx.ModelProto()
     black.CopyFrom(model)
     for tensor in black.graph.initializer:
-        if tensor.name.startswith("decoder"):
+        if tensor.name.startswith("decoder") and tensor.data_type == onnx.TensorProto.FLOAT:
             tensor.CopyFrom(onnx.numpy_helper.from_array(0 * onnx.numpy_helper.to_array(tensor), tensor.name))
     return build_onnx(black, folder, precision, options)
 

@@ -55,6 +55,7 @@ def error(found: np.ndarray, expected: torch.Tensor) -> float:
 def test_diffusers_runs_it(folder, model, picture):
     """Its own ONNX pipeline hides the foreground from the VAE and takes the mean of the posterior, without noise."""
     diffusers = pytest.importorskip("diffusers", reason="needs diffusers, extra 'dev'")
+    pytest.importorskip("transformers", reason="that pipeline needs transformers, extra 'dev'")
     if not hasattr(diffusers, "OnnxStableDiffusionInpaintPipeline"):
         pytest.skip(f"diffusers {diffusers.__version__} has no ONNX inpainting pipeline")
 
