@@ -81,6 +81,26 @@ struct Pair {
     }
 };
 
+// What hrt_harmonize_batch_u8 takes, of pairs that outlive it, and room for what it gives.
+struct Batch {
+    std::vector<hrt_picture> pictures;
+    std::vector<hrt_mask> masks;
+    std::vector<std::vector<std::uint8_t>> outputs;
+    std::vector<std::uint8_t *> pointers;
+
+    explicit Batch(const std::vector<Pair> &pairs) {
+        for (const Pair &pair : pairs) {
+            pictures.push_back(pair.picture());
+            masks.push_back(pair.foreground());
+            pointers.push_back(outputs.emplace_back(pair.rgb.size()).data());
+        }
+    }
+    hrt_status run(hrt_session *session, const hrt_harmonize_options *options, std::size_t *done) {
+        return hrt_harmonize_batch_u8(session, pictures.size(), pictures.data(), masks.data(), pointers.data(), options,
+                                      done);
+    }
+};
+
 inline std::vector<std::uint8_t> harmonized(hrt_session *session, const Pair &pair,
                                             const hrt_harmonize_options *options = nullptr) {
     const hrt_picture picture = pair.picture();

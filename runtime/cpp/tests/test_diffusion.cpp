@@ -184,22 +184,13 @@ TEST_CASE("a batch gives what single calls give: pictures do not share noise") {
         const SessionHandle session = open_session(model);
         std::vector<Pair> pairs = {Pair(64, 64), Pair(64, 64), Pair(41, 77), Pair(120, 33)};
         std::fill(pairs[1].mask.begin(), pairs[1].mask.end(), std::uint8_t{0});
-        std::vector<hrt_picture> pictures;
-        std::vector<hrt_mask> masks;
-        std::vector<std::vector<std::uint8_t>> outputs;
-        std::vector<std::uint8_t *> pointers;
-        for (const Pair &pair : pairs) {
-            pictures.push_back(pair.picture());
-            masks.push_back(pair.foreground());
-            pointers.push_back(outputs.emplace_back(pair.rgb.size()).data());
-        }
+        Batch batch(pairs);
         const hrt_harmonize_options options = run_of(9);
         std::size_t done = 0;
-        REQUIRE(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(),
-                                       &options, &done) == HRT_OK);
+        REQUIRE(batch.run(session.get(), &options, &done) == HRT_OK);
         CHECK(done == pairs.size());
         for (std::size_t i = 0; i < pairs.size(); ++i) {
-            CHECK(outputs[i] == harmonized(session.get(), pairs[i], &options));
+            CHECK(batch.outputs[i] == harmonized(session.get(), pairs[i], &options));
         }
     }
 }

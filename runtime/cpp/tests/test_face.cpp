@@ -324,29 +324,18 @@ TEST_CASE("a batch gives what single calls give, and says how far it came") {
         std::vector<Pair> pairs;
         for (int i = 0; i < 11; ++i) pairs.emplace_back(i < 6 ? 64 : 40 + 9 * i, i < 6 ? 48 : 50 + i);
         std::fill(pairs[2].mask.begin(), pairs[2].mask.end(), std::uint8_t{0});
-        std::vector<hrt_picture> pictures;
-        std::vector<hrt_mask> masks;
-        std::vector<std::vector<std::uint8_t>> outputs;
-        std::vector<std::uint8_t *> pointers;
-        for (const Pair &pair : pairs) {
-            pictures.push_back(pair.picture());
-            masks.push_back(pair.foreground());
-            outputs.emplace_back(pair.rgb.size());
-        }
-        for (auto &output : outputs) pointers.push_back(output.data());
+        Batch batch(pairs);
         std::size_t done = 99;
-        REQUIRE(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(),
-                                       nullptr, &done) == HRT_OK);
+        REQUIRE(batch.run(session.get(), nullptr, &done) == HRT_OK);
         CHECK(done == pairs.size());
-        for (std::size_t i = 0; i < pairs.size(); ++i) CHECK(outputs[i] == harmonized(session.get(), pairs[i]));
+        for (std::size_t i = 0; i < pairs.size(); ++i) CHECK(batch.outputs[i] == harmonized(session.get(), pairs[i]));
 
-        masks[7].width = 1;
-        CHECK(hrt_harmonize_batch_u8(session.get(), pairs.size(), pictures.data(), masks.data(), pointers.data(),
-                                     nullptr, &done) == HRT_INVALID_ARGUMENT);
+        batch.masks[7].width = 1;
+        CHECK(batch.run(session.get(), nullptr, &done) == HRT_INVALID_ARGUMENT);
         CHECK(done == 0); // arguments are checked before anything runs
         CHECK(hrt_harmonize_batch_u8(session.get(), 0, nullptr, nullptr, nullptr, nullptr, &done) == HRT_OK);
-        CHECK(hrt_harmonize_batch_u8(session.get(), 1, nullptr, masks.data(), pointers.data(), nullptr, nullptr) ==
-              HRT_INVALID_ARGUMENT);
+        CHECK(hrt_harmonize_batch_u8(session.get(), 1, nullptr, batch.masks.data(), batch.pointers.data(), nullptr,
+                                     nullptr) == HRT_INVALID_ARGUMENT);
     }
 }
 
