@@ -23,14 +23,20 @@ def apply(model: ir.Model) -> int:
     return sum(ways[node.op_type](model.graph, node) for node in list(model.graph) if node.op_type in ways)
 
 
+def _large_sides(x: ir.Value) -> tuple[int, int] | None:
+    """[height, width] of a picture of known size that is worth splitting; None of others."""
+    shape = list(x.shape or ())
+    if len(shape) != 4 or not all(isinstance(side, int) for side in shape[2:]) or shape[2] * shape[3] <= MOST_PIXELS:
+        return None
+    return shape[2], shape[3]
+
+
 def _sum_rows(graph: ir.Graph, node: ir.Node) -> bool:
     x, axes = node.inputs[0], constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    shape = list(x.shape or ())
-    if axes is None or axes.tolist() != [3] or not attribute(node, "keepdims", 1) or len(shape) != 4:
+    sides = _large_sides(x)
+    if axes is None or axes.tolist() != [3] or not attribute(node, "keepdims", 1) or sides is None:
         return False
-    if not all(isinstance(side, int) for side in shape[2:]) or shape[2] * shape[3] <= MOST_PIXELS:
-        return False
-    ones = add_constant(graph, f"{node.name}.ones", np.ones((shape[3], 1), np.float32))
+    ones = add_constant(graph, f"{node.name}.ones", np.ones((sides[1], 1), np.float32))
     product = ir.node("MatMul", [x, ones], name=f"{node.name}/rows")
     product.outputs[0].name = product.name
     put_in_place(graph, [node], [product])
@@ -39,11 +45,10 @@ def _sum_rows(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _split(graph: ir.Graph, node: ir.Node) -> bool:
     x, scale, bias = node.inputs[0], constant(node.inputs[1]), constant(node.inputs[2])
-    shape = list(x.shape or ())
-    if scale is None or bias is None or len(shape) != 4 or not all(isinstance(side, int) for side in shape[2:]):
+    sides = _large_sides(x)
+    if scale is None or bias is None or sides is None:
         return False
-    if shape[2] * shape[3] <= MOST_PIXELS:
-        return False
+    height, width = sides
     new: list[ir.Node] = []
 
     def write(what: str, op_type: str, *inputs: ir.Value, **attributes) -> ir.Value:
@@ -58,8 +63,8 @@ def _split(graph: ir.Graph, node: ir.Node) -> bool:
     def mean(what: str, value: ir.Value) -> ir.Value:
         return write(what, "MatMul", column, write(f"{what}_of_rows", "MatMul", value, row))
 
-    row = number("row", np.full((shape[3], 1), 1 / shape[3]))
-    column = number("column", np.full((1, shape[2]), 1 / shape[2]))
+    row = number("row", np.full((width, 1), 1 / width))
+    column = number("column", np.full((1, height), 1 / height))
     deviation = write("deviation", "Sub", x, mean("mean", x))
     variance = mean("variance", write("squared", "Mul", deviation, deviation))
     spread = write(
