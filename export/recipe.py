@@ -18,7 +18,7 @@ from harmonyrt.export.given_calibration import GivenCalibration, given_calibrati
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends import tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.machine import machine_name
+from harmonyrt.runtime.machine import cpu_model_and_flags, machine_name
 from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
 
 MODELS = ("phnet",)
@@ -173,7 +173,9 @@ def plan(
     _check_known("precision", precisions, PRECISIONS)
     _check_known("target", targets, TARGETS)
     parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
-    chosen = rewrites.names_of(rewrite_names)
+    # What a build tunes, it measures with all that was asked for; otherwise this CPU's kind decides.
+    features = frozenset[str]() if tune is not None else cpu_model_and_flags()[1]
+    chosen = {precision: rewrites.names_of(rewrite_names, precision, features) for precision in precisions}
     path = find_checkpoint(checkpoint)
     try:
         sha256 = sha256_of(path)
@@ -181,7 +183,7 @@ def plan(
         raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
     if calibration is not None and "int8" not in precisions:
         raise HarmonyError("a calibration serves int8 alone; add int8 to --precisions, or leave --calibration out")
-    given = None if calibration is None else given_calibration(calibration, sha256, chosen)
+    given = None if calibration is None else given_calibration(calibration, sha256, chosen["int8"])
     recipes = []
     for size in parsed:
         for precision in dict.fromkeys(precisions):
@@ -195,7 +197,7 @@ def plan(
                     precision=precision,
                     targets=possible,
                     skipped=skipped,
-                    rewrites=chosen,
+                    rewrites=chosen[precision],
                     options=replace(options, size=size),
                     tune=tune,
                     calibration=given if precision == "int8" else None,

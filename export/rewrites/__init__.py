@@ -7,7 +7,7 @@ a place that does not match is left as it is. The tests prove each on a tiny gra
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -110,15 +110,28 @@ LOW_MEMORY = (
 FASTER = ("recast-transposed", "winograd")
 """Those that buy speed with memory and time to load."""
 
+SLOWER_ON_TILES = ("gate-fold", *FASTER)
+"""Those that slow BF16 down where the CPU multiplies BF16 matrices in tiles (AMX). A plain convolution runs near the
+rate of the tiles there; weights that are computed for each picture and Winograd's transforms only add traffic."""
+
+TILES = "amx_bf16"
+"""The feature of a CPU that has them, as Linux names it."""
+
 SETS = {"fast": LOW_MEMORY + FASTER, "low-memory": LOW_MEMORY, "none": ()}
 """Names that stand for several rewrites; what an engine cannot take of them is left out."""
 
-DEFAULT = SETS["fast"]
+DEFAULT = ("fast",)
 """What an engine gets when nobody says otherwise; docs/building.md has the measurements behind it."""
 
 
-def names_of(asked: Sequence[str]) -> tuple[str, ...]:
+def names_of(asked: Sequence[str], precision: str = "fp32", features: Collection[str] = frozenset()) -> tuple[str, ...]:
     """Rewrites by name, with the names of :data:`SETS` spelled out.
+
+    Args:
+        asked: names of rewrites and of sets.
+        precision: of the engine.
+        features: of the CPU that will run it, as Linux names them. Where the precision is slower with some rewrites
+            there, ``"fast"`` does not stand for those; named by themselves they stay.
 
     Raises:
         HarmonyError: a name that is not known.
@@ -126,7 +139,10 @@ def names_of(asked: Sequence[str]) -> tuple[str, ...]:
     for name in asked:
         if name not in REWRITES and name not in SETS:
             raise HarmonyError(f"rewrite {name!r} is not known; choose from {', '.join((*SETS, *REWRITES))}")
-    return tuple(dict.fromkeys(name for given in asked for name in SETS.get(given, (given,))))
+    sets: dict[str, tuple[str, ...]] = dict(SETS)
+    if precision == "bf16" and TILES in features:
+        sets["fast"] = tuple(name for name in sets["fast"] if name not in SLOWER_ON_TILES)
+    return tuple(dict.fromkeys(name for given in asked for name in sets.get(given, (given,))))
 
 
 def fitting(

@@ -5,6 +5,7 @@ The precision is always passed: left to itself, OpenVINO computes FP32 models in
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,7 +16,10 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.machine import cpu_model_and_flags
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
+
+log = logging.getLogger("harmonyrt.runtime")
 
 NAME = "openvino"
 TARGETS = ("openvino", "onnx")
@@ -79,6 +83,12 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         HarmonyError: OpenVINO cannot read or compile the file.
     """
     openvino = require("openvino", "openvino", _WHO)
+    if engine.precision == "bf16" and "winograd" in engine.rewrites and "amx_bf16" in cpu_model_and_flags()[1]:
+        log.warning(
+            "%s was built for CPUs without AMX, and is slower here than it could be:"
+            " build it on this machine, or with --rewrites low-memory",
+            path,
+        )
     settings: dict[str, str | int | bool] = {
         "INFERENCE_PRECISION_HINT": _HINTS[engine.precision],
         "PERFORMANCE_HINT": "LATENCY",

@@ -84,3 +84,19 @@ def test_the_hash_tells_builds_apart_and_forgets_what_changes_nothing(make, monk
     before = plain.sha256()
     monkeypatch.setattr(recipes, "tool_versions", lambda: {"onnx": "99"})
     assert plain.sha256() != before
+
+
+def test_bf16_leaves_out_what_slows_down_a_cpu_with_tiles(tmp_path, monkeypatch):
+    (tmp_path / "some.pth").write_bytes(b"weights")
+    options = BuildOptions(target="", size=None)
+
+    def rewrites(features, **more):
+        monkeypatch.setattr(recipes, "cpu_model_and_flags", lambda: ("a CPU", frozenset(features)))
+        found = plan("phnet", tmp_path / "some.pth", ["64"], ["fp32", "bf16"], ["openvino"], ["fast"], options, **more)
+        return [recipe.rewrites for recipe in found]
+
+    fp32, bf16 = rewrites({"amx_bf16"})
+    assert "winograd" in fp32
+    assert not {"winograd", "gate-fold"} & set(bf16)
+    assert rewrites({"avx512_bf16"}) == [fp32, fp32]
+    assert rewrites({"amx_bf16"}, tune=20.0) == [fp32, fp32]  # tuning measures instead

@@ -3,7 +3,7 @@
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.export.rewrites import DEFAULT, FASTER, LOW_MEMORY, REWRITES, SETS, fitting, names_of
+from harmonyrt.export.rewrites import DEFAULT, FASTER, LOW_MEMORY, REWRITES, SETS, TILES, fitting, names_of
 
 
 def test_names_of_sets_are_spelled_out_once():
@@ -34,3 +34,11 @@ def test_an_engine_for_a_cpu_is_fast_by_default(target, precision):
 )
 def test_other_engines_have_the_plain_ones(size, target, precision):
     assert fitting(DEFAULT, size, target, precision) == fitting(LOW_MEMORY, size, target, precision)
+
+
+def test_bf16_on_a_cpu_with_tiles_keeps_its_convolutions():
+    plain = names_of(["fast"], "bf16", {TILES, "avx2"})
+    assert set(LOW_MEMORY) - set(plain) == {"gate-fold"}
+    assert not set(FASTER) & set(plain)
+    assert names_of(["fast"], "bf16", {"avx2"}) == names_of(["fast"], "fp32", {TILES}) == names_of(["fast"])
+    assert names_of(["fast", "winograd"], "bf16", {TILES}) == (*plain, "winograd")  # asked for by name

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -56,6 +57,22 @@ def test_the_precision_is_the_one_of_the_engine_and_not_the_cpus_favourite(bundl
     assert given["PERFORMANCE_HINT"] == "LATENCY"
     assert given["INFERENCE_NUM_THREADS"] == 2
     assert given["ENABLE_CPU_PINNING"] is False
+
+
+@pytest.mark.parametrize(
+    ("features", "precision", "warned"),
+    [
+        ({"amx_bf16"}, "bf16", True),
+        ({"avx512_bf16"}, "bf16", False),
+        ({"amx_bf16"}, "fp32", False),
+    ],
+)
+def test_winograd_in_bf16_is_announced_where_tiles_are_faster(bundle, monkeypatch, caplog, features, precision, warned):
+    monkeypatch.setattr(openvino, "cpu_model_and_flags", lambda: ("a CPU", frozenset(features)))
+    engine = dataclasses.replace(engine_of(bundle, precision=precision), rewrites=("winograd",))
+    with contextlib.suppress(HarmonyError):  # this CPU may lack BF16: it is said before
+        open_session(bundle, engine)
+    assert ("built for CPUs without AMX" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
