@@ -8,6 +8,7 @@ the rest scaled to sum 1. The same arithmetic, in words for other languages, is 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 _ROWS = 8  # output rows per vertical product
+_GROUP = 8  # vertical products that a thread makes before the horizontal ones: what lies between stays in its cache
 _COLUMNS = 8  # output columns per horizontal product
 # Multiplications above which OpenBLAS brings in threads of its own (65536 * 4). Ours are the only ones wanted: theirs
 # would ignore the number that the caller asked for, and stall when other work holds the cores.
@@ -112,26 +114,42 @@ def resample(picture: np.ndarray, height: int, width: int, pool: Pool = None) ->
     """
     source_height, source_width, channels = picture.shape
     flat = picture.reshape(source_height, source_width * channels)
-    if source_height == height:
-        rows = flat.astype(np.float32)
-    else:
-        rows = np.empty((height, flat.shape[1]), np.float32)
-        in_threads(lambda part: _shrink_rows(flat, part, rows), blocks(source_height, height, _ROWS), pool)
-    if source_width == width:
-        return rows.reshape(height, width, channels)
+    rows = blocks(source_height, height, _ROWS)
+    columns = () if source_width == width else column_blocks(source_width, width, _COLUMNS, channels)
     result = np.empty((height, width * channels), np.float32)
+    scratch = threading.local()  # fresh memory for each block would cost as much as the products
 
-    def shrink_columns(block: tuple[Taps, np.ndarray]) -> None:
-        part, weights = block
-        inputs = rows[:, part.first * channels : part.last * channels]
-        outputs = result[:, part.start * channels : part.stop * channels]
-        product(inputs, weights, outputs)
+    def shrink(parts: tuple[Taps, ...]) -> None:
+        start, stop = parts[0].start, parts[-1].stop
+        outputs = result[start:stop]
+        shrunk = _kept(scratch, "shrunk", (_ROWS * _GROUP, flat.shape[1]))[: stop - start] if columns else outputs
+        if source_height == height:
+            shrunk[...] = flat[start:stop]
+        else:
+            for part in parts:
+                _shrink_rows(flat, part, shrunk[part.start - start : part.stop - start], scratch)
+        for block, weights in columns:
+            inputs = shrunk[:, block.first * channels : block.last * channels]
+            product(inputs, weights, outputs[:, block.start * channels : block.stop * channels])
 
-    in_threads(shrink_columns, column_blocks(source_width, width, _COLUMNS, channels), pool)
+    in_threads(shrink, (rows[first : first + _GROUP] for first in range(0, len(rows), _GROUP)), pool)
     return result.reshape(height, width, channels)
 
 
-def _shrink_rows(flat: np.ndarray, part: Taps, rows: np.ndarray) -> None:
+def _kept(scratch: threading.local, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """Memory of this thread, float32, at least as many rows as asked for and as many columns."""
+    kept = getattr(scratch, name, None)
+    if kept is None or kept.shape[0] < shape[0] or kept.shape[1] != shape[1]:
+        kept = np.empty(shape, np.float32)
+        setattr(scratch, name, kept)
+    return kept
+
+
+def _shrink_rows(flat: np.ndarray, part: Taps, shrunk: np.ndarray, scratch: threading.local) -> None:
+    count = part.last - part.first
+    converted = _kept(scratch, "converted", (count, min(_CHUNK, flat.shape[1])))
     for column in range(0, flat.shape[1], _CHUNK):
-        inputs = flat[part.first : part.last, column : column + _CHUNK].astype(np.float32)
-        product(part.weights, inputs, rows[part.start : part.stop, column : column + _CHUNK])
+        given = flat[part.first : part.last, column : column + _CHUNK]
+        inputs = converted[:count, : given.shape[1]]
+        inputs[...] = given
+        product(part.weights, inputs, shrunk[:, column : column + _CHUNK])
