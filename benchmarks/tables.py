@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Measured
 from harmonyrt.benchmarks.pictures import draw, frame_rates
-from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read
+from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read, short_machine_line
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -34,7 +34,17 @@ def tables(folder: Path) -> str:
     paper += [f"| {what} | {figure} | {where} |" for what, figure, where in PAPER_ROWS]
     runs = committed_runs(folder)
     costs = [*opening(folder / "opening.json"), *around(folder)]
-    return "\n".join([targets(runs, folder), *overview(runs), *paper, "", *costs, *map(markdown, runs)])
+    others = [line for path in sorted(folder.iterdir()) if path.is_dir() for line in elsewhere(path)]
+    return "\n".join([targets(runs, folder), *overview(runs), *paper, "", *costs, *map(markdown, runs), *others])
+
+
+def elsewhere(folder: Path) -> list[str]:
+    """The runs of another machine, which lie in a folder of their own, as Markdown; nothing without any."""
+    runs = committed_runs(folder)
+    if not runs:
+        return []
+    machine = short_machine_line(runs[0]).partition(";")[0]
+    return [f"## On another machine: {machine}", "", targets(runs, folder), *overview(runs), *map(markdown, runs)]
 
 
 def overview(runs: Sequence[Run]) -> list[str]:

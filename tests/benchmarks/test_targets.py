@@ -1,16 +1,18 @@
 """Which engine of a run meets a target, and what the table says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
 from harmonyrt.benchmarks.pictures import draw
-from harmonyrt.benchmarks.results import Run
+from harmonyrt.benchmarks.results import Run, engine_name, write
 from harmonyrt.benchmarks.subjects import Subject
-from harmonyrt.benchmarks.tables import around, opening, overview
+from harmonyrt.benchmarks.tables import around, opening, overview, tables
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.benchmarks.timing import summarize
+from harmonyrt.export.rewrites import TILES, names_of
 
 MACHINE = {"cpu": {"model": "a CPU", "features": [], "cores_granted": 2}, "cards": [], "packages": {}}
 
@@ -87,6 +89,36 @@ def test_overview_has_a_table_for_each_network(tmp_path):
     assert "### PHNet 39.9 M, network only" in text
     assert "| openvino fp32 | 2.60x (1000.0) |" in text
     assert "| openvino bf16 | 3.00x (1000.0) |" in text
+
+
+def test_another_machine_has_tables_of_its_own(tmp_path):
+    write(run("golden-256-1t", side("fp32", 2.6, 110.0)), tmp_path / "bench-golden-256-1t.json")
+    there = tmp_path / "other"
+    there.mkdir()
+    assert "On another machine" not in tables(tmp_path)
+    faster = run("golden-256-1t", side("fp32", 2.0, 110.0))
+    faster = replace(faster, machine={**MACHINE, "cpu": {**MACHINE["cpu"], "model": "a newer CPU"}})
+    write(faster, there / "bench-golden-256-1t.json")
+    here, _, other = tables(tmp_path).partition("## On another machine: a newer CPU, 2 cores granted")
+    assert "2.60x" in here
+    assert "2.00x" not in here
+    assert line(other, "fp32, 256 px, 1 thread,").endswith("| no |")
+    assert "| openvino fp32 | 2.00x" in other
+    assert "2.60x" not in other
+
+
+@pytest.mark.parametrize(
+    ("names", "called"),
+    [
+        (names_of(["fast"], "bf16", {TILES}), "openvino bf16, for AMX"),
+        (names_of(["low-memory"]), "openvino bf16, low memory"),
+        (names_of(["fast"]), "openvino bf16"),
+        ((), "openvino bf16, no rewrites"),
+    ],
+)
+def test_engines_are_called_by_what_their_rewrites_leave_out(names, called):
+    plain = side("bf16", 2.0, 50.0)
+    assert engine_name(replace(plain, about={**plain.about, "rewrites": " ".join(names)})) == called
 
 
 def test_pictures_are_drawn_from_runs(tmp_path):
