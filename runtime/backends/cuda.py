@@ -145,6 +145,10 @@ class Cuda:
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
 
+    def is_capturing(self, stream: Any) -> bool:
+        """Whether a stream is being recorded, also where the recording has already failed."""
+        return int(self._call("cudaStreamIsCapturing", stream)) != 0
+
     def end_capture(self, stream: Any) -> Any:
         """What was recorded, ready to launch."""
         graph = self._call("cudaStreamEndCapture", stream)

@@ -1,8 +1,8 @@
 """One TensorRT session: an execution context, a stream, and the buffers of one thread.
 
 All work is put on streams: the host waits only where it is handed NumPy arrays. Launches are replayed from a CUDA
-graph: TensorRT's are recorded here, after a plain run with the same shapes and addresses; TensorRT for RTX records its
-own.
+graph: TensorRT's are recorded here, after a plain run with the same shapes and addresses, or by the caller, as part of
+something larger; TensorRT for RTX records its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends import cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
 from harmonyrt.runtime.backends.tensorrt_cache import RuntimeCacheFile
 from harmonyrt.runtime.backends.tensorrt_engine import Plan
@@ -70,6 +70,8 @@ class TensorRTSession:
         self._static = all(size >= 0 for n in self._inputs for size in engine.get_tensor_shape(n))
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._warm: set[tuple] = set()
+        self._refused = False  # to be recorded
+        self._has_run = False  # with these shapes; what TensorRT sets up in its first run cannot be recorded
         self._held = _Held(self._create_context(), self._cuda.create_stream(), self._cuda.create_event())
         self._stream, self._event = self._held.stream, self._held.event
         self._finalizer = weakref.finalize(self, _release, plan, self._held)
@@ -134,6 +136,10 @@ class TensorRTSession:
         The work is ordered on `stream` as if it ran there: it waits for what the caller put there before, and what the
         caller puts there afterwards waits for it.
 
+        While the caller records `stream` into a CUDA graph, the work is recorded with it instead of run: see
+        :attr:`recordable`. That needs a plain run before, and all outputs given. The session must outlive the graph,
+        and must not run elsewhere while the graph does: both work in the same memory.
+
         Args:
             inputs: C-contiguous device arrays by input name: `__cuda_array_interface__` or DLPack.
             outputs: device arrays to write into, by output name; None for new ones. Freeing device memory makes the
@@ -142,10 +148,18 @@ class TensorRTSession:
 
         Returns:
             The outputs; new ones offer `__cuda_array_interface__` and DLPack and free their memory when dropped.
+
+        Raises:
+            HarmonyError: arrays that do not fit, or a recording that this session cannot be part of.
+            WorkFailed: TensorRT or CUDA failed.
         """
         self._cuda.set_device(self._plan.index)
+        recorded = stream != cuda.LEGACY_STREAM and self._cuda.is_capturing(stream)
         given = {name: as_device_array(inputs[name], name, stream) for name in self._checked_names(inputs)}
-        self._set_shapes({name: array.shape for name, array in given.items()})
+        shapes = {name: array.shape for name, array in given.items()}
+        if recorded:
+            self._check_recordable(shapes, outputs or {})
+        self._set_shapes(shapes)
         arrays = {}
         for name in self._outputs:
             if outputs is not None and name in outputs:
@@ -158,9 +172,24 @@ class TensorRTSession:
                 raise HarmonyError(f"{name} lies on cuda:{array.device}, this session runs on {self.device}: move it")
         for waited_for in {stream, *(a.stream for a in given.values() if a.stream is not None)}:
             self._order(waited_for, self._stream)
-        self._launch({name: array.address for name, array in (*given.items(), *arrays.items())})
+        addresses = {name: array.address for name, array in (*given.items(), *arrays.items())}
+        launch = self._enqueue if recorded else self._launch
+        try:
+            launch(addresses)
+        except WorkFailed:
+            with contextlib.suppress(WorkFailed):  # the part that was put there still uses the caller's memory
+                self._order(self._stream, stream)
+            raise
         self._order(self._stream, stream)
         return {name: replace(array, stream=stream) for name, array in arrays.items()}
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a caller may record this session's work into a CUDA graph: TensorRT's engines of fixed shapes.
+
+        TensorRT for RTX decides for itself what it records.
+        """
+        return self._static and self._plan.target == "tensorrt" and not self._refused
 
     def input_type(self, name: str) -> np.dtype:
         """What an input must be: TensorRT 8.6 takes int32 where the graph has int64."""
@@ -172,6 +201,16 @@ class TensorRTSession:
             self._finalizer()
 
     # --- shapes
+
+    def _check_recordable(self, shapes: dict[str, tuple[int, ...]], outputs: Mapping[str, Any]) -> None:
+        missing = ", ".join(name for name in self._outputs if name not in outputs)
+        if not self.recordable:
+            kinds = "engines of dynamic shapes, of TensorRT for RTX, and those that refused it once"
+            raise HarmonyError(f"{kinds} cannot be recorded into a CUDA graph of yours: end the recording, then run it")
+        if not self._has_run or shapes != self._shapes:
+            raise HarmonyError("what was never run cannot be recorded: run it once with these shapes before")
+        if missing:
+            raise HarmonyError(f"a recording needs memory that outlives it for {missing}: give outputs")
 
     def _checked_names(self, inputs: Mapping[str, Any]) -> list[str]:
         if set(inputs) != set(self._inputs):
@@ -200,7 +239,7 @@ class TensorRTSession:
         for name, shape in shapes.items():
             if not self._held.context.set_input_shape(name, shape):
                 raise HarmonyError(f"{name} of shape {shape} was refused: {self._plan.log.last_error}; build that size")
-        self._shapes = dict(shapes)
+        self._shapes, self._has_run = dict(shapes), False
 
     def _choose_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:
         engine, context = self._plan.engine, self._held.context
@@ -256,33 +295,33 @@ class TensorRTSession:
         if graph is not None:
             self._cuda.launch(graph, self._stream)
             return
-        for name, address in bindings:
-            self._held.context.set_tensor_address(name, address)
-        if bindings in self._warm and self._static and self._plan.target == "tensorrt":
-            graph = self._capture()
+        if bindings in self._warm and self.recordable:
+            graph = self._recorded(addresses)
+        if graph is not None:
             if len(self._held.graphs) >= _GRAPHS_KEPT:
                 self._cuda.synchronize(self._stream)
                 self._cuda.destroy_graph(self._held.graphs.pop(next(iter(self._held.graphs))))
             self._held.graphs[bindings] = graph
             self._cuda.launch(graph, self._stream)
             return
-        self._enqueue()
+        self._enqueue(addresses)
+        self._has_run = True
         if len(self._warm) >= _BINDINGS_REMEMBERED:
             self._warm.clear()
         self._warm.add(bindings)
 
-    def _enqueue(self) -> None:
+    def _recorded(self, addresses: dict[str, int]) -> Any:
+        """A graph of one run; None, for good, where it is refused."""
+        engine = f"an engine of {DISPLAY_NAME[self._plan.target]}"
+        recorded = graphs.record_if_possible(self._cuda, self._stream, lambda: self._enqueue(addresses), engine)
+        self._refused = recorded is None
+        return recorded[0] if recorded else None
+
+    def _enqueue(self, addresses: dict[str, int]) -> None:
+        for name, address in addresses.items():
+            self._held.context.set_tensor_address(name, address)
         if not self._held.context.execute_async_v3(int(self._stream)):
             raise WorkFailed(f"TensorRT could not run the engine: {self._plan.log.last_error}; try again or rebuild it")
-
-    def _capture(self) -> Any:
-        self._cuda.begin_capture(self._stream)
-        try:
-            self._enqueue()
-        except WorkFailed:
-            self._cuda.abandon_capture(self._stream)
-            raise
-        return self._cuda.end_capture(self._stream)
 
     def _drop_graphs(self) -> None:
         self._warm.clear()

@@ -13,13 +13,14 @@ from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.diffusion.noise import NoiseStream
 from harmonyrt.runtime.diffusion.places import Place, open_place
-from harmonyrt.runtime.diffusion.plan import LoopPlan
+from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
 from harmonyrt.runtime.select import Selected, open_best
 
 Progress = Callable[[str, int, int], bool | None]
 """Called before each part with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts are done
 and how many there are. Answering False cancels the run. On a card parts are handed over without waiting for them, so
-what is told runs ahead of what is computed."""
+what is told runs ahead of what is computed; and because a callback can stop a run between two parts, parts then run one
+by one. Without a callback, TensorRT's parts on a card are one CUDA graph from the second run with the same steps on."""
 
 
 class Cancelled(WorkFailed):
@@ -128,31 +129,45 @@ class DiffusionModel:
         self._check("composite", image, (1, 3, *plan.inference_size))
         self._check("mask", mask, (1, 1, *plan.inference_size))
         parts = _Parts(options.progress, program.steps + 2 + bool(plan.refiner_channels))
-        stream, shape = NoiseStream(options.seed, options.sample), plan.latent_shape
-        place = self.place
-        latents = place.put("latents", stream.normal(shape) * np.float32(program.initial_scale))
-        picture = {"image": place.put("image", image), "mask": place.put("mask", mask)}
-        posterior = place.put("posterior", stream.normal(shape))
-        draws = [place.put(f"draw {k}", stream.normal(shape)) for k in range(program.steps)]
-        rows = [place.put(f"row {k}", np.array([row], self._row_type)) for k, row in enumerate(program.rows)]
-        conditional = {**picture, "noise": place.put("condition's", stream.normal(shape))} if plan.conditional else {}
-        refining = self._refining(small_image, small_mask)
+        refiner = self._refining(small_image, small_mask)
+        given = self._given(program, NoiseStream(options.seed, options.sample), image, mask, refiner)
+        last = "refiner" if plan.refiner_channels else "vae-decoder"
+        if options.progress is None:
+            latents, result = self.place.loop(program.steps, lambda: self._loop(given, parts))
+        else:
+            latents, result = self._loop(given, parts)
+        self.place.fetch("unet", latents)  # a clamp in what follows can hide what is not finite
+        return self.place.fetch(last, result)
+
+    def _given(
+        self, program: Program, noise: NoiseStream, image: np.ndarray, mask: np.ndarray, refiner: dict[str, Any]
+    ) -> _Given:
+        """Bring what a run starts from to where it runs; noise is drawn in the documented order."""
+        put, shape = self.place.put, self.plan.latent_shape
+        latents = put("latents", noise.normal(shape) * np.float32(program.initial_scale))
+        picture = {"image": put("image", image), "mask": put("mask", mask)}
+        posterior = put("posterior", noise.normal(shape))
+        draws = [put(f"draw {k}", noise.normal(shape)) for k in range(program.steps)]
+        rows = [put(f"row {k}", np.array([row], self._row_type)) for k, row in enumerate(program.rows)]
+        decoder = {**picture, "noise": put("condition's", noise.normal(shape))} if self.plan.conditional else {}
+        return _Given(latents, {**picture, "noise": posterior}, list(zip(draws, rows, strict=True)), decoder, refiner)
+
+    def _loop(self, given: _Given, parts: _Parts) -> tuple[Any, Any]:
+        """The last latents, and the picture. Nothing but parts, and copies where they run: so it can be recorded."""
+        place, latents = self.place, given.latents
         parts.begin("encode")
-        condition = place.call("vae-encoder", {**picture, "noise": posterior}, "condition", "condition")
-        for k in range(program.steps):
+        condition = place.call("vae-encoder", given.encoder, "condition", "condition")
+        for k, (draw, row) in enumerate(given.steps):
             parts.begin("step")
-            feeds = {"noise": place.slot("noise", draws[k]), "step": place.slot("step", rows[k])}
+            feeds = {"noise": place.slot("noise", draw), "step": place.slot("step", row)}
             feeds |= {"latents": latents, "condition": condition}
             latents = place.call("unet", feeds, "next_latents", f"latents {k % 2}")
         parts.begin("decode")
-        last = "vae-decoder"
-        result = place.call(last, {"latents": latents, **conditional}, "picture", "picture")
-        if plan.refiner_channels:
+        result = place.call("vae-decoder", {"latents": latents, **given.decoder}, "picture", "picture")
+        if self.plan.refiner_channels:
             parts.begin("refine")
-            last = "refiner"
-            result = place.call(last, {"image": result, **refining}, "output", "output")
-        place.fetch("unet", latents)  # a clamp in what follows can hide what is not finite
-        return place.fetch(last, result)
+            result = place.call("refiner", {"image": result, **given.refiner}, "output", "output")
+        return latents, result
 
     def _refining(self, image: np.ndarray | None, mask: np.ndarray | None) -> dict[str, Any]:
         """What the refiner takes beside stage one's picture."""
@@ -169,6 +184,25 @@ class DiffusionModel:
         if array is None or array.shape != shape or array.dtype != np.float32:
             found = "nothing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
             raise HarmonyError(f"the {what} should be float32 of shape {list(shape)}, found {found}; fit it first")
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a run starts from, where it runs: arrays of the place.
+
+    Attributes:
+        latents: the scaled noise that the first step takes.
+        encoder: what the VAE's encoder takes.
+        steps: for each step its noise and its row of the step table.
+        decoder: what the harmony VAE's decoder takes beside latents.
+        refiner: what the refiner takes beside stage one's picture.
+    """
+
+    latents: Any
+    encoder: dict[str, Any]
+    steps: list[tuple[Any, Any]]
+    decoder: dict[str, Any]
+    refiner: dict[str, Any]
 
 
 class _Parts:

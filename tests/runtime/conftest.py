@@ -1,7 +1,9 @@
 """Small hand-made bundles (those that the C++ suite uses too) and pictures."""
 
+import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +55,13 @@ def ellipse():
     down, across = np.mgrid[0:150, 0:200]
     distance = np.hypot((down - 80) / 40, (across - 90) / 55)
     return (np.clip((1 - distance) * 12 + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def simulation():
+    """The module `simulated_cuda.py` beside this file: CUDA and TensorRT without a card."""
+    spec = importlib.util.spec_from_file_location("simulated_cuda", Path(__file__).with_name("simulated_cuda.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # data classes look themselves up there
+    spec.loader.exec_module(module)
+    return module

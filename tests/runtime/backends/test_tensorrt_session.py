@@ -1,4 +1,4 @@
-"""The session's logic, without a card: CUDA is replaced by host memory and a stream that runs at once.
+"""The session's logic, without a card: CUDA is simulated (`tests/runtime/simulated_cuda.py`).
 
 Addresses are real ones, so that a copy to a wrong place shows; the fake engine computes `image * mask + image`.
 """
@@ -9,101 +9,20 @@ import ctypes
 import dataclasses
 import gc
 import types
+import warnings
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import sha256_of
-from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt, tensorrt_engine, tensorrt_versions
+from harmonyrt.runtime import HarmonyWarning
+from harmonyrt.runtime.backends import SessionOptions, cuda, graphs, tensorrt, tensorrt_engine, tensorrt_versions
 from harmonyrt.runtime.backends.device_arrays import DeviceArray
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
-
-
-class FakeCuda:
-    """Device memory is host memory; streams run at once; a capture records what would have run."""
-
-    def __init__(self, capability=(8, 9), count=1, driver=13) -> None:
-        self.blocks: dict[int, ctypes.Array] = {}
-        self.log: list[tuple] = []
-        self.recording: list | None = None
-        self._capability, self._count, self._driver = capability, count, driver
-        self._next = 100
-
-    def device_count(self):
-        return self._count
-
-    def why_no_device(self):
-        return "none found"
-
-    def driver(self):
-        return self._driver
-
-    def capability(self, device):
-        return self._capability
-
-    def name(self, device):
-        return "Fake RTX"
-
-    def set_device(self, device):
-        pass
-
-    def allocate(self, size):
-        block = ctypes.create_string_buffer(size)
-        self.blocks[ctypes.addressof(block)] = block
-        return ctypes.addressof(block)
-
-    def free(self, address):
-        del self.blocks[address]
-
-    allocate_pinned, free_pinned = allocate, free
-
-    def copy(self, target, source, size, stream):
-        ctypes.memmove(target, source, size)
-
-    def create_stream(self):
-        self._next += 1
-        return self._next
-
-    create_event = create_stream
-
-    def destroy_stream(self, stream):
-        self.log.append(("destroy_stream", stream))
-
-    def destroy_event(self, event):
-        pass
-
-    def synchronize(self, stream):
-        self.log.append(("synchronize", stream))
-
-    def record(self, event, stream):
-        self.log.append(("record", stream))
-
-    def wait(self, stream, event):
-        self.log.append(("wait", stream))
-
-    def begin_capture(self, stream):
-        self.recording = []
-
-    def end_capture(self, stream):
-        recorded, self.recording = self.recording, None
-        return tuple(recorded)
-
-    def abandon_capture(self, stream):
-        self.recording = None
-
-    def launch(self, graph, stream):
-        self.log.append(("launch", stream))
-        for work in graph:
-            work()
-
-    def destroy_graph(self, graph):
-        self.log.append(("destroy_graph",))
-
-    def count_of(self, name):
-        return sum(entry[0] == name for entry in self.log)
 
 
 class FakeContext:
@@ -128,6 +47,8 @@ class FakeContext:
         return True
 
     def execute_async_v3(self, stream):
+        if self.enqueued == 0:
+            self.engine.cuda.unsafe("cudaMalloc")  # what the first run sets up
         if self.fails:
             self.engine.logger.log("error", "out of memory")
             return False
@@ -138,10 +59,7 @@ class FakeContext:
             image, mask = (_view(bound[name], shapes[name]) for name in ("image", "mask"))
             _view(bound["output"], shapes["image"])[:] = image * mask + image
 
-        if self.engine.cuda.recording is None:
-            work()
-        else:
-            self.engine.cuda.recording.append(work)
+        self.engine.cuda.enqueue(stream, work, *bound.values())
         return True
 
 
@@ -187,7 +105,7 @@ class FakeEngine:
 class World:
     """A machine with a fake card: opens sessions of engines whose plan is the text of their side."""
 
-    cuda: FakeCuda
+    cuda: Any  # SimulatedCuda
     folder: Path
     engines: list[FakeEngine]
 
@@ -204,8 +122,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch) -> World:
-    machine = World(FakeCuda(), tmp_path, [])
+def world(tmp_path, monkeypatch, simulation) -> World:
+    machine = World(simulation.SimulatedCuda(), tmp_path, [])
 
     class Logger:
         Severity = types.SimpleNamespace(ERROR="error", INTERNAL_ERROR="internal", WARNING="warning")
@@ -294,10 +212,12 @@ def test_device_arrays_are_used_where_they_lie(world):
     result = session.run_on_device(
         {name: _on_device(array) for name, array in inputs.items()}, {"output": _on_device(target)}, stream=7
     )
-    np.testing.assert_array_equal(target, _expected(inputs))
     assert result["output"].address == target.ctypes.data
     assert len(world.cuda.blocks) == before
     assert world.cuda.count_of("synchronize") == 0
+    assert not target.any()
+    world.cuda.synchronize(7)
+    np.testing.assert_array_equal(target, _expected(inputs))
 
 
 def test_work_is_ordered_on_the_callers_stream_and_on_the_producers(world):
@@ -318,6 +238,7 @@ def test_outputs_that_are_made_here_are_shared_and_freed_with_their_last_user(wo
     made = set(world.cuda.blocks) - before
     assert made == {result.address}
     consumer = np.from_dlpack(dataclasses.replace(result, device_type=1))
+    world.cuda.synchronize(cuda.LEGACY_STREAM)
     del result
     gc.collect()
     np.testing.assert_array_equal(consumer, _expected(inputs))
@@ -335,8 +256,76 @@ def test_alternating_buffers_each_get_their_graph(world):
         for (image, mask), target in zip(pairs, targets, strict=True):
             session.run_on_device({"image": image, "mask": mask}, {"output": target})
     assert world.cuda.count_of("launch") == 4
+    world.cuda.synchronize(cuda.LEGACY_STREAM)
     for (image, mask), target in zip(pairs, targets, strict=True):
         np.testing.assert_array_equal(target.owner, _expected({"image": image.owner, "mask": mask.owner}))
+
+
+def _recording(session, device, inputs, target):
+    """A stream, and what puts one run of the session on it."""
+    stream = device.create_stream()
+    given = {name: _on_device(array) for name, array in inputs.items()}
+    return stream, lambda: session.run_on_device(given, {"output": _on_device(target)}, stream)
+
+
+def test_a_caller_can_record_several_runs_as_one_graph(world):
+    session, inputs, target = world.open(), _pictures(), np.zeros((1, 3, 16, 16), np.float32)
+    again = np.zeros_like(target)
+    stream, run = _recording(session, world.cuda, inputs, target)
+    run()
+
+    def both():
+        run()
+        given = {"image": _on_device(target), "mask": _on_device(inputs["mask"])}
+        session.run_on_device(given, {"output": _on_device(again)}, stream)
+
+    graph, _ = graphs.record(world.cuda, stream, both)
+    assert world.cuda.count_of("launch") == 0  # its own graphs stay out of it
+    for seed in range(3):
+        inputs["image"][:] = _pictures(seed=seed)["image"]
+        world.cuda.launch(graph, stream)
+        world.cuda.synchronize(stream)
+        np.testing.assert_array_equal(target, _expected(inputs))
+        np.testing.assert_array_equal(again, _expected({**inputs, "image": target}))
+        other = _pictures(seed=seed + 10)
+        np.testing.assert_array_equal(session.run(other)["output"], _expected(other))
+
+
+def test_what_cannot_be_recorded_is_a_sentence_and_can_be_run_afterwards(world, simulation):
+    inputs, target = _pictures(), np.zeros((1, 3, 16, 16), np.float32)
+
+    def refuses(session, words, outputs=True):
+        stream, run = _recording(session, world.cuda, inputs, target)
+        given = {name: _on_device(array) for name, array in inputs.items()}
+        with pytest.raises(HarmonyError, match=words):
+            graphs.record(world.cuda, stream, run if outputs else lambda: session.run_on_device(given, stream=stream))
+        target[:] = 0
+        run()
+        world.cuda.synchronize(stream)
+        np.testing.assert_array_equal(target, _expected(inputs))
+
+    fixed, dynamic = world.open(), world.open(side=None)
+    assert (fixed.recordable, dynamic.recordable) == (True, False)
+    refuses(fixed, "run it once with these shapes")
+    refuses(fixed, "needs memory that outlives it for output: give outputs", outputs=False)
+    inputs, target = _pictures(64), np.zeros((1, 3, 64, 64), np.float32)
+    refuses(dynamic, "engines of dynamic shapes.*cannot be recorded")
+    shapes = {name: (array.shape, np.float32) for name, array in inputs.items()}
+    engine = simulation.SimulatedEngine(
+        world.cuda, shapes, {"output": (target.shape, np.float32)}, lambda given: {"output": _expected(given)}
+    )
+    refuses(simulation.open_session(engine, "tensorrt-rtx"), "of TensorRT for RTX.*cannot be recorded")
+
+
+def test_what_failed_half_way_is_still_waited_for(world):
+    session, inputs, target = world.open(), _pictures(), np.zeros((1, 3, 16, 16), np.float32)
+    stream, run = _recording(session, world.cuda, inputs, target)
+    context = world.engines[0].contexts[0]
+    context.fails = True
+    with pytest.raises(WorkFailed, match="out of memory"):
+        run()
+    waits = [entry for entry in world.cuda.log if entry[0] in ("record", "wait")]
+    assert waits[-2:] == [("record", session._stream), ("wait", stream)]
 
 
 def test_a_device_array_of_another_card_is_refused(world):
@@ -350,10 +339,27 @@ def test_a_failing_run_and_a_failing_recording_are_sentences_and_leave_the_strea
     session.run(inputs)
     context = world.engines[0].contexts[0]
     context.fails = True
-    with pytest.raises(WorkFailed, match="out of memory"):
+    with pytest.raises(WorkFailed, match="out of memory"), pytest.warns(HarmonyWarning, match="out of memory"):
         session.run(inputs)
     context.fails = False
     np.testing.assert_array_equal(session.run(inputs)["output"], _expected(inputs))
+
+
+def test_an_engine_that_cannot_be_recorded_runs_plainly_and_says_so_once(world):
+    session = world.open()
+    session.run(_pictures())
+    context = world.engines[0].contexts[0]
+    run = context.execute_async_v3
+    context.execute_async_v3 = lambda stream: not world.cuda.is_capturing(stream) and run(stream)
+    with pytest.warns(HarmonyWarning, match="an engine of TensorRT cannot be recorded as one CUDA graph"):
+        session.run(_pictures())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(3):
+            inputs = _pictures(seed=seed)
+            np.testing.assert_array_equal(session.run(inputs)["output"], _expected(inputs))
+    assert not session.recordable
+    assert world.cuda.count_of("launch") == 0
 
 
 def test_sessions_share_the_weights_and_nothing_else(world):

@@ -10,20 +10,8 @@ import pytest
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.diffusion import Cancelled, DiffusionModel, RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
-from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
 
 LATENT = (1, 4, 2, 3)
-PLAN = LoopPlan(
-    inference_size=(16, 24),
-    output_size=(8, 16),
-    latent_channels=4,
-    factor=8,
-    conditional=True,
-    refiner_channels=7,
-    timestep_spacing="linspace",
-    default_steps=2,
-    programs={2: Program(2, (4, 5), 10.0), 1: Program(1, (0,), 3.0)},
-)
 
 
 class Recorded:
@@ -53,9 +41,9 @@ def arrays() -> list[np.ndarray]:
     return [np.ones(shape, np.float32) for shape in shapes]
 
 
-def test_draws_are_used_in_the_documented_order():
+def test_draws_are_used_in_the_documented_order(plan):
     parts = engines()
-    output = DiffusionModel(PLAN, parts, {}).run(*arrays(), RunOptions(seed=3, sample=1))
+    output = DiffusionModel(plan, parts, {}).run(*arrays(), RunOptions(seed=3, sample=1))
     stream = NoiseStream(3, 1)
     initial, posterior, first, second, condition = (stream.normal(LATENT) for _ in range(5))
     assert np.array_equal(parts["vae-encoder"].calls[0]["noise"], posterior)
@@ -68,57 +56,59 @@ def test_draws_are_used_in_the_documented_order():
     assert (output == 0.25).all()
 
 
-def test_steps_choose_the_program():
+def test_steps_choose_the_program(plan):
     parts = engines()
-    DiffusionModel(PLAN, parts, {}).run(*arrays(), RunOptions(steps=1))
+    DiffusionModel(plan, parts, {}).run(*arrays(), RunOptions(steps=1))
     assert [int(call["step"][0]) for call in parts["unet"].calls] == [0]
-    with pytest.raises(HarmonyError, match=r"steps 7 are not in this bundle, which has 1, 2; build it with --steps 7"):
-        DiffusionModel(PLAN, parts, {}).run(*arrays(), RunOptions(steps=7))
+    with pytest.raises(
+        HarmonyError, match="steps 7 are not in this bundle, which has 1, 2, 3; build it with --steps 7"
+    ):
+        DiffusionModel(plan, parts, {}).run(*arrays(), RunOptions(steps=7))
 
 
 @pytest.mark.parametrize(
     ("channels", "names"), [(7, {"image", "mask", "composite"}), (4, {"image", "mask"}), (3, {"image"})]
 )
-def test_the_refiner_gets_what_it_takes(channels, names):
+def test_the_refiner_gets_what_it_takes(plan, channels, names):
     parts = engines()
-    DiffusionModel(dataclasses.replace(PLAN, refiner_channels=channels), parts, {}).run(*arrays())
+    DiffusionModel(dataclasses.replace(plan, refiner_channels=channels), parts, {}).run(*arrays())
     assert set(parts["refiner"].calls[0]) == names
 
 
-def test_without_refiner_and_condition():
+def test_without_refiner_and_condition(plan):
     parts = engines()
-    plan = dataclasses.replace(PLAN, refiner_channels=0, conditional=False, output_size=(16, 24))
+    plan = dataclasses.replace(plan, refiner_channels=0, conditional=False, output_size=(16, 24))
     assert DiffusionModel(plan, parts, {}).run(*arrays()[:2]).shape == (1, 3, 16, 24)
     assert set(parts["vae-decoder"].calls[0]) == {"latents"}
 
 
-def test_progress_tells_every_part():
+def test_progress_tells_every_part(plan):
     told = []
-    DiffusionModel(PLAN, engines(), {}).run(*arrays(), RunOptions(progress=lambda *part: told.append(part)))
+    DiffusionModel(plan, engines(), {}).run(*arrays(), RunOptions(progress=lambda *part: told.append(part)))
     names = ["encode", "step", "step", "decode", "refine"]
     assert told == [(name, done, 5) for done, name in enumerate(names)]
 
 
-def test_a_run_is_cancelled_between_parts_and_can_be_repeated():
+def test_a_run_is_cancelled_between_parts_and_can_be_repeated(plan):
     parts = engines()
-    model = DiffusionModel(PLAN, parts, {})
+    model = DiffusionModel(plan, parts, {})
     with pytest.raises(Cancelled, match=r"before part 3 of 5 \(step\)"):
         model.run(*arrays(), RunOptions(progress=lambda name, done, total: done < 2))
     assert len(parts["unet"].calls) == 1
     assert model.run(*arrays()).shape == (1, 3, 8, 16)
 
 
-def test_values_that_are_not_finite_name_their_engine():
+def test_values_that_are_not_finite_name_their_engine(plan):
     parts = engines()
     parts["vae-decoder"].answer = np.full((1, 3, 16, 24), np.nan, np.float32)
     with pytest.raises(WorkFailed, match="the vae-decoder gave 1152 values that are not finite"):
-        DiffusionModel(PLAN, parts, {}).run(*arrays())
+        DiffusionModel(plan, parts, {}).run(*arrays())
 
 
-def test_arrays_of_another_size_are_refused():
+def test_arrays_of_another_size_are_refused(plan):
     wrong = arrays()
     wrong[1] = wrong[1][..., :16]
     with pytest.raises(HarmonyError, match=r"the mask should be float32 of shape \[1, 1, 16, 24\]"):
-        DiffusionModel(PLAN, engines(), {}).run(*wrong)
+        DiffusionModel(plan, engines(), {}).run(*wrong)
     with pytest.raises(HarmonyError, match="the refiner's mask should be"):
-        DiffusionModel(PLAN, engines(), {}).run(*arrays()[:2])
+        DiffusionModel(plan, engines(), {}).run(*arrays()[:2])
