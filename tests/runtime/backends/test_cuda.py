@@ -39,6 +39,12 @@ def test_a_call_that_fails_is_one_sentence():
     assert cuda.Cuda(runtime()).allocate(16) == 4096
 
 
+@pytest.mark.parametrize(("status", "capturing"), [(0, False), (1, True), (2, True)])
+def test_a_recording_that_has_failed_still_counts_as_one(status, capturing):
+    module = types.SimpleNamespace(cudaStreamIsCapturing=lambda stream: (0, status))
+    assert cuda.Cuda(module).is_capturing(7) is capturing
+
+
 def test_a_missing_package_is_one_sentence(monkeypatch):
     for name in ("cuda.bindings.runtime", "cuda.cudart"):
         monkeypatch.setitem(sys.modules, name, None)

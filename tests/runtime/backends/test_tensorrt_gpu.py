@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import threading
 import types
+import warnings
 
 import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
+from harmonyrt.runtime import HarmonyWarning
 from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt, tensorrt_versions
+from harmonyrt.runtime.diffusion.places import Card
+from harmonyrt.runtime.diffusion.plan import LoopPlan
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
 
 pytestmark = pytest.mark.gpu
@@ -107,6 +111,25 @@ def test_work_is_ordered_on_a_stream_of_the_callers(built):
         doubled = torch.from_dlpack(made) * 2
     stream.synchronize()
     np.testing.assert_allclose(doubled.cpu().numpy(), 2 * _expected(inputs, built.weight), rtol=1e-4)
+
+
+def test_a_recorded_loop_gives_what_its_parts_give(built):
+    size = (SIDE, SIDE)
+    plan = LoopPlan(size, size, 4, 8, False, 4, "linspace", 1, {})
+    card = Card(plan, {name: built.open() for name in ("vae-decoder", "refiner")}, cuda.open_cuda(), 0)
+
+    def body():
+        first = card.call("vae-decoder", {"image": given["image"], "mask": given["mask"]}, "output", "first")
+        return card.call("refiner", {"image": card.slot("again", first), "mask": given["mask"]}, "output", "second")
+
+    for seed in range(5):  # part by part, recorded, then launched
+        given = {name: card.put(name, array) for name, array in _inputs(seed).items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", HarmonyWarning)  # that it cannot be recorded
+            looped = card.fetch("refiner", card.loop("two", body))
+        np.testing.assert_array_equal(looped, card.fetch("refiner", body()))
+        once = {**_inputs(seed), "image": _expected(_inputs(seed), built.weight)}
+        np.testing.assert_allclose(looped, _expected(once, built.weight), rtol=1e-3)
 
 
 def test_sessions_of_several_threads_share_an_engine(built):
