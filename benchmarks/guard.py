@@ -3,8 +3,8 @@
 The floors stand in guard.json: each names an engine and how many times faster it has to be than its baseline, which is
 PyTorch eager of the same network, or the same backend's engine without rewrites (the steadier of the two: PyTorch's own
 time moves by a tenth from run to run). A floor is :data:`MARGIN` of the lowest ratio that was seen in repeated runs, so
-that a noisy minute does not fail, and a rewrite that no longer matches does. The ratios belong to the machine that
-guard.json names.
+that a noisy minute does not fail, and a rewrite that no longer matches does. Ratios belong to a kind of machine:
+guard.json has floors for each that was measured, and another one is held to the first one's, which the report says.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from harmonyrt.benchmarks.compare import Effort, measure, ratio
 from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.machine import machine_name
 
 FLOORS = Path(__file__).with_name("guard.json")
 MARGIN = 0.9
@@ -54,10 +55,20 @@ class Floor:
     against: str = "none"
 
 
-def floors(path: Path = FLOORS) -> list[Floor]:
-    """The committed floors."""
-    rows = json.loads(path.read_text(encoding="utf-8"))["floors"]
-    return [Floor(**{**row, "rewrites": tuple(row.get("rewrites", ("fast",)))}) for row in rows]
+def floors(path: Path = FLOORS, machine: str = "") -> tuple[str, list[Floor]]:
+    """The committed floors for a machine.
+
+    Args:
+        path: guard.json.
+        machine: as :func:`harmonyrt.runtime.machine.machine_name` says it.
+
+    Returns:
+        Which machine they were measured on, the first of the file if not on this one, and the floors.
+    """
+    known = json.loads(path.read_text(encoding="utf-8"))
+    found = machine if machine in known else next(iter(known))
+    rows = known[found]
+    return found, [Floor(**{**row, "rewrites": tuple(row.get("rewrites", ("fast",)))}) for row in rows]
 
 
 def plain(floor: Floor) -> Floor:
@@ -124,7 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     effort = Effort(rounds=1, seconds=0.01, least=1, burn_in_seconds=0) if arguments.quick else Effort()
     try:
         checkpoint = find_checkpoint(arguments.checkpoint)
-        wanted = floors(arguments.floors)
+        measured_on, wanted = floors(arguments.floors, machine_name())
+        if measured_on != machine_name():
+            print(f"no floors were measured on {machine_name()}; these are of {measured_on}", file=sys.stderr)
         held = True
         with tempfile.TemporaryDirectory() as scratch:
             bundles = arguments.bundles or Path(scratch)

@@ -13,11 +13,23 @@ from harmonyrt.export.rewrites import names_of
 
 
 def test_committed_floors_name_what_can_be_built():
-    for floor in floors():
-        assert floor.at_least > 1
-        assert floor.size % 8 == 0
-        assert floor.target in ("onnx", "openvino")
-        assert names_of(floor.rewrites) or floor.rewrites == ("none",)
+    for machine in json.loads(guard.FLOORS.read_text()):
+        measured_on, found = floors(machine=machine)
+        assert measured_on == machine
+        for floor in found:
+            assert floor.at_least > 1
+            assert floor.size % 8 == 0
+            assert floor.target in ("onnx", "openvino")
+            assert names_of(floor.rewrites) or floor.rewrites == ("none",)
+
+
+def test_a_machine_without_floors_is_held_to_the_first_ones(tmp_path):
+    row = {"size": 64, "threads": 1, "target": "onnx", "backend": "onnxruntime", "precision": "fp32", "at_least": 2.0}
+    path = tmp_path / "guard.json"
+    path.write_text(json.dumps({"one": [{"name": "a", **row}], "two": [{"name": "b", **row}]}))
+    assert [
+        (where, [f.name for f in found]) for where, found in (floors(path, m) for m in ("one", "two", "three"))
+    ] == [("one", ["a"]), ("two", ["b"]), ("one", ["a"])]
 
 
 @pytest.fixture
@@ -25,7 +37,7 @@ def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
     """main() with one floor of 2x for the tiny network, at 64 px; answers of the measuring are made up."""
     row = {"name": "tiny", "size": 64, "threads": 1, "target": "onnx", "backend": "onnxruntime", "precision": "fp32"}
     path = tmp_path / "guard.json"
-    path.write_text(json.dumps({"machine": "a CPU", "floors": [{**row, "at_least": 2.0}]}))
+    path.write_text(json.dumps({"a CPU": [{**row, "at_least": 2.0}]}))
 
     def run(ratio: float, *arguments: str) -> int:
         def check(wanted, bundles: Path, checkpoint: Path, effort):
@@ -41,7 +53,9 @@ def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
 
 def test_a_floor_that_does_not_hold_fails(a_floor, capsys):
     assert a_floor(1.5) == 1
-    assert capsys.readouterr().out == "FAILED tiny: 1.50x, floor 2.00x\n"
+    said = capsys.readouterr()
+    assert said.out == "FAILED tiny: 1.50x, floor 2.00x\n"
+    assert "these are of a CPU" in said.err
 
 
 def test_a_quick_run_proves_nothing_and_so_passes(a_floor, capsys, monkeypatch):
