@@ -54,6 +54,11 @@ def test_a_target_that_is_missed_says_so(tmp_path):
     assert line(text, "int8, 256 px, 1 thread").endswith("| no |")
 
 
+def test_int8_may_stand_in_the_run_of_the_other_precisions(tmp_path):
+    text = targets([run("golden-256-1t", side("int8", 9.0, 45.0))], tmp_path)
+    assert line(text, "int8, 256 px, 1 thread").endswith("| yes |")
+
+
 def test_opening_is_a_table_and_two_targets(tmp_path):
     row = {"bundle": "default/a", "engine": "openvino fp32", "threads": 1, "open_empty_cache_ms": 900, "open_ms": 300}
     row |= {"first_call_ms": 400, "peak_rss_empty_cache_mb": 800, "peak_rss_mb": 460, "cache_mb": 150}
