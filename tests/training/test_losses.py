@@ -72,6 +72,16 @@ def test_foreground_loss_does_not_look_outside_the_mask(scene):
     assert float(losses.foreground_loss(real + noise, composite, real, mask)) == pytest.approx(float(inside))
 
 
+def test_foreground_loss_counts_a_spoilt_picture_more(scene):
+    """The same error costs more where the composite was right than where it was further off."""
+    real, mask, _ = scene
+    output = real + 0.1 * mask
+    right, wrong = real.clone(), real + 0.2 * mask
+    spoilt = losses.foreground_loss(output, right, real, mask) - losses.foreground_loss(output, wrong, real, mask)
+    expected = 0.04 * torch.log(torch.tensor((0.1**2 + (2 / 255) ** 2) / (2 / 255) ** 2))
+    assert float(spoilt) == pytest.approx(float(expected), rel=0.01)
+
+
 def test_fn_mse_floors_tiny_areas():
     real, mask = torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     mask[..., 0, 0] = 1
