@@ -55,12 +55,12 @@ class Floor:
     against: str = "none"
 
 
-def floors(path: Path = FLOORS, machine: str = "") -> tuple[str, list[Floor]]:
+def floors(machine: str, path: Path = FLOORS) -> tuple[str, list[Floor]]:
     """The committed floors for a machine.
 
     Args:
-        path: guard.json.
         machine: as :func:`harmonyrt.runtime.machine.machine_name` says it.
+        path: guard.json.
 
     Returns:
         Which machine they were measured on, the first of the file if not on this one, and the floors.
@@ -135,9 +135,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     effort = Effort(rounds=1, seconds=0.01, least=1, burn_in_seconds=0) if arguments.quick else Effort()
     try:
         checkpoint = find_checkpoint(arguments.checkpoint)
-        measured_on, wanted = floors(arguments.floors, machine_name())
-        if measured_on != machine_name():
-            print(f"no floors were measured on {machine_name()}; these are of {measured_on}", file=sys.stderr)
+        here = machine_name()
+        measured_on, wanted = floors(here, arguments.floors)
+        if measured_on != here:
+            print(f"no floors were measured on {here}; these are of {measured_on}", file=sys.stderr)
         held = True
         with tempfile.TemporaryDirectory() as scratch:
             bundles = arguments.bundles or Path(scratch)

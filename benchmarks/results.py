@@ -16,7 +16,8 @@ from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
-from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, TILES, fitting, names_of
+from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, fitting, names_of
+from harmonyrt.runtime.machine import TILES
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
@@ -155,7 +156,7 @@ def _rewrites(m: Measured) -> str:
     faster = set(fitting(FASTER, size, about["target"], about["precision"]))
     if faster <= names:
         return ""
-    if about["precision"] == "bf16" and static and names == set(names_of(DEFAULT, "bf16", {TILES})):
+    if about["precision"] == "bf16" and names == set(names_of(DEFAULT, "bf16", {TILES})):
         return "for AMX"
     return f"with {', '.join(sorted(faster & names))} only" if faster & names else "low memory"
 

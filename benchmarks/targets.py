@@ -64,8 +64,9 @@ def best(target: Target, run: Run) -> Measured | None:
 def targets(runs: Sequence[Run], folder: Path) -> str:
     """The table of targets as Markdown."""
     by_name = {run.name: run for run in runs}
-    by_name = {name: run for run in runs for name in (run.name, f"{run.name}-int8")} | by_name  # INT8 in the same run
-    lines = [*HEAD, *(_row(target, by_name.get(target.run)) for target in TARGETS), *_opening(folder / "opening.json")]
+    # INT8 may stand in the run of the other precisions.
+    found = {target: by_name.get(target.run) or by_name.get(target.run.removesuffix("-int8")) for target in TARGETS}
+    lines = [*HEAD, *(_row(target, run) for target, run in found.items()), *_opening(folder / "opening.json")]
     lines += _around(folder / "around_engine-1024.json")
     return "\n".join(["### Targets", "", *lines, ""])
 

@@ -7,6 +7,8 @@ and leaves with :attr:`HarmonyError.exit_code`; anything else that escapes is a 
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable
 from types import ModuleType
 
 
@@ -20,6 +22,20 @@ class WorkFailed(HarmonyError):
     """The input was fine and the work still failed: an engine outside its gate, a disk that filled up (exit code 1)."""
 
     exit_code = 1
+
+
+def reported(work: Callable[[], object]) -> int:
+    """Do a program's work; what goes wrong is its sentence on stderr.
+
+    Returns:
+        The exit code: 0, or the error's.
+    """
+    try:
+        work()
+    except HarmonyError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def require(module: str, extra: str, why: str) -> ModuleType:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import reported
 from harmonyrt.models import load_phnet
 from harmonyrt.training.shipping import ship
 
@@ -57,12 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file that is written")
     options = parser.parse_args(arguments)
-    try:
-        average(options.weights, options.output)
-    except HarmonyError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return reported(lambda: average(options.weights, options.output))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import reported
 from harmonyrt.evaluation import metrics
 from harmonyrt.models import load_phnet
 from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Batch, Composer, Plan
@@ -126,13 +127,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--output", choices=("sigmoid", "residual"), help="for files whose metadata does not say")
     options = parser.parse_args(arguments)
-    try:
+
+    def score() -> None:
         network = load_phnet(options.weights, options.output)
         print(json.dumps(evaluate_split(network, options.data, options.split, options.size), indent=1))
-    except HarmonyError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+
+    return reported(score)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.machine import TILES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -113,9 +114,6 @@ FASTER = ("recast-transposed", "winograd")
 SLOWER_ON_TILES = ("gate-fold", *FASTER)
 """Those that slow BF16 down where the CPU multiplies BF16 matrices in tiles (AMX). A plain convolution runs near the
 rate of the tiles there; weights that are computed for each picture and Winograd's transforms only add traffic."""
-
-TILES = "amx_bf16"
-"""The feature of a CPU that has them, as Linux names it."""
 
 SETS = {"fast": LOW_MEMORY + FASTER, "low-memory": LOW_MEMORY, "none": ()}
 """Names that stand for several rewrites; what an engine cannot take of them is left out."""

@@ -16,7 +16,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime.backends import SessionOptions
-from harmonyrt.runtime.machine import cpu_model_and_flags
+from harmonyrt.runtime.machine import TILES, cpu_model_and_flags
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 log = logging.getLogger("harmonyrt.runtime")
@@ -83,7 +83,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         HarmonyError: OpenVINO cannot read or compile the file.
     """
     openvino = require("openvino", "openvino", _WHO)
-    if engine.precision == "bf16" and "winograd" in engine.rewrites and "amx_bf16" in cpu_model_and_flags()[1]:
+    if engine.precision == "bf16" and "winograd" in engine.rewrites and TILES in cpu_model_and_flags()[1]:
         log.warning(
             "%s was built for CPUs without AMX, and is slower here than it could be:"
             " build it on this machine, or with --rewrites low-memory",

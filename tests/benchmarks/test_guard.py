@@ -14,7 +14,7 @@ from harmonyrt.export.rewrites import names_of
 
 def test_committed_floors_name_what_can_be_built():
     for machine in json.loads(guard.FLOORS.read_text()):
-        measured_on, found = floors(machine=machine)
+        measured_on, found = floors(machine)
         assert measured_on == machine
         for floor in found:
             assert floor.at_least > 1
@@ -28,7 +28,7 @@ def test_a_machine_without_floors_is_held_to_the_first_ones(tmp_path):
     path = tmp_path / "guard.json"
     path.write_text(json.dumps({"one": [{"name": "a", **row}], "two": [{"name": "b", **row}]}))
     assert [
-        (where, [f.name for f in found]) for where, found in (floors(path, m) for m in ("one", "two", "three"))
+        (where, [f.name for f in found]) for where, found in (floors(m, path) for m in ("one", "two", "three"))
     ] == [("one", ["a"]), ("two", ["b"]), ("one", ["a"])]
 
 

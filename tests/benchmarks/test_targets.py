@@ -12,7 +12,8 @@ from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.tables import around, opening, overview, tables
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.benchmarks.timing import summarize
-from harmonyrt.export.rewrites import TILES, names_of
+from harmonyrt.export.rewrites import names_of
+from harmonyrt.runtime.machine import TILES
 
 MACHINE = {"cpu": {"model": "a CPU", "features": [], "cores_granted": 2}, "cards": [], "packages": {}}
 

@@ -3,7 +3,8 @@
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.export.rewrites import DEFAULT, FASTER, LOW_MEMORY, REWRITES, SETS, TILES, fitting, names_of
+from harmonyrt.export.rewrites import DEFAULT, FASTER, LOW_MEMORY, REWRITES, SETS, fitting, names_of
+from harmonyrt.runtime.machine import TILES
 
 
 def test_names_of_sets_are_spelled_out_once():
