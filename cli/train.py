@@ -61,6 +61,9 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="Statistics stay in fp32 either way.")] = Precision.bf16,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Faster on a CPU; needs a C++ compiler and a minute before each stage.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make composites.")] = 1,
     init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     ship: Annotated[
@@ -88,7 +91,7 @@ def train(
     from harmonyrt.training.train import train as run
 
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
-    chosen |= {"workers": workers, "init": init, "ship": ship}
+    chosen |= {"compiled": compiled, "workers": workers, "init": init, "ship": ship}
     chosen |= {key: choice.value for key, choice in (("optimizer", optimizer), ("loss", loss)) if choice is not None}
     chosen |= {} if weight_decay is None else {"weight_decay": weight_decay}
     chosen["stages"] = _stages(recipe, lr, stage)

@@ -87,6 +87,8 @@ class TrainConfig:
         ema: decay of the averaged weights, which are the ones that are validated and shipped.
         precision: ``bf16`` (autocast; statistics stay in float32) or ``fp32``.
         threads: CPU threads, each with a part of every batch (``parallel.py``); None = one per core.
+        compiled: train with ``torch.compile`` and the faster forms of ``forms.py`` (on a CPU; needs a C++
+            compiler, and about a minute for each stage before its first step).
         workers: processes that make batches; 0 makes them in the training process.
         ship: where to write the averaged weights at every validation.
         init: weights to start from; their configuration and output form replace `network`.
@@ -110,6 +112,7 @@ class TrainConfig:
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "cpu"
     threads: int | None = None
+    compiled: bool = False
     workers: int = 1
     validate_every: float = 5.0
     checkpoint_every: float = 2.0
@@ -125,6 +128,8 @@ class TrainConfig:
         for name, known in (("loss", LOSSES), ("optimizer", ("adamw", "lion"))):
             if getattr(self, name) not in known:
                 raise HarmonyError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
+        if self.compiled and not self.device.startswith("cpu"):
+            raise HarmonyError(f"compiled training is for the CPU; leave it out with device {self.device}")
         for stage in self.stages:
             if stage.size % 8 or stage.size < 16:
                 raise HarmonyError(f"size {stage.size} is not a multiple of 8 from 16 on; choose another, such as 256")

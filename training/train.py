@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.models import PHNet, load_phnet
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
+from harmonyrt.training.forms import accelerate, keep_norms_in_float32
 from harmonyrt.training.grids import save_grid
 from harmonyrt.training.loading import PairedDataset, Synthesis, batches
 from harmonyrt.training.losses import LOSSES
 from harmonyrt.training.optimizers import build_optimizer
-from harmonyrt.training.parallel import Replicas
+from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
 from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scoring import SIZE, compare, fixed_composites, harmonized
 from harmonyrt.training.shipping import ship
@@ -32,6 +34,21 @@ from harmonyrt.training.state import Average, load_checkpoint, save_checkpoint
 FINAL_RATE = 0.01
 """Where the cosine ends, as a share of the stage's learning rate."""
 SETTLING_BATCHES = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class PartLoss:
+    """Mean loss of a network on a part of a batch (composite, mask, real), under autocast where `mixed`."""
+
+    loss: str
+    kind: str
+    mixed: bool
+
+    def __call__(self, network: nn.Module, part: tuple[Tensor, ...]) -> Tensor:
+        composite, mask, real = part
+        with torch.autocast(self.kind, torch.bfloat16, enabled=self.mixed):
+            output = network(composite, mask)
+        return LOSSES[self.loss](output.float(), composite, real, mask)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +70,20 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
     Raises:
         HarmonyError: the data, the run folder or the device cannot be used.
     """
-    _check_device(config.device)
+    _check_machine(config)
     config.out.mkdir(parents=True, exist_ok=True)
     with reporter or Reporter(config.out / "log.jsonl") as report, _interruptible() as interrupted:
         return _Run(config, report).go(interrupted)
 
 
-def _check_device(name: str) -> None:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise HarmonyError(f"device {name} was asked for, but PyTorch finds no CUDA card; use device cpu")
+def _check_machine(config: TrainConfig) -> None:
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA card; use device cpu")
+    compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if config.compiled and not any(name and shutil.which(name) for name in compilers):
+        raise HarmonyError(
+            "compiled training needs a C++ compiler, and none is installed; install g++, or train without"
+        )
 
 
 @contextlib.contextmanager
@@ -88,8 +110,10 @@ class _Run:
         self.network = (load_phnet(config.init) if config.init else PHNet(config.network)).requires_grad_(True)
         self.network.to(config.device).train()
         self.average = Average(self.network, config.ema)
+        (accelerate if config.compiled else keep_norms_in_float32)(self.network)
         self.optimizer = build_optimizer(self.network, config.optimizer, config.stages[0].lr, config.weight_decay)
-        self.description = f"{self.network.config} with {config.optimizer}, seed {config.seed}"
+        how = f"{config.optimizer}, compiled" if config.compiled else config.optimizer
+        self.description = f"{self.network.config} with {how}, seed {config.seed}"
         progress = load_checkpoint(config.out, self.network, self.average, self.optimizer, self.description) or {}
         self.step = int(progress.get("step", 0))
         self.minutes_before = float(progress.get("minutes", 0.0))
@@ -148,9 +172,7 @@ class _Run:
             parameter.requires_grad_(not any(name.startswith(f"{frozen}.") for frozen in stage.freeze))
         hook = None
         if not stage.extractor:  # sigmoid(-inf) = 0: the SE block keeps its channel gates only
-            hook = self.network.feature_extractor.register_forward_hook(
-                lambda module, inputs, output: torch.full_like(output, -torch.inf)
-            )
+            hook = self.network.feature_extractor.register_forward_hook(_shut_gate)
         self.network.train()
         if stage.settled_norms:
             if self.settled_stage != index:
@@ -184,24 +206,19 @@ class _Run:
         return torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _train_stage(self, index: int, stage: Stage, interrupted: list[int]) -> None:
-        config, loss_of = self.config, LOSSES[self.config.loss]
+        config = self.config
+        kind = torch.device(config.device).type
         stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers)
         last_validation = last_checkpoint = self.minutes
-        on_cpu = torch.device(config.device).type == "cpu"
-        replicas = Replicas(self.network, (config.threads or os.cpu_count() or 1) if on_cpu else 1)
-
-        def part_loss(network: nn.Module, part: tuple[Tensor, ...]) -> Tensor:
-            composite, mask, real = part
-            with self._autocast():
-                output = network(composite, mask)
-            return loss_of(output.float(), composite, real, mask)
-
+        threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
+        loss_of = PartLoss(config.loss, kind, config.precision == "bf16")
+        replicas: Backward = (CompiledProcesses if config.compiled else Replicas)(self.network, threads)
         while self.stage_index() == index and self.progress < 1 and not interrupted:
             batch = tuple(tensor.to(config.device) for tensor in next(stream))
             rate = self.rate(stage)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = replicas.backward(part_loss, batch)
+            loss = replicas.backward(loss_of, batch)
             norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
             if not torch.isfinite(norm):
                 self.report.say(f"step {self.step}: the gradient is not finite; the step is left out")
@@ -252,6 +269,10 @@ class _Run:
         )
         text = json.dumps(dataclasses.asdict(self.config), default=str, indent=1)
         (self.config.out / "config.json").write_text(text)
+
+
+def _shut_gate(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    return torch.full_like(output, -torch.inf)
 
 
 def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:

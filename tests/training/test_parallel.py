@@ -1,12 +1,15 @@
-"""Replicas: the same gradients as one network on the whole batch."""
+"""Replicas and compiled processes: the same gradients as one network on the whole batch."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 import torch
 from torch import nn
 
-from harmonyrt.training.parallel import Replicas
+from harmonyrt.common import HarmonyError
+from harmonyrt.training.parallel import CompiledProcesses, Replicas
 
 
 def _network():
@@ -47,3 +50,44 @@ def test_an_error_in_a_thread_is_raised():
     with pytest.raises(ZeroDivisionError):
         pool.backward(lambda network, part: 1 / 0, (torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)))
     pool.close()
+
+
+@pytest.fixture
+def compiled():
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs a C++ compiler")
+    network = _network().append(nn.BatchNorm2d(3).eval())  # settled statistics, as in a run's last stage
+    pool = CompiledProcesses(network, 2)
+    yield network, pool
+    pool.close()
+
+
+def test_compiled_processes_give_the_gradients_of_the_whole_batch_and_follow_the_network(compiled):
+    together, pool = compiled
+    alone = _network().append(nn.BatchNorm2d(3).eval())
+    for samples in (5, 5):
+        batch = torch.rand(samples, 3, 8, 8), torch.rand(samples, 3, 8, 8)
+        alone.zero_grad()
+        expected = _loss(alone, batch)
+        expected.backward()
+        assert pool.backward(_loss, batch) == pytest.approx(expected.item(), rel=1e-5)
+        for a, b in zip(alone.parameters(), together.parameters(), strict=True):
+            assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-7)
+            with torch.no_grad():  # a step, in the memory that the helper shares
+                a -= 0.1 * a.grad
+                b -= 0.1 * b.grad
+
+
+def test_a_dead_helper_ends_the_run_with_a_sentence(compiled):
+    _, pool = compiled
+    pool.helpers[0][0].kill()
+    pool.helpers[0][0].join()
+    with pytest.raises(HarmonyError, match="has died; run it again"):
+        pool.backward(_loss, (torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)))
+
+
+def test_closing_ends_the_helpers_and_uncompiles_the_network(compiled):
+    network, pool = compiled
+    pool.close()
+    assert not any(process.is_alive() for process, _, _ in pool.helpers)
+    assert network._compiled_call_impl is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,3 +206,22 @@ def test_data_without_pictures_is_named(config, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(HarmonyError, match="holds no"):
         _run(replace(config, data=Path(tmp_path / "empty")))
+
+
+def test_a_compiled_run_learns_what_a_plain_one_does(config):
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs a C++ compiler")
+    plain, _ = _run(config)
+    compiled, _ = _run(replace(config, out=config.out.with_name("compiled"), compiled=True, threads=2))
+    for name, value in _weights(plain).items():
+        if "running" not in name:  # BatchNorm sees the first process's part only
+            assert torch.allclose(value, _weights(compiled)[name], atol=0.02), name
+
+
+def test_compiled_training_is_refused_where_it_cannot_be(config, monkeypatch):
+    with pytest.raises(HarmonyError, match="is for the CPU"):
+        replace(config, compiled=True, device="cuda")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(HarmonyError, match="needs a C"):
+        _run(replace(config, compiled=True))
+    assert not (config.out / "checkpoint.pt").exists()

@@ -1,0 +1,96 @@
+"""Forms of the network to train: what they replace computes the same."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from harmonyrt.models import PHNet, PHNetConfig
+from harmonyrt.training.forms import Float32InstanceNorm, SummedInstanceNorm, WinogradConv2d, accelerate
+from harmonyrt.training.forms import keep_norms_in_float32 as keep_norms
+
+SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
+FORMS = {"norms": keep_norms, "accelerated": accelerate}
+
+
+def _difference(a, b):
+    return ((a.float() - b.float()).norm() / b.float().norm()).item()
+
+
+def _network():
+    torch.manual_seed(1)
+    network = PHNet(SMALL).requires_grad_(True).train()
+    nn.init.normal_(network.decoder[-1][0].weight, std=0.1)  # the residual form begins at zero
+    return network
+
+
+def _sample():
+    torch.manual_seed(2)
+    return torch.rand(2, 3, 32, 32), (torch.rand(2, 1, 32, 32) > 0.5).float(), torch.rand(2, 3, 32, 32)
+
+
+def _gradient(network):
+    image, mask, real = _sample()
+    (network(image, mask) - real).square().mean().backward()
+    return torch.cat([p.grad.flatten() for _, p in sorted(network.named_parameters()) if p.grad is not None])
+
+
+@pytest.mark.parametrize("size", [(4, 6), (2, 2), (5, 6)])
+def test_winograds_form_is_the_convolution(size):
+    torch.manual_seed(0)
+    x = torch.randn(2, 12, *size).to(torch.bfloat16).requires_grad_()
+    weight = nn.Parameter(torch.randn(10, 12, 3, 3))
+    upstream = torch.randn(2, 10, *size).to(torch.bfloat16)
+    expected = functional.conv2d(x.float(), weight, padding=1)
+    expected_gradients = torch.autograd.grad(expected, (x, weight), upstream.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        result = WinogradConv2d(weight)(x)
+    gradients = torch.autograd.grad(result, (x, weight), upstream)
+    assert _difference(result, expected) < 0.012
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        assert gradient.shape == wanted.shape
+        assert _difference(gradient, wanted) < 0.012
+
+
+def test_outside_autocast_the_convolution_is_pytorchs():
+    x, weight = torch.randn(1, 4, 6, 6), nn.Parameter(torch.randn(4, 4, 3, 3))
+    assert torch.equal(WinogradConv2d(weight)(x), functional.conv2d(x, weight, padding=1))
+
+
+@pytest.mark.parametrize("form", [Float32InstanceNorm(5), SummedInstanceNorm(1e-5)])
+def test_norms_are_instance_norms(form):
+    torch.manual_seed(0)
+    x = (torch.randn(3, 5, 16, 12) * 2 + 1).requires_grad_()
+    upstream = torch.randn(3, 5, 16, 12)
+    expected, result = nn.InstanceNorm2d(5)(x), form(x)
+    assert torch.allclose(result, expected, atol=1e-5)
+    ours, theirs = (torch.autograd.grad(y, x, upstream, retain_graph=True)[0] for y in (result, expected))
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_keeps_names_and_function(form):
+    plain = _network()
+    formed = copy.deepcopy(plain)
+    FORMS[form](formed)
+    assert list(formed.state_dict()) == list(plain.state_dict())
+    assert _difference(_gradient(formed), _gradient(plain)) < 1e-4
+
+
+@pytest.mark.parametrize("form", [Float32InstanceNorm(8), SummedInstanceNorm(1e-5)])
+def test_norms_have_a_better_gradient_than_autocast_gives(form):
+    torch.manual_seed(0)
+    x = (torch.randn(2, 8, 96, 96) + 2).to(torch.bfloat16).requires_grad_()
+    upstream = (torch.randn(2, 8, 96, 96) + 1).to(torch.bfloat16)
+    (exact,) = torch.autograd.grad(nn.InstanceNorm2d(8)(x.float()), x, upstream.float())
+
+    def error(norm):
+        with torch.autocast("cpu", torch.bfloat16):
+            result = norm(x)
+        return _difference(torch.autograd.grad(result, x, upstream.to(result.dtype))[0], exact)
+
+    assert error(form) < 0.6 * error(nn.InstanceNorm2d(8))
