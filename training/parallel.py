@@ -98,6 +98,9 @@ class CompiledProcesses:
             process.start()
             there.close()
             self.helpers.append((process, here, gradients))
+        self.threads_before = torch.get_num_threads()
+        if count > 1:
+            torch.set_num_threads(1)  # here as in the helpers; the compiled code keeps what it finds
         network.compile(dynamic=False)
 
     def backward(self, loss_of: LossOf, batch: tuple[Tensor, ...]) -> float:
@@ -120,6 +123,7 @@ class CompiledProcesses:
         for process, pipe, _ in self.helpers:
             pipe.close()
             process.join()
+        torch.set_num_threads(self.threads_before)
         self.network._compiled_call_impl = None
 
 

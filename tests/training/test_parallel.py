@@ -86,8 +86,10 @@ def test_a_dead_helper_ends_the_run_with_a_sentence(compiled):
         pool.backward(_loss, (torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)))
 
 
-def test_closing_ends_the_helpers_and_uncompiles_the_network(compiled):
+def test_closing_ends_the_helpers_and_leaves_the_network_and_threads_as_they_were(compiled):
     network, pool = compiled
+    assert torch.get_num_threads() == 1
     pool.close()
+    assert torch.get_num_threads() == pool.threads_before
     assert not any(process.is_alive() for process, _, _ in pool.helpers)
     assert network._compiled_call_impl is None
