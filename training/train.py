@@ -212,6 +212,8 @@ class _Run:
         last_validation = last_checkpoint = self.minutes
         threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
         loss_of = PartLoss(config.loss, kind, config.precision == "bf16")
+        if config.compiled:
+            self.report.say("compiling; the first step takes half a minute to two minutes")
         replicas: Backward = (CompiledProcesses if config.compiled else Replicas)(self.network, threads)
         while self.stage_index() == index and self.progress < 1 and not interrupted:
             batch = tuple(tensor.to(config.device) for tensor in next(stream))
