@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from harmonyrt.common import HarmonyError
 
 LossOf = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
+Part = tuple[tuple[Tensor, ...], float]
+"""Some samples of a batch, and their share of it."""
 
 
 class Backward(Protocol):
@@ -54,20 +56,17 @@ class Replicas:
         Returns:
             The mean loss.
         """
-        total = len(batch[0])
-        parts = list(zip(*(tensor.tensor_split(len(self.networks)) for tensor in batch), strict=True))
-        jobs = [(net, part) for net, part in zip(self.networks, parts, strict=True) if len(part[0])]
+        jobs = list(
+            zip(self.networks, _parts(batch, len(self.networks)), strict=False)
+        )  # small batches leave some idle
 
-        def work(network: nn.Module, part: tuple[Tensor, ...]) -> float:
-            for parameter in network.parameters():
-                parameter.grad = None
-            loss = loss_of(network, part) * (len(part[0]) / total)
-            loss.backward()
-            return loss.item()
+        def work(job: tuple[nn.Module, Part]) -> float:
+            network, (part, share) = job
+            return _part_backward(network, loss_of, part, share)
 
         if self.pool is None:
-            return work(*jobs[0])
-        losses = list(self.pool.map(work, *zip(*jobs, strict=True)))
+            return work(jobs[0])
+        losses = list(self.pool.map(work, jobs))
         own, *others = ([p.grad for p in net.parameters() if p.grad is not None] for net, _ in jobs)
         for other in others:
             torch._foreach_add_(own, other)
@@ -86,13 +85,12 @@ class CompiledProcesses:
 
     def __init__(self, network: nn.Module, count: int) -> None:
         self.network = network
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
         for parameter in network.parameters():
             parameter.data.share_memory_()
         spawn = torch.multiprocessing.get_context("spawn")
         self.helpers: list[tuple[torch.multiprocessing.Process, Connection, list[Tensor]]] = []
         for _ in range(count - 1):
-            gradients = [torch.zeros_like(p.data).share_memory_() for p in self.parameters]
+            gradients = [torch.zeros_like(p.data).share_memory_() for p in network.parameters()]
             here, there = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(there, network, gradients), daemon=True)
             process.start()
@@ -105,16 +103,17 @@ class CompiledProcesses:
 
     def backward(self, loss_of: LossOf, batch: tuple[Tensor, ...]) -> float:
         """As :meth:`Replicas.backward`; `loss_of` must be picklable."""
-        total = len(batch[0])
-        parts = list(zip(*(tensor.tensor_split(1 + len(self.helpers)) for tensor in batch), strict=True))
-        used = [(helper, part) for helper, part in zip(self.helpers, parts[1:], strict=True) if len(part[0])]
+        own, *others = _parts(batch, 1 + len(self.helpers))
+        used = list(zip(self.helpers, others, strict=False))
         try:
-            for (_, pipe, _), part in used:
-                pipe.send((loss_of, [tensor.numpy() for tensor in part], len(part[0]) / total))
-            loss = _part_backward(self.network, self.parameters, loss_of, parts[0], len(parts[0][0]) / total)
+            for (_, pipe, _), (part, share) in used:
+                pipe.send((loss_of, [tensor.numpy() for tensor in part], share))
+            loss = _part_backward(self.network, loss_of, *own)
             for (_, pipe, gradients), _ in used:
                 loss += pipe.recv()
-                torch._foreach_add_([p.grad for p in self.parameters], gradients)
+                for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
+                    if parameter.grad is not None:
+                        parameter.grad += gradient
         except (EOFError, ConnectionError):
             raise HarmonyError("a process of this training run has died; run it again and it goes on") from None
         return loss
@@ -127,16 +126,18 @@ class CompiledProcesses:
         self.network._compiled_call_impl = None
 
 
-def _part_backward(
-    network: nn.Module, parameters: list[nn.Parameter], loss_of: LossOf, part: tuple[Tensor, ...], share: float
-) -> float:
-    for parameter in parameters:
+def _parts(batch: tuple[Tensor, ...], count: int) -> list[Part]:
+    """A batch in at most `count` parts, none of them empty."""
+    parts = zip(*(tensor.tensor_split(count) for tensor in batch), strict=True)
+    return [(part, len(part[0]) / len(batch[0])) for part in parts if len(part[0])]
+
+
+def _part_backward(network: nn.Module, loss_of: LossOf, part: tuple[Tensor, ...], share: float) -> float:
+    """Replace a network's gradients by those of a part's share of the mean loss, which is returned."""
+    for parameter in network.parameters():
         parameter.grad = None
     loss = loss_of(network, part) * share
     loss.backward()
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
     return loss.item()
 
 
@@ -148,13 +149,14 @@ def _serve(pipe: Connection, network: nn.Module, gradients: list[Tensor]) -> Non
     for buffer in network.buffers():
         buffer.data = buffer.data.clone()
     network.compile(dynamic=False)
-    parameters = [p for p in network.parameters() if p.requires_grad]
     while True:
         try:
             loss_of, arrays, share = pipe.recv()
         except EOFError:
             return
         part = tuple(torch.from_numpy(array) for array in arrays)
-        loss = _part_backward(network, parameters, loss_of, part, share)
-        torch._foreach_copy_(gradients, [p.grad for p in parameters])
+        loss = _part_backward(network, loss_of, part, share)
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            if parameter.grad is not None:
+                gradient.copy_(parameter.grad)
         pipe.send(loss)

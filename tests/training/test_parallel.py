@@ -78,6 +78,15 @@ def test_compiled_processes_give_the_gradients_of_the_whole_batch_and_follow_the
                 b -= 0.1 * b.grad
 
 
+def test_a_frozen_parameter_loses_the_gradient_of_an_earlier_stage(compiled):
+    network, pool = compiled
+    network[0].requires_grad_(False)
+    network[0].weight.grad = torch.ones_like(network[0].weight)
+    pool.backward(_loss, (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)))
+    assert network[0].weight.grad is None
+    assert network[2].weight.grad is not None
+
+
 def test_a_dead_helper_ends_the_run_with_a_sentence(compiled):
     _, pool = compiled
     pool.helpers[0][0].kill()
