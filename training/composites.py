@@ -27,8 +27,8 @@ class Plan:
         kinds: ``ffhqh`` (paper, 3.2), ``transfer`` (colour statistics of another picture, as iHarmony4), ``tone``
             (exposure, white balance, curve), ``slight`` (a small tone change) and ``same`` (nothing changed).
         masks: ``own``, ``inverted`` (the background becomes the foreground), ``foreign`` (another picture's mask) and
-            ``superpixels``; a photo without mask draws from the last two.
-        photos: share of samples from photos without mask.
+            ``superpixels``; a photo without mask or outlines draws from the last two.
+        photos: share of samples from photos without a mask file.
         crops: share of samples that are a random part of the photo; the others show all of it.
         hard_edges: share of samples whose mask is made binary.
         max_fmse: a change beyond this foreground MSE (0-255 scale) is scaled back to it: iHarmony4's makers threw
@@ -37,6 +37,7 @@ class Plan:
         regraded: share of samples whose photo, as a whole, gets another exposure, white balance, curve and saturation
             before its foreground is changed: the same red dress under many lights, so that the network learns to look
             at the background instead of knowing the dress.
+        regrading: how strong that is, drawn between two bounds; 1 is as strong as kind ``tone``.
     """
 
     kinds: dict[str, float] = field(
@@ -51,6 +52,7 @@ class Plan:
     max_fmse: float = 4000.0
     min_fmse: float = 100.0
     regraded: float = 0.4
+    regrading: tuple[float, float] = (0.35, 0.35)
 
 
 TEST_PLAN = Plan(
@@ -100,7 +102,8 @@ class Composer:
         hard = torch.from_numpy(rng.random(count) < self.plan.hard_edges).view(-1, 1, 1, 1)
         mask = torch.where(hard, (mask > 0.5).float(), mask)
         if self.plan.regraded:
-            real = _where(rng, self.plan.regraded, _in_8_bits(_tone(real, mask, None, rng, strength=0.35)), real)
+            strength = rng.uniform(*self.plan.regrading, count)
+            real = _where(rng, self.plan.regraded, _in_8_bits(_tone(real, mask, None, rng, strength)), real)
         kinds = self._kinds(count, rng)
         changed = self._changed(real, mask, kinds, rng, lambda chosen: self._others(real, mask, chosen, rng))
         return Batch(_composed(real, changed, mask), mask, real, kinds)
@@ -148,8 +151,8 @@ class Composer:
 
     def _mask(self, index: int, box, size: int, rng: np.random.Generator) -> np.ndarray:
         odds = self.plan.masks
-        has_mask = self.album.pictures[index].mask is not None
-        names = [n for n in odds if has_mask or (n == "foreign" and self.masked) or n == "superpixels"]
+        own = self.album.masks(index)
+        names = [n for n in odds if own or (n == "foreign" and self.masked) or n == "superpixels"]
         name = names[int(rng.choice(len(names), p=_shares(odds[n] for n in names)))]
         if name == "superpixels":
             if index not in self.labels:
@@ -162,7 +165,8 @@ class Composer:
             other = int(rng.choice(self.masked))
             mask = np.asarray(self.album.crop(other, self._box(rng), size, mask=True))
             return mask[:, ::-1] if rng.random() < 0.5 else mask
-        mask = np.asarray(self.album.crop(index, box, size, mask=True))
+        which = int(rng.integers(own)) if own > 1 else 0
+        mask = np.asarray(self.album.crop(index, box, size, mask=True, which=which))
         return 255 - mask if name == "inverted" else mask
 
     def _changed(
@@ -208,7 +212,7 @@ def _shares(weights) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
+def _uniform(rng: np.random.Generator, low: float | np.ndarray, high: float | np.ndarray, *shape: int) -> Tensor:
     return torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32))
 
 
@@ -252,9 +256,11 @@ def _transfer(real: Tensor, mask: Tensor, others: tuple[Tensor, Tensor], rng: np
     return real + (picture - real) * strength
 
 
-def _tone(real: Tensor, mask: Tensor, others, rng: np.random.Generator, strength: float = 1.0) -> Tensor:
+def _tone(real: Tensor, mask: Tensor, others, rng: np.random.Generator, strength: float | np.ndarray = 1.0) -> Tensor:
+    """Another exposure, white balance, curve and saturation; `strength` is one for all, or one per sample (count,)."""
     count = len(real)
-    gains = torch.exp(torch.from_numpy(rng.normal(0, 0.22 * strength, (count, 3)).astype(np.float32)))
+    strength = np.broadcast_to(strength, count)
+    gains = torch.exp(torch.from_numpy(rng.normal(0, 0.22 * strength[:, None], (count, 3)).astype(np.float32)))
     return appearance.tone(
         real,
         exposure=_uniform(rng, -1.4 * strength, 1.4 * strength, count),

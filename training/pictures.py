@@ -1,8 +1,9 @@
 """Pictures and masks on disk, which split each belongs to, and a cache of them in memory.
 
 A data root holds any number of folders with ``images/`` and ``masks/`` (same stems), and folders of photos without
-masks. Two optional lists stand in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can
-be learned from them) and ``near_duplicates.txt`` (pairs that must share a split).
+masks. Optional lists stand in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can be
+learned from them), ``near_duplicates.txt`` (pairs that must share a split) and ``outlines.json`` (COCO polygons: masks
+for photos that have none, and more objects in those that have one).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.training.outlines import SHIPPED, Outline, read_outlines
 
 Split = Literal["train", "val", "test"]
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -27,12 +29,16 @@ DEFAULT_SHARES = (0.22, 0.10)
 
 @dataclass(frozen=True)
 class Picture:
-    """One photo: `name` is its path below the data root, `mask` the path of its mask where it has one."""
+    """One photo: `name` is its path below the data root, `mask` the path of its mask where it has one.
+
+    `outlines` are objects in it beside that mask: for training, never for validation or test.
+    """
 
     name: str
     image: Path
     mask: Path | None
     split: Split
+    outlines: tuple[Outline, ...] = ()
 
     @property
     def source(self) -> str:
@@ -49,7 +55,7 @@ def find_pictures(root: str | Path) -> list[Picture]:
     without mask that resembles one of them is in their split, and so out of training.
 
     Raises:
-        HarmonyError: the folder is missing or holds no pictures.
+        HarmonyError: the folder is missing or holds no pictures, or its outlines.json is no COCO file.
     """
     root = Path(root)
     if not root.is_dir():
@@ -68,10 +74,15 @@ def find_pictures(root: str | Path) -> list[Picture]:
     for line in _lines(root / "low_chroma.txt"):
         found.pop(line.split("\t")[0].split(" ")[0], None)
     groups = _groups(found, (line.split() for line in _lines(root / "near_duplicates.txt")))
+    outlines = read_outlines(SHIPPED)
+    if (root / "outlines.json").exists():
+        outlines |= read_outlines(root / "outlines.json")
     pictures = []
     for group in groups:
         split = _split_of(group, found)
-        pictures += [Picture(name, *found[name], split) for name in group]
+        for name in group:
+            drawn = outlines.get(name, ()) if split == "train" else ()
+            pictures.append(Picture(name, *found[name], split, drawn))
     return sorted(pictures, key=lambda picture: picture.name)
 
 
@@ -127,9 +138,13 @@ class Album:
         return len(self.pictures)
 
     @functools.cache  # noqa: B019 - an album lives as long as its run
-    def _versions(self, index: int, mask: bool) -> tuple[Image.Image, Image.Image]:
+    def _versions(self, index: int, mask: bool, which: int = 0) -> tuple[Image.Image, Image.Image]:
         picture = self.pictures[index]
-        path = picture.mask if mask and picture.mask is not None else picture.image
+        files = [picture.mask] if picture.mask else []
+        if mask and which >= len(files):
+            drawn = picture.outlines[which - len(files)].mask(self.size(index))
+            return drawn, drawn.reduce(2)
+        path = files[which] if mask else picture.image
         try:
             with Image.open(path) as file:
                 full = file.convert("L" if mask else "RGB")
@@ -139,16 +154,23 @@ class Album:
 
     def load(self) -> None:
         """Decode everything now (a second or three), before worker processes copy the album."""
-        for index, picture in enumerate(self.pictures):
+        for index in range(len(self)):
             self._versions(index, False)
-            if picture.mask is not None:
-                self._versions(index, True)
+            for which in range(self.masks(index)):
+                self._versions(index, True, which)
+
+    def masks(self, index: int) -> int:
+        """How many masks a picture has: its file's, then one per outline."""
+        picture = self.pictures[index]
+        return int(picture.mask is not None) + len(picture.outlines)
 
     def size(self, index: int) -> tuple[int, int]:
         """(width, height) as stored."""
         return self._versions(index, False)[0].size
 
-    def crop(self, index: int, box: tuple[float, float, float, float], size: int, mask: bool = False) -> Image.Image:
+    def crop(
+        self, index: int, box: tuple[float, float, float, float], size: int, mask: bool = False, which: int = 0
+    ) -> Image.Image:
         """A part of a picture or its mask, resized to a square.
 
         Args:
@@ -156,8 +178,9 @@ class Album:
             box: (left, top, right, bottom) as shares of width and height.
             size: side of the result in pixels.
             mask: the mask ("L") instead of the picture ("RGB").
+            which: which mask, of a picture with several.
         """
-        full, half = self._versions(index, mask)
+        full, half = self._versions(index, mask, which)
         width, height = full.size
         enough = min((box[2] - box[0]) * width, (box[3] - box[1]) * height) / 2 >= size
         source = half if enough else full
