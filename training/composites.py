@@ -41,18 +41,18 @@ class Plan:
     """
 
     kinds: dict[str, float] = field(
-        default_factory=lambda: {"ffhqh": 0.27, "transfer": 0.37, "tone": 0.22, "slight": 0.08, "same": 0.06}
+        default_factory=lambda: {"ffhqh": 0.30, "transfer": 0.37, "tone": 0.22, "slight": 0.06, "same": 0.05}
     )
     masks: dict[str, float] = field(
-        default_factory=lambda: {"own": 0.76, "inverted": 0.05, "foreign": 0.11, "superpixels": 0.08}
+        default_factory=lambda: {"own": 0.80, "inverted": 0.06, "foreign": 0.07, "superpixels": 0.07}
     )
-    photos: float = 0.25
-    crops: float = 0.6
+    photos: float = 0.34
+    crops: float = 0.5
     hard_edges: float = 0.6
     max_fmse: float = 4000.0
     min_fmse: float = 100.0
-    regraded: float = 0.4
-    regrading: tuple[float, float] = (0.35, 0.35)
+    regraded: float = 0.75
+    regrading: tuple[float, float] = (0.15, 0.8)
 
 
 TEST_PLAN = Plan(
