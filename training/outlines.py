@@ -6,6 +6,7 @@ says how they were drawn.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +65,9 @@ def read_outlines(path: str | Path) -> dict[str, tuple[Outline, ...]]:
             f"{path} is not a COCO annotation file with polygons ({error!r}); mend it or remove it"
         ) from None
     return found
+
+
+@functools.cache
+def shipped_outlines() -> dict[str, tuple[Outline, ...]]:
+    """The project's own, read once (a fifth of a second)."""
+    return read_outlines(SHIPPED)

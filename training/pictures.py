@@ -18,7 +18,7 @@ from typing import Literal
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.training.outlines import SHIPPED, Outline, read_outlines
+from harmonyrt.training.outlines import Outline, read_outlines, shipped_outlines
 
 Split = Literal["train", "val", "test"]
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -74,9 +74,9 @@ def find_pictures(root: str | Path) -> list[Picture]:
     for line in _lines(root / "low_chroma.txt"):
         found.pop(line.split("\t")[0].split(" ")[0], None)
     groups = _groups(found, (line.split() for line in _lines(root / "near_duplicates.txt")))
-    outlines = read_outlines(SHIPPED)
+    outlines = shipped_outlines()
     if (root / "outlines.json").exists():
-        outlines |= read_outlines(root / "outlines.json")
+        outlines = outlines | read_outlines(root / "outlines.json")
     pictures = []
     for group in groups:
         split = _split_of(group, found)
