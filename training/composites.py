@@ -165,8 +165,7 @@ class Composer:
             other = int(rng.choice(self.masked))
             mask = np.asarray(self.album.crop(other, self._box(rng), size, mask=True))
             return mask[:, ::-1] if rng.random() < 0.5 else mask
-        which = int(rng.integers(own)) if own > 1 else 0
-        mask = np.asarray(self.album.crop(index, box, size, mask=True, which=which))
+        mask = np.asarray(self.album.crop(index, box, size, mask=True, which=int(rng.integers(own))))
         return 255 - mask if name == "inverted" else mask
 
     def _changed(

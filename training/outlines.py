@@ -1,4 +1,4 @@
-"""Outlines of objects, in COCO's annotation format, for photos that come without a mask file.
+"""Outlines of objects, in COCO's annotation format: masks for training beside those that come as files.
 
 ``outlines.json`` beside this file holds some for the photos that the shipped weights were trained on; docs/training.md
 says how they were drawn.

@@ -56,9 +56,8 @@ class Replicas:
         Returns:
             The mean loss.
         """
-        jobs = list(
-            zip(self.networks, _parts(batch, len(self.networks)), strict=False)
-        )  # small batches leave some idle
+        # A small batch leaves some networks idle.
+        jobs = list(zip(self.networks, _parts(batch, len(self.networks)), strict=False))
 
         def work(job: tuple[nn.Module, Part]) -> float:
             network, (part, share) = job

@@ -41,6 +41,11 @@ class Picture:
     outlines: tuple[Outline, ...] = ()
 
     @property
+    def masks(self) -> tuple[Path | Outline, ...]:
+        """All of its masks: the file's, then one per outline."""
+        return (*((self.mask,) if self.mask else ()), *self.outlines)
+
+    @property
     def source(self) -> str:
         """Folder that it came from, for example ``coco_by``."""
         parts = Path(self.name).parts[:-1]
@@ -138,35 +143,33 @@ class Album:
         return len(self.pictures)
 
     @functools.cache  # noqa: B019 - an album lives as long as its run
-    def _versions(self, index: int, mask: bool, which: int = 0) -> tuple[Image.Image, Image.Image]:
+    def _versions(self, index: int, which: int | None) -> tuple[Image.Image, Image.Image]:
+        """Mask `which` of a picture, or (None) the picture itself, at full and half size."""
         picture = self.pictures[index]
-        files = [picture.mask] if picture.mask else []
-        if mask and which >= len(files):
-            drawn = picture.outlines[which - len(files)].mask(self.size(index))
-            return drawn, drawn.reduce(2)
-        path = files[which] if mask else picture.image
-        try:
-            with Image.open(path) as file:
-                full = file.convert("L" if mask else "RGB")
-        except OSError as error:
-            raise HarmonyError(f"{path} cannot be read as a picture ({error}); remove it or replace it") from None
+        source = picture.image if which is None else picture.masks[which]
+        if isinstance(source, Outline):
+            full = source.mask(self.size(index))
+        else:
+            try:
+                with Image.open(source) as file:
+                    full = file.convert("RGB" if which is None else "L")
+            except OSError as error:
+                raise HarmonyError(f"{source} cannot be read as a picture ({error}); remove it or replace it") from None
         return full, full.reduce(2)
 
     def load(self) -> None:
-        """Decode everything now (a second or three), before worker processes copy the album."""
+        """Decode everything now (some seconds), before worker processes copy the album."""
         for index in range(len(self)):
-            self._versions(index, False)
-            for which in range(self.masks(index)):
-                self._versions(index, True, which)
+            for which in (None, *range(self.masks(index))):
+                self._versions(index, which)
 
     def masks(self, index: int) -> int:
-        """How many masks a picture has: its file's, then one per outline."""
-        picture = self.pictures[index]
-        return int(picture.mask is not None) + len(picture.outlines)
+        """How many masks a picture has."""
+        return len(self.pictures[index].masks)
 
     def size(self, index: int) -> tuple[int, int]:
         """(width, height) as stored."""
-        return self._versions(index, False)[0].size
+        return self._versions(index, None)[0].size
 
     def crop(
         self, index: int, box: tuple[float, float, float, float], size: int, mask: bool = False, which: int = 0
@@ -180,7 +183,7 @@ class Album:
             mask: the mask ("L") instead of the picture ("RGB").
             which: which mask, of a picture with several.
         """
-        full, half = self._versions(index, mask, which)
+        full, half = self._versions(index, which if mask else None)
         width, height = full.size
         enough = min((box[2] - box[0]) * width, (box[3] - box[1]) * height) / 2 >= size
         source = half if enough else full

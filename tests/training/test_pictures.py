@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.training.pictures import Album, find_pictures
@@ -79,3 +80,15 @@ def test_the_committed_split_of_the_shared_data_holds(shared_data):
     test = [p for p in pictures if p.split == "test" and p.mask]
     assert len(test) >= 120
     assert sum(p.source != "ccp" for p in test) >= 40
+
+
+def test_nothing_is_decoded_again_after_loading(small_data, monkeypatch):
+    """Worker processes share what was loaded before they were forked."""
+    album = Album(find_pictures(small_data))
+    album.load()
+    monkeypatch.setattr(Image, "open", lambda path: pytest.fail(f"{path} was read again"))
+    for index in range(len(album)):
+        album.size(index)
+        album.crop(index, (0, 0, 1, 1), 16)
+        for which in range(album.masks(index)):
+            album.crop(index, (0, 0, 1, 1), 16, mask=True, which=which)
