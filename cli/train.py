@@ -57,6 +57,10 @@ def train(
             help="A part of the run: pixels, pictures a step, share of its length; repeat. Default: the recipe's.",
         ),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="JSON: how composites are made (docs/training.md), or the config.json of another run."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal composites.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="Statistics stay in fp32 either way.")] = Precision.bf16,
@@ -88,12 +92,14 @@ def train(
         raise HarmonyError(
             f"{data} is not a folder; give a folder of photos and masks, or of pairs (see docs/training.md)"
         )
+    from harmonyrt.training.composites import read_plan
     from harmonyrt.training.train import train as run
 
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
     chosen |= {"compiled": compiled, "workers": workers, "init": init, "ship": ship}
     chosen |= {key: choice.value for key, choice in (("optimizer", optimizer), ("loss", loss)) if choice is not None}
     chosen |= {} if weight_decay is None else {"weight_decay": weight_decay}
+    chosen |= {} if plan is None else {"plan": read_plan(plan)}
     chosen["stages"] = _stages(recipe, lr, stage)
     result = run(_config(recipe, data, output, steps, minutes, chosen))
     if as_json:

@@ -6,14 +6,18 @@ repeated evaluation see the same pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from harmonyrt.common import HarmonyError
 from harmonyrt.training import appearance
 from harmonyrt.training.pictures import Album
 from harmonyrt.training.regions import merged_region, superpixels
@@ -54,6 +58,60 @@ class Plan:
     regraded: float = 0.75
     regrading: tuple[float, float] = (0.15, 0.8)
 
+    def __post_init__(self) -> None:
+        for lottery, known in (("kinds", KINDS), ("masks", MASKS)):
+            _check_lottery(lottery, getattr(self, lottery), known)
+        for share in ("photos", "crops", "hard_edges", "regraded"):
+            if not _is_number(getattr(self, share)) or not 0 <= getattr(self, share) <= 1:
+                raise HarmonyError(f"a plan's {share} is a share from 0 to 1, not {getattr(self, share)!r}")
+        for low, high in ((self.min_fmse, self.max_fmse), self.regrading):
+            if not (_is_number(low) and _is_number(high) and 0 <= low <= high):
+                raise HarmonyError(
+                    f"a plan's bounds are two numbers from 0 on, the lower first, not {low!r} and {high!r}"
+                )
+
+
+KINDS = ("ffhqh", "transfer", "tone", "slight", "same")
+MASKS = ("own", "inverted", "foreign", "superpixels")
+
+
+def read_plan(path: str | Path) -> Plan:
+    """A plan from JSON: an object with any of :class:`Plan`'s attributes, or a run's config.json, which has one.
+
+    Raises:
+        HarmonyError: no such file, no JSON, or something in it that no plan has.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise HarmonyError(
+            f"{path} cannot be read as a plan ({error}); give a JSON file (see docs/training.md)"
+        ) from None
+    if isinstance(content, dict) and isinstance(content.get("plan"), dict):
+        content = content["plan"]
+    names = [entry.name for entry in fields(Plan)]
+    if not isinstance(content, dict) or not set(content) <= set(names):
+        raise HarmonyError(f"{path} is not a plan; give a JSON object with any of {', '.join(names)}")
+    if "regrading" in content:
+        if not isinstance(content["regrading"], list) or len(content["regrading"]) != 2:
+            raise HarmonyError(f"{path}: regrading is two numbers, such as [0.15, 0.8]")
+        content["regrading"] = tuple(content["regrading"])
+    try:
+        return Plan(**content)
+    except HarmonyError as error:
+        raise HarmonyError(f"{path}: {error}") from None
+
+
+def _check_lottery(name: str, weights: object, known: Sequence[str]) -> None:
+    if not isinstance(weights, Mapping) or not set(weights) <= set(known):
+        raise HarmonyError(f"a plan's {name} are weights of {', '.join(known)}, not {weights!r}")
+    if not all(_is_number(weight) and weight >= 0 for weight in weights.values()) or not sum(weights.values()):
+        raise HarmonyError(f"a plan's {name} need weights from 0 on, one of them above 0, not {weights!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
 
 TEST_PLAN = Plan(
     kinds={"ffhqh": 0.27, "transfer": 0.43, "tone": 0.3},
@@ -85,7 +143,12 @@ class Composer:
     def __init__(self, album: Album, plan: Plan) -> None:
         self.album, self.plan = album, plan
         self.masked = [i for i, picture in enumerate(album.pictures) if picture.mask is not None]
-        self.photos = [i for i, picture in enumerate(album.pictures) if picture.mask is None]
+        anywhere = plan.masks.get("superpixels") or (self.masked and plan.masks.get("foreign"))
+        outlined = plan.masks.get("own") or plan.masks.get("inverted")
+        bare = [i for i, picture in enumerate(album.pictures) if picture.mask is None]
+        self.photos = [i for i in bare if anywhere or (outlined and album.masks(i))]
+        if not self.masked and not self.photos:
+            raise HarmonyError("none of the pictures can be given a mask of this plan; add superpixels to its masks")
         # Street fashion is most of the masked pictures; half of the draws keep the network from specialising on it.
         fashion = np.array([album.pictures[i].source == "ccp" for i in self.masked])
         odds = np.where(fashion, 0.5 / max(fashion.mean(), 1e-9), 0.5 / max(1 - fashion.mean(), 1e-9))

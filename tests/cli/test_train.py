@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch")
+from harmonyrt.training.composites import Plan
 from harmonyrt.training.config import Stage
 
 
@@ -51,6 +52,18 @@ def test_options_reach_the_loop(data, asked, run):
         Stage(64, 16, share=0.7, lr=0.5),
         Stage(128, 4, share=0.3, lr=0.5, settled_norms=True),
     )
+
+
+def test_a_plan_reaches_the_loop(data, asked, run):
+    Path("plan.json").write_text(json.dumps({"crops": 0.25}))
+    done = run("train", data, "-o", "run", "--steps", 1, "--plan", "plan.json")
+    assert done.code == 0, done.err
+    assert asked.configs[0].plan == Plan(crops=0.25)
+    Path("plan.json").write_text(json.dumps({"cropped": 0.25}))
+    done = run("train", data, "-o", "run", "--steps", 1, "--plan", "plan.json")
+    assert done.code == 2
+    assert "plan.json is not a plan" in done.err
+    assert not Path("run").exists()
 
 
 @pytest.mark.parametrize("stage", ["64", "64:8", "64:0:1", "64:8:nan", "sixty:8:1", "60:8:1"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Composer, Plan
+from harmonyrt.common import HarmonyError
+from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Composer, Plan, read_plan
 from harmonyrt.training.pictures import Album, find_pictures
 
 
@@ -88,3 +91,48 @@ def test_every_kind_of_mask_covers_part_of_the_picture(album, mask):
 def test_photos_without_masks_borrow_one(album):
     batch = Composer(album, replace(Plan(), photos=1.0)).batch(48, 12, [4])
     assert (batch.mask.mean((1, 2, 3)) > 0.005).all()
+
+
+def test_a_plan_is_read_from_json(tmp_path):
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"kinds": {"tone": 1}, "regrading": [0, 0.5]}))
+    assert read_plan(path) == Plan(kinds={"tone": 1}, regrading=(0, 0.5))
+    path.write_text(json.dumps({"seed": 3, "plan": asdict(TEST_PLAN)}))  # as a run's config.json has it
+    assert read_plan(path) == TEST_PLAN
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("{", "plan.json"),
+        ("[1]", "kinds"),
+        ('{"crop": 0.5}', "crops"),
+        ('{"crops": 1.5}', "1.5"),
+        ('{"crops": true}', "True"),
+        ('{"photos": NaN}', "nan"),
+        ('{"kinds": {"blur": 1}}', "ffhqh"),
+        ('{"kinds": {"tone": -1}}', "-1"),
+        ('{"masks": {"own": 0}}', "masks"),
+        ('{"masks": ["own"]}', "own"),
+        ('{"regrading": 0.5}', "regrading"),
+        ('{"regrading": [0.8, 0.1]}', "0.8"),
+        ('{"min_fmse": 5000}', "5000"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_sentence(tmp_path, content, named):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(HarmonyError, match=re.escape(named)) as caught:
+        read_plan(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_photos_are_drawn_only_when_the_plan_has_a_mask_for_them(album):
+    whole = Composer(album, Plan(masks={"own": 1.0}, photos=1.0))
+    assert whole.photos == [n for n in Composer(album, Plan()).photos if album.masks(n)]
+    whole.batch(48, 8, [5])
+    bare = Album([picture for picture in album.pictures if not picture.masks])
+    assert len(bare)
+    with pytest.raises(HarmonyError, match="superpixels"):
+        Composer(bare, Plan(masks={"own": 1.0}))
