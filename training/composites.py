@@ -45,18 +45,18 @@ class Plan:
     """
 
     kinds: dict[str, float] = field(
-        default_factory=lambda: {"ffhqh": 0.30, "transfer": 0.37, "tone": 0.22, "slight": 0.06, "same": 0.05}
+        default_factory=lambda: {"ffhqh": 0.29, "transfer": 0.40, "tone": 0.24, "slight": 0.04, "same": 0.03}
     )
     masks: dict[str, float] = field(
-        default_factory=lambda: {"own": 0.80, "inverted": 0.06, "foreign": 0.07, "superpixels": 0.07}
+        default_factory=lambda: {"own": 0.91, "inverted": 0.03, "foreign": 0.03, "superpixels": 0.03}
     )
-    photos: float = 0.34
-    crops: float = 0.5
-    hard_edges: float = 0.6
+    photos: float = 0.38
+    crops: float = 0.35
+    hard_edges: float = 0.8
     max_fmse: float = 4000.0
-    min_fmse: float = 100.0
-    regraded: float = 0.75
-    regrading: tuple[float, float] = (0.15, 0.8)
+    min_fmse: float = 160.0
+    regraded: float = 0.3
+    regrading: tuple[float, float] = (0.1, 0.5)
 
     def __post_init__(self) -> None:
         for lottery, known in (("kinds", KINDS), ("masks", MASKS)):
