@@ -93,13 +93,17 @@ def train(
             f"{data} is not a folder; give a folder of photos and masks, or of pairs (see docs/training.md)"
         )
     from harmonyrt.training.composites import read_plan
+    from harmonyrt.training.loading import PairedDataset
     from harmonyrt.training.train import train as run
 
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
     chosen |= {"compiled": compiled, "workers": workers, "init": init, "ship": ship}
     chosen |= {key: choice.value for key, choice in (("optimizer", optimizer), ("loss", loss)) if choice is not None}
     chosen |= {} if weight_decay is None else {"weight_decay": weight_decay}
-    chosen |= {} if plan is None else {"plan": read_plan(plan)}
+    if plan is not None:
+        if PairedDataset.is_one(data):
+            raise HarmonyError(f"{data} is a dataset of pairs, which are taken as they are; leave out --plan")
+        chosen["plan"] = read_plan(plan)
     chosen["stages"] = _stages(recipe, lr, stage)
     result = run(_config(recipe, data, output, steps, minutes, chosen))
     if as_json:

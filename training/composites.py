@@ -147,11 +147,10 @@ class Composer:
         outlined = plan.masks.get("own") or plan.masks.get("inverted")
         bare = [i for i, picture in enumerate(album.pictures) if picture.mask is None]
         self.photos = [i for i in bare if anywhere or (outlined and album.masks(i))]
-        if not self.masked and not self.photos:
-            raise HarmonyError("none of the pictures can be given a mask of this plan; add superpixels to its masks")
         # Street fashion is most of the masked pictures; half of the draws keep the network from specialising on it.
         fashion = np.array([album.pictures[i].source == "ccp" for i in self.masked])
-        odds = np.where(fashion, 0.5 / max(fashion.mean(), 1e-9), 0.5 / max(1 - fashion.mean(), 1e-9))
+        share = fashion.mean() if self.masked else 0.0
+        odds = np.where(fashion, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9))
         self.odds = odds / odds.sum() if len(odds) else odds
         self.labels: dict[int, np.ndarray] = {}
 
@@ -188,6 +187,8 @@ class Composer:
 
     def _sample(self, size: int, rng: np.random.Generator, index: int | None) -> tuple[np.ndarray, np.ndarray]:
         if index is None:
+            if not self.masked and not self.photos:
+                raise HarmonyError("no picture can be given a mask of this plan; add superpixels to the plan's masks")
             if self.photos and (not self.masked or rng.random() < self.plan.photos):
                 index = int(rng.choice(self.photos))
             else:

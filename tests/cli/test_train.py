@@ -63,6 +63,10 @@ def test_a_plan_reaches_the_loop(data, asked, run):
     done = run("train", data, "-o", "run", "--steps", 1, "--plan", "plan.json")
     assert done.code == 2
     assert "plan.json is not a plan" in done.err
+    (data / "composite_images").mkdir()  # what makes it a dataset of pairs
+    done = run("train", data, "-o", "run", "--steps", 1, "--plan", "plan.json")
+    assert done.code == 2
+    assert "leave out --plan" in done.err
     assert not Path("run").exists()
 
 

@@ -135,4 +135,4 @@ def test_photos_are_drawn_only_when_the_plan_has_a_mask_for_them(album):
     bare = Album([picture for picture in album.pictures if not picture.masks])
     assert len(bare)
     with pytest.raises(HarmonyError, match="superpixels"):
-        Composer(bare, Plan(masks={"own": 1.0}))
+        Composer(bare, Plan(masks={"own": 1.0})).batch(48, 2, [6])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +77,14 @@ def test_batches_are_read_back(dataset):
 def test_photos_can_be_left_out(small_data, tmp_path):
     result = synthesize(SynthesisConfig(small_data, tmp_path / "masked", variants=1, photos=False))
     assert sum(result.composites.values()) == 40
+
+
+def test_photos_alone_make_a_dataset(small_data, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for path in sorted((small_data / "photos").rglob("*.*"))[:3]:
+        shutil.copy(path, tmp_path / "photos")
+    result = synthesize(SynthesisConfig(tmp_path / "photos", tmp_path / "dataset", variants=1))
+    assert sum(result.composites.values()) == 3
 
 
 def test_a_filled_folder_is_not_written_to(small_data, tmp_path):
