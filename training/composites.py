@@ -22,6 +22,9 @@ from harmonyrt.training import appearance
 from harmonyrt.training.pictures import Album
 from harmonyrt.training.regions import merged_region, superpixels
 
+KINDS = {"ffhqh": 0.29, "transfer": 0.40, "tone": 0.24, "slight": 0.04, "same": 0.03}
+MASKS = {"own": 0.91, "inverted": 0.03, "foreign": 0.03, "superpixels": 0.03}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,12 +47,8 @@ class Plan:
         regrading: how strong that is, drawn between two bounds; 1 is as strong as kind ``tone``.
     """
 
-    kinds: dict[str, float] = field(
-        default_factory=lambda: {"ffhqh": 0.29, "transfer": 0.40, "tone": 0.24, "slight": 0.04, "same": 0.03}
-    )
-    masks: dict[str, float] = field(
-        default_factory=lambda: {"own": 0.91, "inverted": 0.03, "foreign": 0.03, "superpixels": 0.03}
-    )
+    kinds: dict[str, float] = field(default_factory=KINDS.copy)
+    masks: dict[str, float] = field(default_factory=MASKS.copy)
     photos: float = 0.38
     crops: float = 0.35
     hard_edges: float = 0.8
@@ -64,15 +63,8 @@ class Plan:
         for share in ("photos", "crops", "hard_edges", "regraded"):
             if not _is_number(getattr(self, share)) or not 0 <= getattr(self, share) <= 1:
                 raise HarmonyError(f"a plan's {share} is a share from 0 to 1, not {getattr(self, share)!r}")
-        for low, high in ((self.min_fmse, self.max_fmse), self.regrading):
-            if not (_is_number(low) and _is_number(high) and 0 <= low <= high):
-                raise HarmonyError(
-                    f"a plan's bounds are two numbers from 0 on, the lower first, not {low!r} and {high!r}"
-                )
-
-
-KINDS = ("ffhqh", "transfer", "tone", "slight", "same")
-MASKS = ("own", "inverted", "foreign", "superpixels")
+        _check_bounds("min_fmse and max_fmse", (self.min_fmse, self.max_fmse))
+        _check_bounds("regrading", self.regrading)
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -92,9 +84,7 @@ def read_plan(path: str | Path) -> Plan:
     names = [entry.name for entry in fields(Plan)]
     if not isinstance(content, dict) or not set(content) <= set(names):
         raise HarmonyError(f"{path} is not a plan; give a JSON object with any of {', '.join(names)}")
-    if "regrading" in content:
-        if not isinstance(content["regrading"], list) or len(content["regrading"]) != 2:
-            raise HarmonyError(f"{path}: regrading is two numbers, such as [0.15, 0.8]")
+    if isinstance(content.get("regrading"), list):
         content["regrading"] = tuple(content["regrading"])
     try:
         return Plan(**content)
@@ -102,11 +92,17 @@ def read_plan(path: str | Path) -> Plan:
         raise HarmonyError(f"{path}: {error}") from None
 
 
-def _check_lottery(name: str, weights: object, known: Sequence[str]) -> None:
+def _check_lottery(name: str, weights: object, known: Mapping[str, float]) -> None:
     if not isinstance(weights, Mapping) or not set(weights) <= set(known):
         raise HarmonyError(f"a plan's {name} are weights of {', '.join(known)}, not {weights!r}")
     if not all(_is_number(weight) and weight >= 0 for weight in weights.values()) or not sum(weights.values()):
         raise HarmonyError(f"a plan's {name} need weights from 0 on, one of them above 0, not {weights!r}")
+
+
+def _check_bounds(name: str, bounds: object) -> None:
+    pair = isinstance(bounds, tuple) and len(bounds) == 2 and all(map(_is_number, bounds))
+    if not pair or not 0 <= bounds[0] <= bounds[1]:
+        raise HarmonyError(f"a plan's {name} are two numbers from 0 on, the lower first, not {bounds!r}")
 
 
 def _is_number(value: object) -> bool:

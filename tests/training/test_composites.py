@@ -116,6 +116,7 @@ def test_a_plan_is_read_from_json(tmp_path):
         ('{"masks": ["own"]}', "own"),
         ('{"regrading": 0.5}', "regrading"),
         ('{"regrading": [0.8, 0.1]}', "0.8"),
+        ('{"regrading": [0.1]}', "regrading"),
         ('{"min_fmse": 5000}', "5000"),
     ],
 )
