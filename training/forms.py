@@ -1,8 +1,9 @@
 """Forms of PHNet to train: the same parameters under the same names, and the same function, in other arithmetic.
 
 With PyTorch's own operations on a CPU, a quarter of a step at 256 pixels goes to one layer's backward pass (1024 -> 512
-channels), and half of it to walks over memory between the layers. ``torch.compile`` joins the walks; the layer gets
-Winograd's form here, whose three products take 4/9 of the multiplications.
+channels), and half of it to walks over memory between the layers. ``torch.compile`` joins the walks; the wide layers
+get Winograd's form here, whose three products take 4/9 of the multiplications. The widest one sees the same features
+twice, gated and plain, so that one product of half the size does, with a kernel for each picture.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ def accelerate(network: PHNet) -> None:
     """Replace, in place, what ``torch.compile`` makes nothing good of; norms are in float32 as well."""
     for block in network.encoder:
         block[1] = SummedInstanceNorm(block[1].eps)
-    fusion = network.skip[0]
-    fusion.rconv = WinogradConv2d(fusion.rconv.weight)
+    network.SE_block = Gates(network.SE_block)
+    network.skip[0] = GatedFusion(network.skip[0].rconv)
+    for fusion in (network.skip[1], network.skip[2]):
+        fusion.rconv = WinogradConv2d(fusion.rconv)
+    for block in (network.encoder[-1], network.decoder[0]):
+        block[0] = WinogradConv2d(block[0])
     network.to(memory_format=torch.channels_last)  # as the convolutions compute it
 
 
@@ -59,38 +64,96 @@ class SummedInstanceNorm(nn.Module):
 
 
 class WinogradConv2d(nn.Module):
-    """3x3 convolution, stride 1, padding 1, no bias, as F(2x2, 3x3) (Lavin & Gray 2016) in bfloat16.
+    """A 3x3 convolution, plain or transposed, stride 1, padding 1, as F(2x2, 3x3) (Lavin & Gray 2016) in bfloat16.
 
     Odd sizes and precisions other than bfloat16 autocast take PyTorch's convolution.
     """
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.weight = weight
+        self.transposed = layer.transposed
+        self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,K,H,W)."""
-        if x.shape[2] % 2 or x.shape[3] % 2 or not torch.is_autocast_enabled(x.device.type):
-            return functional.conv2d(x, self.weight, padding=1)
-        return _Winograd.apply(x.to(torch.bfloat16), self.weight)
+        weight = self.weight.flip(2, 3).transpose(0, 1) if self.transposed else self.weight
+        if not _takes_winograd(x):
+            return functional.conv2d(x, weight, self.bias, padding=1)
+        result = _Winograd.apply(x.to(torch.bfloat16), weight, None)
+        return result if self.bias is None else result + self.bias.to(torch.bfloat16).view(1, -1, 1, 1)
+
+
+class Gates(nn.Module):
+    """The gates of :class:`harmonyrt.models.phnet.GatedSqueezeExcitation` beside the features that they are for."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.fc = block.fc
+
+    def forward(self, x: Tensor, extracted: Tensor) -> tuple[Tensor, Tensor]:
+        channel_gates = self.fc(x.mean((2, 3)))[:, :, None, None]
+        picture_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
+        return x, channel_gates + picture_gate
+
+
+class GatedFusion(nn.Module):
+    """The deepest skip fusion: of the encoder's last features, gated, with the same features as they are.
+
+    Gates are factors of channels, so they can be moved into the kernel: its two halves become one, for each picture.
+    """
+
+    def __init__(self, rconv: nn.Conv2d) -> None:
+        super().__init__()
+        self.rconv = rconv
+
+    def forward(self, gated: tuple[Tensor, Tensor], skip: Tensor) -> Tensor:
+        """What :class:`Gates` returned, and its features: (B,C,H,W) -> (B,C,H,W)."""
+        x, gates = gated
+        if not _takes_winograd(x):
+            return torch.relu(self.rconv(torch.cat([x * gates, skip], 1)))
+        return torch.relu(_Winograd.apply(skip.to(torch.bfloat16), self.rconv.weight, gates.flatten(1).float()))
+
+
+def _takes_winograd(x: Tensor) -> bool:
+    return torch.is_autocast_enabled(x.device.type) and not (x.shape[2] % 2 or x.shape[3] % 2)
 
 
 class _Winograd(torch.autograd.Function):
-    """Sixteen products, one for each place of a 4x4 tile; sums of the transforms are in float32."""
+    """Sixteen products, one for each place of a 4x4 tile; sums of the transforms are in float32.
+
+    With gates (B,C) the weight is (K,2C,3,3), and the kernel of a picture is its first half times the gates plus the
+    second: sixteen products for each picture.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, gates: Tensor | None) -> Tensor:
         tiles, kernels = _input_tiles(x), _kernel_tiles(weight)
-        ctx.save_for_backward(tiles, kernels)
         ctx.sizes = (x.shape[0], x.shape[2], x.shape[3])
-        return _output_of_tiles(torch.bmm(tiles, kernels), *ctx.sizes)
+        if gates is None:
+            kernels = kernels.to(torch.bfloat16)
+            ctx.save_for_backward(tiles, kernels)
+        else:
+            first, second = kernels.chunk(2, 2)
+            kernels = (first[:, None] * gates[None, :, None] + second[:, None]).to(torch.bfloat16).flatten(0, 1)
+            tiles = tiles.view(len(kernels), -1, x.shape[1])
+            ctx.save_for_backward(tiles, kernels, weight, gates)
+        return _output_of_tiles(torch.bmm(tiles, kernels.transpose(1, 2)), *ctx.sizes)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        tiles, kernels = ctx.saved_tensors
-        products = _output_tiles(gradients[0])
-        of_input = _input_of_tiles(torch.bmm(products, kernels.transpose(1, 2)), *ctx.sizes)
-        return of_input, _kernel_of_tiles(torch.bmm(tiles.transpose(1, 2), products))
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        tiles, kernels, *others = ctx.saved_tensors
+        products = _output_tiles(gradients[0]).view(len(tiles), tiles.shape[1], -1)
+        of_input = _input_of_tiles(torch.bmm(products, kernels), *ctx.sizes)
+        of_kernels = torch.bmm(products.transpose(1, 2), tiles).float()
+        if not others:
+            return of_input, _kernel_of_tiles(of_kernels), None
+        weight, gates = others
+        of_kernels = of_kernels.view(16, len(gates), *of_kernels.shape[1:])
+        first = _kernel_tiles(weight[:, : gates.shape[1]])
+        of_gates = (of_kernels * first[:, None]).sum((0, 2))
+        of_first = (of_kernels * gates[None, :, None]).sum(1)
+        of_weight = _kernel_of_tiles(torch.cat([of_first, of_kernels.sum(1)], 2))
+        return of_input, of_weight, of_gates
 
 
 Vectors = Sequence[Tensor]
@@ -115,9 +178,16 @@ def _unstacked(tiles: Tensor, *shape: int) -> list[Vectors]:
 
 def _input_tiles(x: Tensor) -> Tensor:
     """(B,C,H,W) -> (16, B*H/2*W/2, C)."""
-    padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).float()
-    height, width = x.shape[2:]
-    tile = [[padded[:, i : i + height : 2, j : j + width : 2] for j in range(4)] for i in range(4)]
+    padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    count, rows, columns, channels = padded.shape
+    shape = (count, rows // 2 - 1, columns // 2 - 1, channels)
+    strides = (rows * columns * channels, 2 * columns * channels, 2 * channels, 1)
+
+    def values(i: int, j: int) -> Tensor:
+        # Not a slice: the compiler would compute what `x` comes from anew in each of the 64 places that read it.
+        return padded.as_strided(shape, strides, (i * columns + j) * channels).float()
+
+    tile = [[values(i, j) for j in range(4)] for i in range(4)]
     return _stacked(_twice(lambda d: (d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]), tile))
 
 
@@ -153,17 +223,18 @@ def _output_tiles(gradient: Tensor) -> Tensor:
 
 
 def _kernel_tiles(weight: Tensor) -> Tensor:
-    """(K,C,3,3) -> (16,C,K)."""
-    values = weight.float().permute(2, 3, 1, 0)
+    """(K,C,3,3) -> (16,K,C) in float32."""
+    values = weight.float().permute(2, 3, 0, 1)
     tile = [[values[i, j] for j in range(3)] for i in range(3)]
-    return _stacked(_twice(lambda g: (g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]), tile))
+    rows = _twice(lambda g: (g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]), tile)
+    return torch.stack([part for row in rows for part in row])
 
 
 def _kernel_of_tiles(tiles: Tensor) -> Tensor:
-    """Transpose of :func:`_kernel_tiles`, in float32."""
+    """Transpose of :func:`_kernel_tiles`, in float32 and channels-last."""
     tile = _unstacked(tiles, *tiles.shape[1:])
     rows = _twice(
         lambda g: (g[0] + (g[1] + g[2]) / 2, (g[1] - g[2]) / 2, (g[1] + g[2]) / 2 + g[3]),
         tile,
     )
-    return torch.stack([torch.stack(list(row)) for row in rows]).permute(3, 2, 0, 1).contiguous()
+    return torch.stack([torch.stack(list(row), 1) for row in rows], 1).permute(0, 3, 1, 2)

@@ -7,10 +7,17 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from harmonyrt.models import PHNet, PHNetConfig
-from harmonyrt.training.forms import Float32InstanceNorm, SummedInstanceNorm, WinogradConv2d, accelerate
+from harmonyrt.models.phnet import GatedSqueezeExcitation, SkipFusion
+from harmonyrt.training.forms import (
+    Float32InstanceNorm,
+    GatedFusion,
+    Gates,
+    SummedInstanceNorm,
+    WinogradConv2d,
+    accelerate,
+)
 from harmonyrt.training.forms import keep_norms_in_float32 as keep_norms
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
@@ -39,26 +46,57 @@ def _gradient(network):
     return torch.cat([p.grad.flatten() for _, p in sorted(network.named_parameters()) if p.grad is not None])
 
 
-@pytest.mark.parametrize("size", [(4, 6), (2, 2), (5, 6)])
-def test_winograds_form_is_the_convolution(size):
+def _layer(kind):
     torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(12, 10, 3, padding=1) if kind == "transposed" else nn.Conv2d(12, 10, 3, padding=1)
+    if kind == "no bias":
+        layer.bias = None
+    return layer
+
+
+@pytest.mark.parametrize("kind", ["plain", "no bias", "transposed"])
+@pytest.mark.parametrize("size", [(4, 6), (2, 2), (5, 6)])
+def test_winograds_form_is_the_convolution(size, kind):
+    layer = _layer(kind)
     x = torch.randn(2, 12, *size).to(torch.bfloat16).requires_grad_()
-    weight = nn.Parameter(torch.randn(10, 12, 3, 3))
     upstream = torch.randn(2, 10, *size).to(torch.bfloat16)
-    expected = functional.conv2d(x.float(), weight, padding=1)
-    expected_gradients = torch.autograd.grad(expected, (x, weight), upstream.float())
+    inputs = (x, *layer.parameters())
+    expected = layer(x.float())
+    expected_gradients = torch.autograd.grad(expected, inputs, upstream.float())
     with torch.autocast("cpu", torch.bfloat16):
-        result = WinogradConv2d(weight)(x)
-    gradients = torch.autograd.grad(result, (x, weight), upstream)
+        result = WinogradConv2d(layer)(x)
+    gradients = torch.autograd.grad(result, inputs, upstream)
     assert _difference(result, expected) < 0.012
     for gradient, wanted in zip(gradients, expected_gradients, strict=True):
         assert gradient.shape == wanted.shape
         assert _difference(gradient, wanted) < 0.012
 
 
-def test_outside_autocast_the_convolution_is_pytorchs():
-    x, weight = torch.randn(1, 4, 6, 6), nn.Parameter(torch.randn(4, 4, 3, 3))
-    assert torch.equal(WinogradConv2d(weight)(x), functional.conv2d(x, weight, padding=1))
+@pytest.mark.parametrize("kind", ["plain", "transposed"])
+def test_outside_autocast_the_convolution_is_pytorchs(kind):
+    layer, x = _layer(kind), torch.randn(1, 12, 6, 6)
+    assert torch.allclose(WinogradConv2d(layer)(x), layer(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 6)])
+def test_gates_can_be_moved_into_the_kernel(size):
+    torch.manual_seed(0)
+    block, fusion = GatedSqueezeExcitation(16), SkipFusion(16)
+    nn.init.uniform_(fusion.rconv.weight)  # all is positive, so that no ReLU changes its mind about a rounding
+    x = torch.rand(3, 16, *size).to(torch.bfloat16).requires_grad_()
+    extracted = torch.randn(3, 3, 8, 8, requires_grad=True)
+    upstream = torch.rand(3, 16, *size).to(torch.bfloat16)
+    inputs = (x, extracted, *block.parameters(), *fusion.parameters())
+    expected = fusion(block(x.float(), extracted), x.float())
+    expected_gradients = torch.autograd.grad(expected, inputs, upstream.float())
+    gated = Gates(block)(x.float(), extracted)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = GatedFusion(fusion.rconv)(gated, x)
+    gradients = torch.autograd.grad(result, inputs, upstream)
+    assert _difference(result, expected) < 0.012
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        assert gradient.shape == wanted.shape
+        assert _difference(gradient, wanted) < 0.03
 
 
 @pytest.mark.parametrize("form", [Float32InstanceNorm(5), SummedInstanceNorm(1e-5)])
