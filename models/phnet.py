@@ -133,9 +133,13 @@ class GatedSqueezeExcitation(nn.Module):
         self.fc = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor, extracted: Tensor) -> Tensor:
+        return x * self.gates(x, extracted)
+
+    def gates(self, x: Tensor, extracted: Tensor) -> Tensor:
+        """(B,C,1,1), in [0, 2]."""
         channel_gates = self.fc(x.mean((2, 3)))[:, :, None, None]
         picture_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
-        return x * (channel_gates + picture_gate)
+        return channel_gates + picture_gate
 
 
 class SkipFusion(nn.Module):

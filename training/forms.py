@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harmonyrt.models import PHNet
+from harmonyrt.models.phnet import GatedSqueezeExcitation
 
 
 def keep_norms_in_float32(network: PHNet) -> None:
@@ -84,16 +85,16 @@ class WinogradConv2d(nn.Module):
 
 
 class Gates(nn.Module):
-    """The gates of :class:`harmonyrt.models.phnet.GatedSqueezeExcitation` beside the features that they are for."""
+    """A squeeze-and-excitation block's gates beside the features that they are for."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: GatedSqueezeExcitation) -> None:
         super().__init__()
         self.fc = block.fc
 
+    gates = GatedSqueezeExcitation.gates
+
     def forward(self, x: Tensor, extracted: Tensor) -> tuple[Tensor, Tensor]:
-        channel_gates = self.fc(x.mean((2, 3)))[:, :, None, None]
-        picture_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
-        return x, channel_gates + picture_gate
+        return x, self.gates(x, extracted)
 
 
 class GatedFusion(nn.Module):
