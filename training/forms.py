@@ -77,9 +77,10 @@ class WinogradConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,K,H,W)."""
-        weight = self.weight.flip(2, 3).transpose(0, 1) if self.transposed else self.weight
         if not _takes_winograd(x):
-            return functional.conv2d(x, weight, self.bias, padding=1)
+            convolve = functional.conv_transpose2d if self.transposed else functional.conv2d
+            return convolve(x, self.weight, self.bias, padding=1)
+        weight = self.weight.flip(2, 3).transpose(0, 1) if self.transposed else self.weight
         result = _Winograd.apply(x.to(torch.bfloat16), weight, None)
         return result if self.bias is None else result + self.bias.to(torch.bfloat16).view(1, -1, 1, 1)
 
@@ -110,9 +111,11 @@ class GatedFusion(nn.Module):
     def forward(self, gated: tuple[Tensor, Tensor], skip: Tensor) -> Tensor:
         """What :class:`Gates` returned, and its features: (B,C,H,W) -> (B,C,H,W)."""
         x, gates = gated
-        if not _takes_winograd(x):
-            return torch.relu(self.rconv(torch.cat([x * gates, skip], 1)))
-        return torch.relu(_Winograd.apply(skip.to(torch.bfloat16), self.rconv.weight, gates.flatten(1).float()))
+        if _takes_winograd(x):
+            fused = _Winograd.apply(skip.to(torch.bfloat16), self.rconv.weight, gates.flatten(1).float())
+        else:
+            fused = self.rconv(torch.cat([x * gates, skip], 1))
+        return torch.relu(fused)
 
 
 def _takes_winograd(x: Tensor) -> bool:
@@ -137,7 +140,7 @@ class _Winograd(torch.autograd.Function):
             first, second = kernels.chunk(2, 2)
             kernels = (first[:, None] * gates[None, :, None] + second[:, None]).to(torch.bfloat16).flatten(0, 1)
             tiles = tiles.view(len(kernels), -1, x.shape[1])
-            ctx.save_for_backward(tiles, kernels, weight, gates)
+            ctx.save_for_backward(tiles, kernels, first, gates)
         return _output_of_tiles(torch.bmm(tiles, kernels.transpose(1, 2)), *ctx.sizes)
 
     @staticmethod
@@ -148,9 +151,8 @@ class _Winograd(torch.autograd.Function):
         of_kernels = torch.bmm(products.transpose(1, 2), tiles).float()
         if not others:
             return of_input, _kernel_of_tiles(of_kernels), None
-        weight, gates = others
+        first, gates = others
         of_kernels = of_kernels.view(16, len(gates), *of_kernels.shape[1:])
-        first = _kernel_tiles(weight[:, : gates.shape[1]])
         of_gates = (of_kernels * first[:, None]).sum((0, 2))
         of_first = (of_kernels * gates[None, :, None]).sum(1)
         of_weight = _kernel_of_tiles(torch.cat([of_first, of_kernels.sum(1)], 2))

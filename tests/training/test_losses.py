@@ -78,7 +78,7 @@ def test_foreground_loss_counts_a_spoilt_picture_more(scene):
     output = real + 0.1 * mask
     right, wrong = real.clone(), real + 0.2 * mask
     spoilt = losses.foreground_loss(output, right, real, mask) - losses.foreground_loss(output, wrong, real, mask)
-    expected = 0.02 * losses.SPOILT * torch.log(torch.tensor((0.1**2 + (2 / 255) ** 2) / (2 / 255) ** 2))
+    expected = 0.16 * torch.log(torch.tensor((0.1**2 + (2 / 255) ** 2) / (2 / 255) ** 2))
     assert float(spoilt) == pytest.approx(float(expected), rel=0.01)
 
 
