@@ -63,8 +63,19 @@ def test_the_fixed_composites_are_the_same_every_time(small_data):
     assert all(torch.equal(a.composite, b.composite) for a, b in zip(first, again, strict=True))
 
 
+def test_seeds_draw_other_changes_and_are_scored_together(small_data, identity):
+    first, second = (scoring.evaluate_split(identity, small_data, "val", 32, [seed]) for seed in (7, 8))
+    both = scoring.evaluate_split(identity, small_data, "val", 32, [7, 8])
+    assert first["composite"] != second["composite"]
+    assert both["pictures"] == 2 * first["pictures"]
+    mean = (first["composite"]["fmse"] + second["composite"]["fmse"]) / 2
+    assert both["composite"]["fmse"] == pytest.approx(mean, abs=0.002)
+
+
 def test_scoring_prints_json(small_data, tmp_path, capsys, identity):
     path = ship(identity.state_dict(), SMALL, tmp_path / "w.safetensors")
     assert scoring.main([str(path), "--data", str(small_data), "--size", "32"]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "test"
+    assert scoring.main([str(path), "--data", str(small_data), "--size", "32", "--seeds", "8", "9"]) == 0
+    assert json.loads(capsys.readouterr().out)["seeds"] == [8, 9]
     assert scoring.main([str(tmp_path / "absent.safetensors"), "--data", str(small_data)]) == 2
