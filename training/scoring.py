@@ -120,12 +120,9 @@ def evaluate_split(
     every picture as many composites, and the figures are of all of them together: one draw of a small split says little
     about the share of spoilt pictures.
     """
-
-    def drawn(plan: Plan) -> Iterable[Batch]:
-        return chain.from_iterable(fixed_composites(root, split, size, plan, seed) for seed in seeds)
-
-    report = {"split": split, "size": size, "seeds": list(seeds), **compare(network, drawn(TEST_PLAN))}
-    unchanged = compare(network, drawn(SAME_PLAN))
+    composites = chain.from_iterable(fixed_composites(root, split, size, TEST_PLAN, seed) for seed in seeds)
+    report = {"split": split, "size": size, "seeds": list(seeds), **compare(network, composites)}
+    unchanged = compare(network, fixed_composites(root, split, size, SAME_PLAN))  # nothing in them is drawn
     report["unchanged"] = {"pictures": unchanged["pictures"], "harmonized": unchanged["harmonized"]}
     return report
 
