@@ -28,21 +28,26 @@ WORSE_DB = 1.0
 """A picture counts as spoilt when its PSNR fell by more than this."""
 
 
-def fixed_composites(
-    root: str | Path, split: Split, size: int = SIZE, plan: Plan = TEST_PLAN, seed: int = SEED
-) -> list[Batch]:
-    """One composite for every picture with a mask in a split, in batches of 8; the same ones for a seed every time."""
+def fixed_composites(root: str | Path, split: Split, size: int = SIZE) -> list[Batch]:
+    """One composite for every picture with a mask in a split, in batches of 8; the same ones every time."""
+    return _drawn(_held_out(root, split), size, TEST_PLAN, SEED)
+
+
+def _held_out(root: str | Path, split: Split) -> Album:
     pictures = [p for p in find_pictures(root) if p.split == split and p.mask is not None]
     if not pictures:
         raise HarmonyError(
             f"{root} has no pictures with masks in its {split} split; give a folder with images/ and masks/"
         )
-    composer = Composer(Album(pictures), plan)
-    whole = composer.batch(size, len(pictures), [seed], range(len(pictures)))
+    return Album(pictures)
+
+
+def _drawn(album: Album, size: int, plan: Plan, seed: int) -> list[Batch]:
+    whole = Composer(album, plan).batch(size, len(album), [seed], range(len(album)))
     cut = lambda n: slice(n, n + 8)  # noqa: E731
     return [
         Batch(whole.composite[cut(n)], whole.mask[cut(n)], whole.real[cut(n)], whole.kinds[cut(n)])
-        for n in range(0, len(pictures), 8)
+        for n in range(0, len(album), 8)
     ]
 
 
@@ -120,9 +125,12 @@ def evaluate_split(
     every picture as many composites, and the figures are of all of them together: one draw of a small split says little
     about the share of spoilt pictures.
     """
-    composites = chain.from_iterable(fixed_composites(root, split, size, TEST_PLAN, seed) for seed in seeds)
+    if min(seeds) < 0:
+        raise HarmonyError(f"a seed is a whole number from 0 on, not {min(seeds)}")
+    album = _held_out(root, split)
+    composites = chain.from_iterable(_drawn(album, size, TEST_PLAN, seed) for seed in seeds)
     report = {"split": split, "size": size, "seeds": list(seeds), **compare(network, composites)}
-    unchanged = compare(network, fixed_composites(root, split, size, SAME_PLAN))  # nothing in them is drawn
+    unchanged = compare(network, _drawn(album, size, SAME_PLAN, SEED))  # nothing in them is drawn
     report["unchanged"] = {"pictures": unchanged["pictures"], "harmonized": unchanged["harmonized"]}
     return report
 

@@ -79,3 +79,5 @@ def test_scoring_prints_json(small_data, tmp_path, capsys, identity):
     assert scoring.main([str(path), "--data", str(small_data), "--size", "32", "--seeds", "8", "9"]) == 0
     assert json.loads(capsys.readouterr().out)["seeds"] == [8, 9]
     assert scoring.main([str(tmp_path / "absent.safetensors"), "--data", str(small_data)]) == 2
+    assert scoring.main([str(path), "--data", str(small_data), "--size", "32", "--seeds", "8", "-1"]) == 2
+    assert "from 0 on, not -1" in capsys.readouterr().err
