@@ -15,7 +15,7 @@ def synthesize(
     photos: Annotated[
         bool, typer.Option("--photos/--no-photos", help="Use photos without masks too, with regions as foregrounds.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Equal seeds write equal files.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds write equal files.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a dataset of composites in iHarmony4's folder layout, with train, val and test lists."""

@@ -61,7 +61,7 @@ def train(
         Path | None,
         typer.Option(help="JSON: how composites are made (docs/training.md), or the config.json of another run."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Equal seeds make equal composites.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds make equal composites.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="Statistics stay in fp32 either way.")] = Precision.bf16,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,

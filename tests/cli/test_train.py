@@ -98,6 +98,7 @@ def test_an_interrupted_run_says_how_it_goes_on(data, asked, run):
         (("data", "-o", "run"), "--minutes or --steps"),
         (("data", "-o", "run", "--steps", "1", "--minutes", "1"), "--minutes or --steps"),
         (("data", "-o", "run", "--steps", "0"), "see harmonyrt train --help"),
+        (("data", "-o", "run", "--steps", "1", "--seed", "-1"), "see harmonyrt train --help"),
         (("data", "--steps", "1"), "see harmonyrt train --help"),
     ],
 )
@@ -120,4 +121,5 @@ def test_synthesize_writes_a_dataset(data, run):
 def test_synthesize_refuses_what_it_would_overwrite_or_cannot_find(data, run):
     assert "is not empty" in run("synthesize", data, "-o", data).error
     assert "not a folder" in run("synthesize", "nowhere", "-o", "dataset").error
+    assert "--seed" in run("synthesize", data, "-o", "dataset", "--seed", -1).error
     assert not Path("dataset").exists()
