@@ -70,6 +70,10 @@ def train(
     ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make composites.")] = 1,
     init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    patch_shrinkage: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="How far patches with little background are discounted (docs/training.md)."),
+    ] = None,
     ship: Annotated[
         Path | None,
         typer.Option(help="Write the averaged weights here too, at every validation."),
@@ -98,6 +102,7 @@ def train(
 
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}
     chosen |= {"compiled": compiled, "workers": workers, "init": init, "ship": ship}
+    chosen |= {"patch_shrinkage": patch_shrinkage}
     chosen |= {key: choice.value for key, choice in (("optimizer", optimizer), ("loss", loss)) if choice is not None}
     chosen |= {} if weight_decay is None else {"weight_decay": weight_decay}
     if plan is not None:

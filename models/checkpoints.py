@@ -42,13 +42,28 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
     output = output or metadata.get("output", "sigmoid")
     if output not in _OUTPUTS:
         raise HarmonyError(f"{path}: output {output!r} is not known; use one of {', '.join(_OUTPUTS)}")
-    config = dataclasses.replace(config, output=cast(Literal["sigmoid", "residual"], output))
+    config = dataclasses.replace(
+        config,
+        output=cast(Literal["sigmoid", "residual"], output),
+        patch_shrinkage=_shrinkage(metadata.get("patch_shrinkage", "0"), path),
+    )
     with torch.device("meta"):
         network = PHNet(config)
     check_tensors(tensors, network.state_dict(), path, _PHNET)
     converted = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     network.load_state_dict(converted, strict=True, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _shrinkage(text: str, path: Path) -> float:
+    """A file's `patch_shrinkage`, 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:  # NaN is refused as well
+        raise HarmonyError(f"{path}: patch_shrinkage {text!r} is no share from 0 to 1; download the file again")
+    return value
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

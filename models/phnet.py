@@ -30,6 +30,9 @@ class PHNetConfig:
         init_weights: initial mixing pair [global, patch] of every PatchNormalizer.
         init_value: initial scale in every PatchNormalizer.
         output: ``"sigmoid"``, the released form, or ``"residual"``: the composite plus the last layer, unclamped.
+        patch_shrinkage: what every patch's background is joined by before its mean is taken, as a share of the patch's
+            pixels, with features 0. 0 is the published mean, to which one pixel of background counts as much as a
+            patch that is full of it.
     """
 
     enc_sizes: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
@@ -37,6 +40,7 @@ class PHNetConfig:
     init_weights: tuple[float, float] = (0.5, 0.5)
     init_value: float = 0.8
     output: Literal["sigmoid", "residual"] = "sigmoid"
+    patch_shrinkage: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("enc_sizes", "grid_count", "init_weights"):  # JSON brings lists
@@ -52,9 +56,17 @@ IHARMONY4 = PHNetConfig(enc_sizes=(3, 16, 32, 64, 128, 256, 512), grid_count=(10
 class PatchNormalizer(nn.Module):
     """PN block: gives foreground features the statistics of the background, globally and by patches (paper, 4.1)."""
 
-    def __init__(self, channels: int, grid: int, init_weights: tuple[float, float], init_value: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        grid: int,
+        init_weights: tuple[float, float],
+        init_value: float,
+        patch_shrinkage: float = 0.0,
+    ) -> None:
         super().__init__()
         self.grid = grid
+        self.patch_shrinkage = patch_shrinkage
         per_channel = (1, channels, 1, 1)
         self.weights = nn.Parameter(torch.tensor(init_weights))
         self.fg_var = nn.Parameter(torch.full(per_channel, init_value))
@@ -72,7 +84,10 @@ class PatchNormalizer(nn.Module):
         mean_fg, std_fg = masked_mean_and_std(features, mask, PN_EPS)
         mean_bg, std_bg = masked_mean_and_std(features, background, PN_EPS)
         grid = PatchGrid(features, self.grid)
-        mean_patch = grid.sum(features * background) / (grid.sum(background) + PN_EPS)
+        pixels = grid.sum(background) + PN_EPS
+        if self.patch_shrinkage:
+            pixels = pixels + self.patch_shrinkage * grid.pixels
+        mean_patch = grid.sum(features * background) / pixels
         mean_local = (self.grid_weights * mean_patch).sum((2, 3), keepdim=True)
 
         w_global, w_patch = self.weights[0], self.weights[1]
@@ -187,7 +202,7 @@ class PHNet(nn.Module):
         self.feature_extractor = FeatureExtractor(config.grid_count[1])
         self.encoder = nn.ModuleList(_encoder_block(i, sizes[i], sizes[i + 1]) for i in range(stages))
         self.normalizers = nn.ModuleList(
-            PatchNormalizer(channels, grid, config.init_weights, config.init_value)
+            PatchNormalizer(channels, grid, config.init_weights, config.init_value, config.patch_shrinkage)
             for channels, grid in zip(widths[self.first_normalized_stage :], config.grid_count, strict=True)
         )
         self.decoder = nn.ModuleList(_decoder_block(i, widths[i], widths[i + 1], stages) for i in range(stages))

@@ -92,6 +92,8 @@ class TrainConfig:
         workers: processes that make batches; 0 makes them in the training process.
         ship: where to write the averaged weights at every validation.
         init: weights to start from; their configuration and output form replace `network`.
+        patch_shrinkage: of the network (:class:`harmonyrt.models.PHNetConfig`); None leaves it as `network` or `init`
+            has it.
     """
 
     data: Path
@@ -119,12 +121,15 @@ class TrainConfig:
     report_every: float = 0.5
     ship: Path | None = None
     init: Path | None = None
+    patch_shrinkage: float | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise HarmonyError("a run's length is given in steps or in minutes: set exactly one")
         if (self.steps or self.minutes or 0) <= 0:
             raise HarmonyError("a run's length must be positive; give more steps or minutes")
+        if self.patch_shrinkage is not None and not 0 <= self.patch_shrinkage <= 1:
+            raise HarmonyError(f"patch_shrinkage is a share from 0 to 1, not {self.patch_shrinkage}; give another")
         for name, known in (("loss", LOSSES), ("optimizer", ("adamw", "lion"))):
             if getattr(self, name) not in known:
                 raise HarmonyError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")

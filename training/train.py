@@ -76,6 +76,16 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
         return _Run(config, report).go(interrupted)
 
 
+@torch.no_grad()
+def with_patch_shrinkage(network: PHNet, share: float) -> PHNet:
+    """The same weights in a PHNet with another ``patch_shrinkage``; what patches full of background give stays."""
+    changed = PHNet(dataclasses.replace(network.config, patch_shrinkage=share))
+    changed.load_state_dict(network.state_dict())
+    for normalizer in changed.normalizers:
+        normalizer.grid_weights *= (1 + share) / (1 + network.config.patch_shrinkage)
+    return changed
+
+
 def _check_machine(config: TrainConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA card; use device cpu")
@@ -107,8 +117,10 @@ class _Run:
     def __init__(self, config: TrainConfig, report: Reporter) -> None:
         self.config, self.report = config, report
         torch.manual_seed(config.seed)
-        self.network = (load_phnet(config.init) if config.init else PHNet(config.network)).requires_grad_(True)
-        self.network.to(config.device).train()
+        network = load_phnet(config.init) if config.init else PHNet(config.network)
+        if config.patch_shrinkage is not None:
+            network = with_patch_shrinkage(network, config.patch_shrinkage)
+        self.network = network.requires_grad_(True).to(config.device).train()
         self.average = Average(self.network, config.ema)
         (accelerate if config.compiled else keep_norms_in_float32)(self.network)
         self.optimizer = build_optimizer(self.network, config.optimizer, config.stages[0].lr, config.weight_decay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,9 @@ import onnx
 import pytest
 import torch
 
+from harmonyrt.export import to_onnx
 from harmonyrt.export.rewrites import DEFAULT, REWRITES
+from harmonyrt.models import PHNet
 
 MODELS = ("phnet", "phnet_iharmony4")
 GOLDEN_ONNX_TOLERANCE = 1e-4
@@ -66,6 +69,23 @@ def test_the_dynamic_graph_takes_small_pictures_and_batches(golden_network, gold
     expected = golden_network(model)(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
     (output,) = run_onnx(golden_graph(model, None), image=image, mask=mask)
     np.testing.assert_allclose(output, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 48), None])
+def test_shrunk_patch_means_are_exported(golden_network, run_onnx, size):
+    published = golden_network("phnet_iharmony4")
+    network = PHNet(dataclasses.replace(published.config, patch_shrinkage=0.1)).eval()
+    network.load_state_dict(published.state_dict())
+    rng = np.random.default_rng(2)
+    image = rng.random((1, 3, 64, 48), np.float32)
+    mask = np.zeros((1, 1, 64, 48), np.float32)
+    mask[..., 9:41, 7:29] = 1
+    tensors = torch.from_numpy(image), torch.from_numpy(mask)
+    with torch.no_grad():
+        expected = network(*tensors).numpy()
+        assert np.abs(expected - published(*tensors).numpy()).max() > 1e-3
+    model = to_onnx.export_phnet(to_onnx.trace(network), size, DEFAULT if size else to_onnx.rewriting.LOW_MEMORY)
+    np.testing.assert_allclose(run_onnx(model, image=image, mask=mask)[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["empty", "full", "one even pixel", "one odd pixel"])

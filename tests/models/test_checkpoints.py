@@ -50,6 +50,21 @@ def test_safetensors_in_half_precision_with_output_form(state, tmp_path):
     assert load_phnet(path, output="sigmoid").config.output == "sigmoid"
 
 
+def test_patch_shrinkage_comes_from_the_file(state, tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_file(state, path, {"patch_shrinkage": "0.01"})
+    loaded = load_phnet(path)
+    assert loaded.config == dataclasses.replace(IHARMONY4, patch_shrinkage=0.01)
+    assert [normalizer.patch_shrinkage for normalizer in loaded.normalizers] == [0.01] * 3
+
+
+@pytest.mark.parametrize("text", ["much", "-0.5", "2", "nan"])
+def test_a_patch_shrinkage_that_is_no_share_is_named(text, state, tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_file(state, path, {"patch_shrinkage": text})
+    assert f"patch_shrinkage {text!r}" in refusal(path)
+
+
 def test_wrappers_and_module_prefix_come_off(state, tmp_path):
     wrapped = {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}
     assert load_phnet(saved(tmp_path, wrapped)).config == IHARMONY4

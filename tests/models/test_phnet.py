@@ -89,3 +89,27 @@ def test_statistics_stay_in_float32_under_autocast(golden_phnet):
         got = normalizer(features, mask[:, :, ::2, ::2])
     assert got.dtype == torch.float32
     assert torch.equal(got, want)
+
+
+def test_shrunk_patch_means_are_those_of_patches_joined_by_zeros():
+    torch.manual_seed(0)
+    published = PHNet(IHARMONY4).normalizers[0]
+    shrunk = PHNet(dataclasses.replace(IHARMONY4, patch_shrinkage=0.25)).normalizers[0]
+    shrunk.load_state_dict(published.state_dict())
+    features, mask = torch.rand(1, 32, 40, 40), torch.ones(1, 1, 40, 40)
+    mask[:, :, 0, 0] = 0  # one pixel of background, in a patch of 4 x 4
+
+    def local(normalizer):
+        """What the patches give: the output with them, less the output without."""
+        with torch.no_grad():
+            given = normalizer(features, mask)
+            kept = normalizer.grid_weights.clone()
+            normalizer.grid_weights.zero_()
+            without = normalizer(features, mask)
+            normalizer.grid_weights.copy_(kept)
+        return (given - without)[:, :, 8:, 8:]
+
+    with torch.no_grad():
+        for normalizer in (published, shrunk):
+            normalizer.grid_weights.fill_(1.0)
+    torch.testing.assert_close(local(shrunk) * (1 + 0.25 * 16), local(published), rtol=1e-3, atol=1e-5)

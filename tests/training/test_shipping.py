@@ -35,6 +35,11 @@ def test_the_shipped_configuration_stays_under_21_megabytes(tmp_path):
     assert load_phnet(path).config == config
 
 
+def test_patch_shrinkage_travels_with_the_weights(tmp_path):
+    config = dataclasses.replace(SMALL, patch_shrinkage=0.01)
+    assert load_phnet(ship(PHNet(config).state_dict(), config, tmp_path / "w.safetensors")).config == config
+
+
 @pytest.fixture
 def identity():
     return PHNet(SMALL).eval()  # its last layer starts at zero

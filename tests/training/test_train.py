@@ -16,14 +16,14 @@ import pytest
 import torch
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.models import PHNetConfig, load_phnet
+from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 from harmonyrt.training.composites import TEST_PLAN, Composer
 from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
 from harmonyrt.training.loading import Synthesis
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scoring import compare
-from harmonyrt.training.train import _Run, train
+from harmonyrt.training.train import _Run, train, with_patch_shrinkage
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
 
@@ -169,6 +169,20 @@ def test_the_released_form_trains_with_its_loss(config):
     assert load_phnet(result.weights).config.output == "sigmoid"
 
 
+def test_a_run_takes_up_patch_shrinkage_where_another_ended(config):
+    first, _ = _run(config)
+    second, _ = _run(replace(config, out=config.out / "on", init=first.weights, patch_shrinkage=0.5))
+    assert load_phnet(second.weights).config == replace(SMALL, patch_shrinkage=0.5)
+
+
+def test_patches_full_of_background_keep_what_they_give():
+    torch.manual_seed(0)
+    network = PHNet(replace(SMALL, output="sigmoid")).eval()
+    image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(with_patch_shrinkage(network, 0.5).eval()(image, mask), network(image, mask))
+
+
 def test_bf16_trains_to_finite_weights(config):
     result, _ = _run(replace(config, precision="bf16"))
     assert all(torch.isfinite(value).all() for value in _weights(result).values())
@@ -189,6 +203,7 @@ def test_the_papers_stages(tmp_path):
         ({"minutes": 3.0}, "exactly one"),
         ({"steps": -5}, "positive"),
         ({"stages": (Stage(size=100),)}, "multiple of 8"),
+        ({"patch_shrinkage": 1.5}, "from 0 to 1"),
     ],
 )
 def test_impossible_runs_are_refused(config, changes, message):
