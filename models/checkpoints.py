@@ -45,7 +45,8 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
     config = dataclasses.replace(
         config,
         output=cast(Literal["sigmoid", "residual"], output),
-        patch_shrinkage=_shrinkage(metadata.get("patch_shrinkage", "0"), path),
+        patch_shrinkage=_share("patch_shrinkage", metadata, path),
+        change_shrinkage=_share("change_shrinkage", metadata, path),
     )
     with torch.device("meta"):
         network = PHNet(config)
@@ -55,14 +56,15 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
     return network.eval().requires_grad_(False)
 
 
-def _shrinkage(text: str, path: Path) -> float:
-    """A file's `patch_shrinkage`, 0 to 1."""
+def _share(name: str, metadata: dict[str, str], path: Path) -> float:
+    """A number from 0 to 1 of a file's metadata; 0 where it says nothing."""
+    text = metadata.get(name, "0")
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:  # NaN is refused as well
-        raise HarmonyError(f"{path}: patch_shrinkage {text!r} is no share from 0 to 1; download the file again")
+        raise HarmonyError(f"{path}: {name} {text!r} is no share from 0 to 1; download the file again")
     return value
 
 

@@ -12,11 +12,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from harmonyrt.models.patch_statistics import PatchGrid, global_mean_and_std, in_float32, masked_mean_and_std
+from harmonyrt.models.patch_statistics import (
+    PatchGrid,
+    global_mean_and_std,
+    in_float32,
+    masked_mean_and_std,
+    picture_sum,
+)
 
 PN_EPS = 1e-7
 PFE_EPS = 1e-8
 PFE_BACKGROUND_DIVISOR = 255  # of pictures that are in [0, 1] already; published so, and the weights depend on it
+SMALL_CHANGE = (32 / 255) ** 2  # mean square where 1/e of `change_shrinkage` is left
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class PHNetConfig:
         patch_shrinkage: what every patch's background is joined by before its mean is taken, as a share of the patch's
             pixels, with features 0. 0 is the published mean, to which one pixel of background counts as much as a
             patch that is full of it.
+        change_shrinkage: for ``output="residual"``, which share of a small predicted change is withheld: one of mean
+            square E under the mask is taken times ``1 - change_shrinkage * exp(-E / SMALL_CHANGE)``. Small changes are
+            mostly guesses, and spoil pictures that were nearly right. 0 withholds nothing.
     """
 
     enc_sizes: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
@@ -41,6 +51,7 @@ class PHNetConfig:
     init_value: float = 0.8
     output: Literal["sigmoid", "residual"] = "sigmoid"
     patch_shrinkage: float = 0.0
+    change_shrinkage: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("enc_sizes", "grid_count", "init_weights"):  # JSON brings lists
@@ -239,4 +250,13 @@ class PHNet(nn.Module):
             if stage >= self.first_normalized_stage:
                 skip = self.normalizers[stage - self.first_normalized_stage](skip, masks[-1 - stage])
             x = block(self.skip[stage](x, skip))
-        return torch.sigmoid(x) if self.config.output == "sigmoid" else image + x
+        if self.config.output == "sigmoid":
+            return torch.sigmoid(x)
+        return image + (self.shrunk(x, mask) if self.config.change_shrinkage else x)
+
+    @in_float32
+    def shrunk(self, change: Tensor, mask: Tensor) -> Tensor:
+        """A predicted change (B,3,H,W), less the share of it that its size under the mask (B,1,H,W) has withheld."""
+        square = (change * change).mean(1, keepdim=True)
+        size = picture_sum(square * mask) / (picture_sum(mask) + PN_EPS)
+        return change * (1 - self.config.change_shrinkage * torch.exp(size * (-1 / SMALL_CHANGE)))

@@ -29,7 +29,7 @@ def ship(state: dict[str, Tensor], config: PHNetConfig, path: str | Path, **fact
 
     Args:
         state: a PHNet's state dict.
-        config: its configuration; the output form and the shrinkage of patch means go into the metadata.
+        config: its configuration; the output form and both shrinkages go into the metadata.
         path: .safetensors file, replaced in one rename.
         facts: anything worth knowing about the training (steps, seed); kept as metadata.
     """
@@ -43,7 +43,7 @@ def ship(state: dict[str, Tensor], config: PHNetConfig, path: str | Path, **fact
         "model": "phnet",
         "configuration": configuration_name(config),
         "output": config.output,
-        **({"patch_shrinkage": repr(config.patch_shrinkage)} if config.patch_shrinkage else {}),
+        **{name: repr(share) for name in ("patch_shrinkage", "change_shrinkage") if (share := getattr(config, name))},
         **{key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()},
     }
     path = Path(path)

@@ -88,6 +88,32 @@ def test_shrunk_patch_means_are_exported(golden_network, run_onnx, size):
     np.testing.assert_allclose(run_onnx(model, image=image, mask=mask)[0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(64, 48), None])
+def test_a_shrunk_change_is_exported(golden_network, run_onnx, size):
+    published = golden_network("phnet_iharmony4")
+    network = PHNet(dataclasses.replace(published.config, output="residual", change_shrinkage=0.5)).eval()
+    network.load_state_dict(published.state_dict())
+    with torch.no_grad():
+        for parameter in network.decoder[-1].parameters():
+            parameter *= 0.1  # to a change that is small
+    rng = np.random.default_rng(3)
+    image = rng.random((2, 3, 64, 48), np.float32)
+    mask = np.zeros((2, 1, 64, 48), np.float32)
+    mask[0, :, 9:41, 7:29] = 1
+    mask[1, :, 20:50, 30:40] = 0.5
+    tensors = torch.from_numpy(image), torch.from_numpy(mask)
+    with torch.no_grad():
+        expected = network(*tensors).numpy()
+    whole = PHNet(dataclasses.replace(network.config, change_shrinkage=0.0)).eval()
+    whole.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        assert np.abs(expected - whole(*tensors).numpy()).max() > 1e-3
+    batches = (slice(0, 1), slice(1, 2)) if size else (slice(0, 2),)
+    model = to_onnx.export_phnet(to_onnx.trace(network), size, DEFAULT if size else to_onnx.rewriting.LOW_MEMORY)
+    for part in batches:
+        np.testing.assert_allclose(run_onnx(model, image=image[part], mask=mask[part])[0], expected[part], atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["empty", "full", "one even pixel", "one odd pixel"])
 @pytest.mark.parametrize("size", [(128, 128), None])
 def test_extreme_masks_stay_finite_and_close(golden_network, golden_graph, run_onnx, kind, size):

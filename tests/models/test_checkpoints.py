@@ -50,19 +50,20 @@ def test_safetensors_in_half_precision_with_output_form(state, tmp_path):
     assert load_phnet(path, output="sigmoid").config.output == "sigmoid"
 
 
-def test_patch_shrinkage_comes_from_the_file(state, tmp_path):
+def test_shrinkages_come_from_the_file(state, tmp_path):
     path = tmp_path / "net.safetensors"
-    save_file(state, path, {"patch_shrinkage": "0.01"})
+    save_file(state, path, {"patch_shrinkage": "0.01", "change_shrinkage": "0.2"})
     loaded = load_phnet(path)
-    assert loaded.config == dataclasses.replace(IHARMONY4, patch_shrinkage=0.01)
+    assert loaded.config == dataclasses.replace(IHARMONY4, patch_shrinkage=0.01, change_shrinkage=0.2)
     assert [normalizer.patch_shrinkage for normalizer in loaded.normalizers] == [0.01] * 3
 
 
+@pytest.mark.parametrize("name", ["patch_shrinkage", "change_shrinkage"])
 @pytest.mark.parametrize("text", ["much", "-0.5", "2", "nan"])
-def test_a_patch_shrinkage_that_is_no_share_is_named(text, state, tmp_path):
+def test_a_shrinkage_that_is_no_share_is_named(name, text, state, tmp_path):
     path = tmp_path / "net.safetensors"
-    save_file(state, path, {"patch_shrinkage": text})
-    assert f"patch_shrinkage {text!r}" in refusal(path)
+    save_file(state, path, {name: text})
+    assert f"{name} {text!r}" in refusal(path)
 
 
 def test_wrappers_and_module_prefix_come_off(state, tmp_path):

@@ -108,3 +108,33 @@ def test_shrunk_patch_means_are_those_of_patches_joined_by_zeros():
             return (given - normalizer(features, mask))[:, :, 8:, 8:]
 
     torch.testing.assert_close(local(shrunk) * (1 + 0.25 * 16), local(published), rtol=1e-3, atol=1e-5)
+
+
+def test_the_smaller_a_change_the_more_of_it_is_withheld():
+    torch.manual_seed(0)
+    network = PHNet(dataclasses.replace(IHARMONY4, output="residual", change_shrinkage=0.4)).eval()
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:12, 4:12] = 1
+    change = torch.randn(2, 3, 16, 16) * torch.tensor([0.02, 0.2]).view(2, 1, 1, 1)
+    kept = network.shrunk(change, mask) / change
+    for sample in range(2):
+        size = change[sample, :, 4:12, 4:12].square().mean()
+        want = 1 - 0.4 * torch.exp(-size / (32 / 255) ** 2)
+        torch.testing.assert_close(kept[sample], want.expand(3, 16, 16), rtol=1e-5, atol=1e-6)
+    assert kept[0].mean() < 0.7 < 0.9 < kept[1].mean()
+    elsewhere = change + 9 * (1 - mask)  # what lies outside the mask is not part of the change
+    torch.testing.assert_close(network.shrunk(elsewhere, mask) / elsewhere, kept, rtol=1e-5, atol=1e-6)
+
+
+def test_change_shrinkage_reaches_the_output_of_the_residual_form():
+    torch.manual_seed(0)
+    plain = PHNet(dataclasses.replace(IHARMONY4, output="residual")).eval()
+    torch.nn.init.normal_(plain.decoder[-1][0].weight, std=0.001)
+    shrunk = PHNet(dataclasses.replace(plain.config, change_shrinkage=0.4)).eval()
+    shrunk.load_state_dict(plain.state_dict())
+    image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    mask[:, :, 8:24, 8:24] = 1
+    with torch.no_grad():
+        change = plain(image, mask) - image
+        torch.testing.assert_close(shrunk(image, mask), image + shrunk.shrunk(change, mask))
+        assert (shrunk(image, mask) - plain(image, mask)).abs().max() > 1e-3

@@ -35,8 +35,8 @@ def test_the_shipped_configuration_stays_under_21_megabytes(tmp_path):
     assert load_phnet(path).config == config
 
 
-def test_patch_shrinkage_travels_with_the_weights(tmp_path):
-    config = dataclasses.replace(SMALL, patch_shrinkage=0.01)
+def test_shrinkages_travel_with_the_weights(tmp_path):
+    config = dataclasses.replace(SMALL, patch_shrinkage=0.01, change_shrinkage=0.2)
     assert load_phnet(ship(PHNet(config).state_dict(), config, tmp_path / "w.safetensors")).config == config
 
 
