@@ -31,7 +31,7 @@ lint: $(SET_UP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/python tests/house/typecheck.py
 
-# Tables and pictures of docs/benchmarks.md from the committed runs; each table names the command that repeats its run.
+# Tables and plots of docs/benchmarks.md and benchmarks/results/README.md from the committed runs.
 bench: $(SET_UP)
 	$(BIN)/python -m harmonyrt.benchmarks.tables
 

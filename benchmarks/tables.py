@@ -1,4 +1,7 @@
-"""docs/benchmarks.md from committed JSON: `python -m harmonyrt.benchmarks.tables` renews what its marks enclose."""
+"""Tables from committed JSON: `python -m harmonyrt.benchmarks.tables` renews two documents.
+
+Both documents keep what is outside their marks; docs/benchmarks.md has three tables, results/README.md all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Measured
+from harmonyrt.benchmarks.front_page import front_page
 from harmonyrt.benchmarks.pictures import draw, frame_rates
 from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read, short_machine_line
 from harmonyrt.benchmarks.targets import targets
@@ -30,12 +34,13 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 def tables(folder: Path) -> str:
     """Everything that is committed as Markdown: targets, overviews, opening, around the engine, then run by run."""
-    paper = ["### What the paper states", "", "| what | figure | where |", "|---|---|---|"]
+    paper = ["## What the paper states", "", "| what | figure | where |", "|---|---|---|"]
     paper += [f"| {what} | {figure} | {where} |" for what, figure, where in PAPER_ROWS]
     runs = committed_runs(folder)
     costs = [*opening(folder / "opening.json"), *around(folder)]
     others = [line for path in sorted(folder.iterdir()) if path.is_dir() for line in elsewhere(path)]
-    return "\n".join([targets(runs, folder), *overview(runs), *paper, "", *costs, *map(markdown, runs), *others])
+    by_run = ["## Run by run", "", *map(markdown, runs)] if runs else []
+    return "\n".join([targets(runs, folder), *overview(runs), *paper, "", *costs, *by_run, *others])
 
 
 def elsewhere(folder: Path) -> list[str]:
@@ -111,8 +116,20 @@ def _order(run: Run) -> tuple[float, int, int, int]:
     return -millions, first.subject.height, first.subject.threads or 0, -len(run.measured)
 
 
-def rewrite(document: Path, folder: Path) -> bool:
-    """Put fresh tables into a document.
+def index(folder: Path) -> list[str]:
+    """Every committed measurement with the command that repeats it, as Markdown."""
+    lines = ["## Files", "", "| file | what | command |", "|---|---|---|"]
+    for path in sorted(folder.rglob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        what = report.get("what") or report.get("name") or path.stem
+        command = report.get("command")
+        cells = (f"[{path.stem}]({path.relative_to(folder)})", what, f"`{command}`" if command else "not recorded")
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return [*lines, ""]
+
+
+def rewrite(document: Path, fresh: str) -> bool:
+    """Put fresh tables between a document's marks.
 
     Returns:
         Whether anything changed.
@@ -124,24 +141,33 @@ def rewrite(document: Path, folder: Path) -> bool:
     if BEGIN not in text or END not in text:
         raise HarmonyError(f"{document} has no lines {BEGIN} and {END}; put them where the tables belong")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
-    fresh = f"{head}{BEGIN}\n\n{tables(folder)}\n{END}{tail}"
-    if fresh == text:
+    renewed = f"{head}{BEGIN}\n\n{fresh.rstrip()}\n\n{END}{tail}"
+    if renewed == text:
         return False
     with written_whole(document) as scratch:
-        scratch.write_text(fresh, encoding="utf-8")
+        scratch.write_text(renewed, encoding="utf-8")
     return True
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """What belongs between the marks of each document of a checkout."""
+    results = root / "benchmarks" / "results"
+    elsewhere = [committed_runs(path) for path in sorted(results.iterdir()) if path.is_dir()]
+    return {
+        root / "docs" / "benchmarks.md": front_page(committed_runs(results), elsewhere, results / "opening.json"),
+        results / "README.md": "\n".join([*index(results), tables(results)]),
+    }
 
 
 def main() -> int:
     root = Path(__file__).resolve().parents[1]
-    results = root / "benchmarks" / "results"
     try:
-        changed = rewrite(root / "docs" / "benchmarks.md", results)
-        drawn = draw(committed_runs(results), root / "docs" / "pictures")
+        changed = [path for path, text in documents(root).items() if rewrite(path, text)]
+        drawn = draw(committed_runs(root / "benchmarks" / "results"), root / "docs" / "pictures")
     except HarmonyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print("docs/benchmarks.md rewritten" if changed else "docs/benchmarks.md is up to date")
+    print(f"rewritten: {', '.join(str(path.relative_to(root)) for path in changed) or 'nothing, all is up to date'}")
     print(f"drawn: {', '.join(path.name for path in drawn)}")
     return 0
 

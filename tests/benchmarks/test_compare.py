@@ -7,7 +7,7 @@ import pytest
 from harmonyrt.benchmarks.compare import Effort, measure
 from harmonyrt.benchmarks.results import HEADINGS, finished_run, markdown, read, rows, write
 from harmonyrt.benchmarks.subjects import Subject
-from harmonyrt.benchmarks.tables import BEGIN, END, rewrite
+from harmonyrt.benchmarks.tables import BEGIN, END, rewrite, tables
 from harmonyrt.common import HarmonyError
 
 QUICK = Effort(rounds=2, seconds=0, least=2, burn_in_seconds=0)
@@ -44,13 +44,13 @@ def test_tables_come_from_files(run, tmp_path):
     write(run, tmp_path / "bench-tiny.json")
     document = tmp_path / "benchmarks.md"
     document.write_text(f"# Before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert rewrite(document, tmp_path)
+    assert rewrite(document, tables(tmp_path))
     text = document.read_text()
     assert markdown(run) in text
     assert "old" not in text
     assert text.startswith("# Before\n")
     assert text.endswith("\nafter\n")
-    assert not rewrite(document, tmp_path)
+    assert not rewrite(document, tables(tmp_path))
     assert all(len(row) == len(HEADINGS) for row in rows(run))
 
 

@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
+from harmonyrt.benchmarks.front_page import front_page
 from harmonyrt.benchmarks.pictures import draw
 from harmonyrt.benchmarks.results import Run, engine_name, write
 from harmonyrt.benchmarks.subjects import Subject
-from harmonyrt.benchmarks.tables import around, opening, overview, tables
+from harmonyrt.benchmarks.tables import BEGIN, END, around, documents, index, opening, overview, tables
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.benchmarks.timing import summarize
 from harmonyrt.export.rewrites import names_of
@@ -132,3 +134,37 @@ def test_pictures_are_drawn_from_runs(tmp_path):
     drawn = draw([run("golden-256-1t", side("fp32", 2.6, 110.0))], tmp_path)
     assert [path.name for path in drawn] == ["latency-golden-256-1t.png", "fps-39.9m.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_the_committed_documents_are_what_the_committed_runs_say():
+    """`make bench` would change nothing: no table was edited by hand, and no run was committed without its tables."""
+    root = Path(__file__).resolve().parents[2]
+    for document, fresh in documents(root).items():
+        between = document.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+        assert between.strip() == fresh.strip(), f"{document.name} is out of date; run make bench"
+
+
+def test_every_committed_measurement_is_listed_with_its_command():
+    folder = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+    listed = "\n".join(index(folder))
+    for path in folder.rglob("*.json"):
+        assert f"({path.relative_to(folder)})" in listed
+        command = json.loads(path.read_text()).get("command")
+        assert command or path.stem.startswith("training_pace"), f"{path.name} does not say what made it"
+
+
+def test_the_front_page_has_default_engines_and_the_cost_of_opening(tmp_path):
+    fast, low = side("bf16", 3.0, 50.0), side("fp32", 1.5, 50.0)
+    subject = Subject("engine", "bundle", 256, 256, threads=2)
+    sides = [
+        replace(m, subject=subject, about={**m.about, "rewrites": " ".join(names_of([names]))})
+        for m, names in ((fast, "fast"), (low, "low-memory"))
+    ]
+    row = {"bundle": "golden/low-memory/a", "engine": "openvino fp32", "parameters": 9_990_000, "open_ms": 129}
+    row |= {"open_empty_cache_ms": 239, "peak_rss_empty_cache_mb": 223, "cache_mb": 40}
+    (tmp_path / "opening.json").write_text(json.dumps({"rows": [row], "machine": "a CPU", "date": "2026-01-01"}))
+    text = front_page([run("golden-256-2t", *sides)], [], tmp_path / "opening.json")
+    assert "| openvino bf16 | 1000.0 (3.0x) |" in text
+    assert "openvino fp32 |  " not in text
+    assert "low memory, 256" not in text
+    assert "| 10.0 M, openvino fp32 | low memory | 239 | 129 | 223 | 40 |" in text
