@@ -93,6 +93,12 @@ def golden() -> Golden:
     return Golden()
 
 
+@pytest.fixture(scope="session")
+def golden_losses(golden) -> dict[str, np.ndarray]:
+    """Values of the released losses and metrics (RECIPE.md lists the arrays)."""
+    return golden.case("phnet_losses_metrics")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the argument `phnet_case` runs once for every PHNet case of the folder."""
     if "phnet_case" in metafunc.fixturenames:

@@ -1,4 +1,4 @@
-"""A small world to train in: pictures with a sky, a ground and an object, and where the shared data are."""
+"""A small world to train in: pictures with a sky, a ground and an object, and one thread to do it with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
@@ -19,22 +17,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    folder = SHARED / "data"
-    if not folder.is_dir():
-        pytest.skip("needs shared/data beside the checkout")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def golden_losses() -> dict[str, np.ndarray]:
-    path = SHARED / "golden" / "public" / "phnet_losses_metrics.npz"
-    if not path.exists():
-        pytest.skip("needs shared/golden beside the checkout")
-    return dict(np.load(path))
 
 
 def _scene(rng: np.random.Generator, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from harmonyrt.training import losses
 
 
 @pytest.fixture(scope="module")
-def golden(golden_losses):
+def released(golden_losses):
     real = torch.from_numpy(golden_losses["real"]).double() / 255
     return {
         "output": torch.from_numpy(golden_losses["pred"]).double(),
@@ -19,24 +19,24 @@ def golden(golden_losses):
     }
 
 
-def test_fn_mse_equals_the_released_one(golden):
-    got = losses.fn_mse(golden["output"], golden["real"], golden["mask"])
-    assert got.numpy() == pytest.approx(golden["expected"]["fnmse"], rel=1e-5)
+def test_fn_mse_equals_the_released_one(released):
+    got = losses.fn_mse(released["output"], released["real"], released["mask"])
+    assert got.numpy() == pytest.approx(released["expected"]["fnmse"], rel=1e-5)
 
 
-def test_gradient_loss_equals_the_released_one(golden):
-    got = losses.gradient_loss(golden["output"], golden["real"], golden["mask"])
-    assert float(got) == pytest.approx(float(golden["expected"]["gradient"]), rel=1e-5)
+def test_gradient_loss_equals_the_released_one(released):
+    got = losses.gradient_loss(released["output"], released["real"], released["mask"])
+    assert float(got) == pytest.approx(float(released["expected"]["gradient"]), rel=1e-5)
 
 
-def test_psnr_loss_equals_the_released_one(golden):
-    got = losses.psnr_loss(golden["output"], golden["real"])
-    assert float(got) == pytest.approx(float(golden["expected"]["psnr_loss"]), rel=1e-5)
+def test_psnr_loss_equals_the_released_one(released):
+    got = losses.psnr_loss(released["output"], released["real"])
+    assert float(got) == pytest.approx(float(released["expected"]["psnr_loss"]), rel=1e-5)
 
 
-def test_released_loss_equals_the_released_sum(golden):
-    got = losses.released_loss(golden["output"], golden["real"], golden["real"], golden["mask"])
-    assert float(got) == pytest.approx(float(golden["expected"]["total"]), rel=1e-5)
+def test_released_loss_equals_the_released_sum(released):
+    got = losses.released_loss(released["output"], released["real"], released["real"], released["mask"])
+    assert float(got) == pytest.approx(float(released["expected"]["total"]), rel=1e-5)
 
 
 @pytest.fixture
