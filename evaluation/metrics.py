@@ -4,7 +4,7 @@ NumPy only. Pictures are (H,W,3) arrays on the 0-255 scale (uint8 or float), mas
 own scale; a mask counts as binary here, whatever its edges. Two PSNR conventions are in use:
 
 * ``peak=255``: the field's usual one, and ours.
-* ``peak=None``: PHNet's released metric, whose peak is the largest value of the real picture (spec PHNET.md, "Data and
+* ``peak=None``: PHNet's released metric, whose peak is the largest value of the real picture (docs/phnet.md, "Data and
   training"). It is never higher than the usual one; the two cannot be compared.
 """
 

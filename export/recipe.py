@@ -23,7 +23,7 @@ from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
 
 MODELS = ("phnet",)
 SIZE_MULTIPLE = 8
-SMALLEST_SIDE = 16  # instance norm of one pixel has no answer (PHNET.md, "Input and output")
+SMALLEST_SIDE = 16  # instance norm of one pixel has no answer (docs/phnet.md, "Input and output")
 LARGEST_SIDE = 16384
 DYNAMIC = "dynamic"
 

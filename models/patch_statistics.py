@@ -68,7 +68,7 @@ def picture_sum(x: Tensor) -> Tensor:
 def masked_mean_and_std(x: Tensor, mask: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Statistics of x (B,C,H,W) under a mask (B,1,H,W), each (B,C,1,1).
 
-    Biased; eps joins the count and the variance; the mask is squared in the variance (PHNET.md, "PN").
+    Biased; eps joins the count and the variance; the mask is squared in the variance (docs/phnet.md, "PN").
     """
     count = picture_sum(mask) + eps
     mean = picture_sum(x * mask) / count

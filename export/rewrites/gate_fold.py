@@ -2,7 +2,7 @@
 
 The gated feature x*s has one reader: the first skip convolution, which reads x itself as well. With its weights split
 in two, conv(cat(x*s, x), [W1, W2]) = conv(x, W1*s + W2): the network's largest convolution halves. The weights become
-those of one picture, so only graphs of batch 1 can take it (PHNET.md, "Traps met when exporting it").
+those of one picture, so only graphs of batch 1 can take it (docs/phnet.md, "Traps in export").
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_a_measurement_knows_its_share_of_the_roof(monkeypatch):
 
 
 def test_the_network_has_the_work_that_the_facts_say():
-    assert gpu_roofline.work_of(PHNet().eval(), 256, 1).flop == pytest.approx(98.5e9, rel=1e-3)  # PHNET.md
+    assert gpu_roofline.work_of(PHNet().eval(), 256, 1).flop == pytest.approx(98.5e9, rel=1e-3)  # docs/phnet.md
 
 
 @pytest.mark.parametrize(

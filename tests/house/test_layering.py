@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN.md, "The house"), and that every module imports without optional packages."""
+"""Who may import whom (docs/architecture.md), and that every module imports without optional packages."""
 
 from __future__ import annotations
 
