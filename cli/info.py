@@ -49,6 +49,7 @@ def described(manifest: Any) -> list[str]:
         f"size        {size}, batch {manifest.batch or 'any'}",
         f"mask        1 = foreground{', taken as 0 or 1' if manifest.binary_mask else ''}",
     ]
+    lines += [f"assumed     {sentence}" for sentence in model.config.get("assumed", ())]
     lines += _diffusion(model.config) if model.family == "diffharmony" else []
     components = model.config.get("components", {})
     for engine in manifest.engines:

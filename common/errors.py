@@ -24,6 +24,10 @@ class WorkFailed(HarmonyError):
     exit_code = 1
 
 
+class HarmonyWarning(UserWarning):
+    """Something that works but is probably not what was meant, such as an empty mask or an assumption about weights."""
+
+
 def reported(work: Callable[[], object]) -> int:
     """Do a program's work; what goes wrong is its sentence on stderr.
 

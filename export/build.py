@@ -82,8 +82,9 @@ def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = F
         check_place(outcome.place)
     for package in ("torch", "onnx", "onnxscript", "onnxruntime"):
         require(package, "build", "the build")
+    first = pending[0].recipe
     with reporting(steps=2 + sum(1 + len(outcome.recipe.targets) for outcome in pending)) as report:
-        workshop = Workshop(pending[0].recipe.checkpoint, pending[0].recipe.options.threads, report)
+        workshop = Workshop(first.checkpoint, first.options.threads, report, first.meaning)
         workshop.prepare()
         for outcome in pending:
             _build(outcome, workshop, report, force)
@@ -295,7 +296,10 @@ def _manifest(
         name=recipe.name,
         model=ModelSpec(
             family=recipe.model,
-            config=_plain(dataclasses.asdict(network.config)),
+            config={
+                **_plain(dataclasses.asdict(network.config)),
+                **({"assumed": list(workshop.notes)} if workshop.notes else {}),
+            },
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             checkpoint=recipe.checkpoint.name,
             checkpoint_sha256=recipe.checkpoint_sha256,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 try:
-    from harmonyrt.common import HarmonyError
+    from harmonyrt.common import HarmonyError, HarmonyWarning
     from harmonyrt.export import rewrites
     from harmonyrt.export.build import build_bundles
     from harmonyrt.export.bundle import check_place
@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("model", help="phnet; diffharmony has options of its own: harmonyrt build diffharmony --help")
     add("--checkpoint", metavar="PATH", help="weights (.pth or .safetensors); default: the shipped ones")
+    about = (
+        "what the network predicts: sigmoid (a picture, as released) or residual (a change); default: as the file says"
+    )
+    add("--network-output", metavar="KIND", help=about)
+    add("--patch-shrinkage", type=float, metavar="SHARE", help="of the weights, where their file does not say it")
+    add("--change-shrinkage", type=float, metavar="SHARE", help="of the weights, where their file does not say it")
     add("--sizes", nargs="+", default=["256", "512"], metavar="SIZE", help="256, 256x512 (height x width), dynamic")
     add("--precisions", nargs="+", default=["fp32"], metavar="PRECISION", help="fp32, fp16, bf16, int8")
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
@@ -68,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `harmonyrt build`; returns the exit code: 0 fine, 1 an engine failed, 2 wrong usage, 130 interrupted."""
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", HarmonyWarning)
             warnings.showwarning = _say_warning
             return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except HarmonyError as error:
@@ -121,6 +128,11 @@ def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
         hardware_compatible=arguments.hardware_compatible,
         cache=Path(arguments.output) / ".cache",
     )
+    meaning = {
+        "output": arguments.network_output,
+        "patch_shrinkage": arguments.patch_shrinkage,
+        "change_shrinkage": arguments.change_shrinkage,
+    }
     return plan(
         arguments.model,
         arguments.checkpoint,
@@ -131,6 +143,7 @@ def _recipes(arguments: argparse.Namespace) -> list[BundleRecipe]:
         options,
         arguments.tune,
         None if arguments.calibration is None else Path(arguments.calibration),
+        {name: value for name, value in meaning.items() if value is not None},
     )
 
 

@@ -6,8 +6,8 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +51,8 @@ class BundleRecipe:
         options: what target builders are told.
         tune: seconds for measuring what is fastest on this machine (see :mod:`harmonyrt.export.tune`); None for not.
         calibration: the one that was given for INT8; None: the build makes its own.
+        meaning: what the caller says of the weights, by field of :class:`harmonyrt.models.checkpoints.Meaning`; what
+            is not in it the checkpoint says itself.
     """
 
     model: str
@@ -64,6 +66,7 @@ class BundleRecipe:
     options: BuildOptions
     tune: float | None = None
     calibration: GivenCalibration | None = None
+    meaning: Mapping[str, str | float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -86,6 +89,7 @@ class BundleRecipe:
             "hardware_compatible": options.hardware_compatible,
             **({} if self.tune is None else {"tuned": True}),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256}),
+            **({"meaning": dict(self.meaning)} if self.meaning else {}),
         }
 
     def sha256(self) -> str:
@@ -149,6 +153,7 @@ def plan(
     options: BuildOptions,
     tune: float | None = None,
     calibration: Path | None = None,
+    meaning: Mapping[str, str | float] | None = None,
 ) -> list[BundleRecipe]:
     """Every bundle that a call of `build` asks for.
 
@@ -162,6 +167,7 @@ def plan(
         options: common to all engines; its target and size are filled in here.
         tune: seconds of measuring for each bundle; None for not.
         calibration: file that `harmonyrt calibrate` wrote; None: INT8 builds calibrate themselves.
+        meaning: see :class:`BundleRecipe`.
 
     Returns:
         One recipe per size and precision, in the order given; those without any target that can exist have none.
@@ -201,6 +207,7 @@ def plan(
                     options=replace(options, size=size),
                     tune=tune,
                     calibration=given if precision == "int8" else None,
+                    meaning=meaning or {},
                 )
             )
     refuse_if_nothing(recipes)

@@ -59,6 +59,8 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
     if rows:
         _print_columns(("bundle", "status", "engine", "size", "computes in", "max error", "parity", "built in"), rows)
     _print_skipped(skipped for o in outcomes for skipped in (*o.recipe.skipped, *o.refused))
+    for assumed in dict.fromkeys(s for o in outcomes if o.manifest for s in o.manifest.model.config.get("assumed", ())):
+        print(f"assumed: {assumed}")
     for problem in (problem for outcome in outcomes for problem in outcome.problems):
         print(f"failed: {problem}")
     if outcomes and all(outcome.status in ("unchanged", "nothing") for outcome in outcomes):

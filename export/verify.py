@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -216,12 +217,14 @@ def verify_bundle(path: str | Path, checkpoint: str | Path, threads: int | None 
     Raises:
         HarmonyError: not a bundle, altered files, or another checkpoint.
     """
-    from harmonyrt.models import load_phnet
+    from harmonyrt.models.checkpoints import Meaning, open_phnet
 
     bundle = open_bundle(path)
     files = [bundle.verified_file(engine) for engine in bundle.manifest.engines]
     need = bundle.manifest.model.checkpoint_sha256
-    network = load_phnet(checkpoint, output=bundle.manifest.model.config.get("output"))
+    config = bundle.manifest.model.config
+    built = Meaning(*(config.get(field.name) for field in dataclasses.fields(Meaning)))
+    network = open_phnet(checkpoint, built).network
     if (found := sha256_of(checkpoint)) != need:
         raise HarmonyError(
             f"{path} was built from another checkpoint: found sha256 {found[:12]}… in {checkpoint}, need {need[:12]}…"

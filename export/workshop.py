@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harmonyrt.common import HarmonyWarning
 from harmonyrt.export.given_calibration import CALIBRATION_SIZE, calibration_rewrites
 from harmonyrt.export.progress import Reporter
 from harmonyrt.export.recipe import BundleRecipe
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from harmonyrt.calibration.calibrated import Calibration
     from harmonyrt.export.verify import Reference
+    from harmonyrt.models import PHNet
+    from harmonyrt.models.checkpoints import OpenedPHNet
 
 CALIBRATION_COMPOSITES = 32
 
@@ -25,8 +30,15 @@ CALIBRATION_COMPOSITES = 32
 class Workshop:
     """Makes each of them when it is first wanted, and keeps those of one size at a time."""
 
-    def __init__(self, checkpoint: Path, threads: int | None, report: Reporter) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        threads: int | None,
+        report: Reporter,
+        meaning: Mapping[str, str | float] | None = None,
+    ) -> None:
         self.checkpoint, self.threads, self.report = checkpoint, threads, report
+        self._meaning = meaning or {}
         self._graphs: dict[tuple, onnx.ModelProto] = {}
         self._references: dict[Size, list[Reference]] = {}
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
@@ -41,22 +53,32 @@ class Workshop:
     def prepare(self) -> None:
         """Load and trace: what can fail for a bad checkpoint fails here, before anything is written."""
         self.report(f"loading {self.checkpoint.name}")
-        assert self.network is not None
+        for note in self.notes:
+            warnings.warn(note, HarmonyWarning, stacklevel=2)
         self.report.step_done()
         self.report("tracing the network")
         assert self.traced is not None
         self.report.step_done()
 
-    @cached_property
-    def network(self):
+    @property
+    def network(self) -> PHNet:
         """The PyTorch FP32 module."""
+        return self._opened.network
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed about the checkpoint, as sentences."""
+        return self._opened.notes
+
+    @cached_property
+    def _opened(self) -> OpenedPHNet:
         import torch
 
-        from harmonyrt.models import load_phnet
+        from harmonyrt.models.checkpoints import Meaning, open_phnet
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        return load_phnet(self.checkpoint)
+        return open_phnet(self.checkpoint, Meaning(**self._meaning))
 
     @cached_property
     def traced(self):

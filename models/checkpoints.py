@@ -8,17 +8,43 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyWarning
+from harmonyrt.models.meaning import CARRIER, checked, read_carrier, read_metadata, without_carrier
 from harmonyrt.models.phnet import FFHQH, IHARMONY4, PHNet, PHNetConfig
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts wrap a bare state dict in
-_OUTPUTS = ("sigmoid", "residual")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a caller knows of a PHNet's tensors and their file may not say; None leaves it to the file.
+
+    Attributes:
+        output: ``"sigmoid"`` or ``"residual"``.
+        patch_shrinkage, change_shrinkage: shares from 0 to 1 (:class:`PHNetConfig`).
+    """
+
+    output: str | None = None
+    patch_shrinkage: float | None = None
+    change_shrinkage: float | None = None
+
+    def given(self) -> dict[str, str | float]:
+        """The fields that are not None."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class OpenedPHNet:
+    """A network, and in sentences what its file left to be assumed or chosen."""
+
+    network: PHNet
+    notes: tuple[str, ...] = ()
 
 
 def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
@@ -26,8 +52,8 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
 
     Args:
         path: a released checkpoint (bare state dict in .pth/.pt, read with ``weights_only=True``) or .safetensors.
-        output: ``"sigmoid"`` or ``"residual"``; by default what the file's metadata says, and ``"sigmoid"`` where it
-            says nothing (released checkpoints).
+        output: ``"sigmoid"`` or ``"residual"``; by default what the file says (:mod:`harmonyrt.models.meaning`), and
+            ``"sigmoid"`` where it says nothing (released checkpoints).
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -35,37 +61,68 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
     Raises:
         HarmonyError: the file is missing, unreadable, of another network, or holds NaN; the first missing, unexpected
             or misshapen tensor is named.
+
+    Warns:
+        HarmonyWarning: the file does not say its output form, and ``"sigmoid"`` was assumed.
+    """
+    opened = open_phnet(path, Meaning(output))
+    for note in opened.notes:
+        warnings.warn(note, HarmonyWarning, stacklevel=2)
+    return opened.network
+
+
+def open_phnet(path: str | Path, meaning: Meaning = Meaning()) -> OpenedPHNet:
+    """As :func:`load_phnet`, with what was assumed as sentences instead of warnings.
+
+    Args:
+        path: the file.
+        meaning: what the caller knows better than the file, or the file does not say.
     """
     path = Path(path)
     tensors, metadata = read_tensors(path)
-    config = recognise(tensors, path)
-    output = output or metadata.get("output", "sigmoid")
-    if output not in _OUTPUTS:
-        raise HarmonyError(f"{path}: output {output!r} is not known; use one of {', '.join(_OUTPUTS)}")
-    config = dataclasses.replace(
-        config,
-        output=cast(Literal["sigmoid", "residual"], output),
-        patch_shrinkage=_share("patch_shrinkage", metadata, path),
-        change_shrinkage=_share("change_shrinkage", metadata, path),
-    )
+    weights = without_carrier(tensors)
+    config = recognise(weights, path)
+    said, notes = _meaning(tensors, metadata, path, meaning)
+    config = dataclasses.replace(config, **said)
     with torch.device("meta"):
         network = PHNet(config)
-    check_tensors(tensors, network.state_dict(), path, _PHNET)
-    converted = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    check_tensors(weights, network.state_dict(), path, _PHNET)
+    converted = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
     network.load_state_dict(converted, strict=True, assign=True)
-    return network.eval().requires_grad_(False)
+    return OpenedPHNet(network.eval().requires_grad_(False), notes)
 
 
-def _share(name: str, metadata: dict[str, str], path: Path) -> float:
-    """A number from 0 to 1 of a file's metadata; 0 where it says nothing."""
-    text = metadata.get(name, "0")
+def _meaning(
+    tensors: dict[str, Tensor], metadata: dict[str, str], path: Path, given: Meaning
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Fields of :class:`PHNetConfig`, and what was assumed: first what was given, then the tensors, then the header."""
+    chosen = checked(given.given(), "the meaning that was given")
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:  # NaN is refused as well
-        raise HarmonyError(f"{path}: {name} {text!r} is no share from 0 to 1; download the file again")
-    return value
+        carried = read_carrier(tensors, str(path))
+    except HarmonyError:
+        if "output" not in chosen:
+            raise
+        carried = {}
+    header = read_metadata(metadata, str(path))
+    for name in carried.keys() & header.keys():
+        if header[name] != carried[name] and name not in chosen:
+            raise HarmonyError(
+                f"{path} says {name} {carried[name]!r} in its tensor {CARRIER} and {header[name]!r} in its metadata;"
+                f" say which holds with --{_OPTIONS.get(name, name).replace('_', '-')}, or download it again"
+            )
+    said = {**header, **carried, **chosen}
+    if "output" in said:
+        return said, ()
+    sentence = (
+        f"{path.name} does not say whether its network predicts a picture or a change; it was taken as released"
+        " checkpoints are (output sigmoid). Where HarmonyRT trained it and another tool saved it again, pass"
+        " --network-output residual, and --patch-shrinkage and --change-shrinkage as trained"
+    )
+    return said, (sentence,)
+
+
+_OPTIONS = {"output": "network_output"}
+"""Fields whose command-line option has another name."""
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -197,6 +254,7 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path:
             warnings.warn(
                 f"{path}: {int(torch.isinf(got).sum())} values of {name} are infinite (a variance that overflowed"
                 " when it was saved in float16); these channels are constant",
+                HarmonyWarning,
                 stacklevel=3,
             )
             continue

@@ -6,7 +6,7 @@ checkpoints, so a state dict loads with ``strict=True``. Reading order: :class:`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -43,6 +43,8 @@ class PHNetConfig:
         change_shrinkage: for ``output="residual"``, which share of a small predicted change is withheld: one of mean
             square E under the mask is taken times ``1 - change_shrinkage * exp(-E / SMALL_CHANGE)``. Small changes are
             mostly guesses, and spoil pictures that were nearly right. 0 withholds nothing.
+        trained_sizes: sides in pixels of the square pictures that the weights were trained on, ascending; () is
+            unknown. It changes nothing that the network computes, so two configurations are equal without it.
     """
 
     enc_sizes: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
@@ -52,9 +54,10 @@ class PHNetConfig:
     output: Literal["sigmoid", "residual"] = "sigmoid"
     patch_shrinkage: float = 0.0
     change_shrinkage: float = 0.0
+    trained_sizes: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("enc_sizes", "grid_count", "init_weights"):  # JSON brings lists
+        for name in ("enc_sizes", "grid_count", "init_weights", "trained_sizes"):  # JSON brings lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 

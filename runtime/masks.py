@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyWarning
 
 MEGAPIXEL_LIMIT = 200.0
 PICTURE_MODES = ("RGB", "RGBA", "L", "LA")
@@ -23,10 +23,6 @@ PICTURE_MODES = ("RGB", "RGBA", "L", "LA")
 # Above this share, a foreground that also covers the picture's corners is probably the background.
 _INVERTED_SHARE = 0.6
 _INVERTED_CORNERS = 3
-
-
-class HarmonyWarning(UserWarning):
-    """Something that works but is probably not what was meant, such as an empty mask."""
 
 
 @dataclass(frozen=True)

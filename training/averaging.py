@@ -7,6 +7,7 @@ loss, their mean makes fewer than each ("model soups", arXiv 2203.05482). Judge 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ def average(files: Sequence[Path], path: Path) -> Path:
             raise HarmonyError(f"{file} is another network than {files[0]}: found {config}; give files of one kind")
     states = [network.state_dict() for network in networks]
     mean = {name: _mean([state[name] for state in states]) for name in states[0]}
-    return ship(mean, configs[0], path, mean_of=[file.name for file in files])
+    sizes = tuple(sorted({size for config in configs for size in config.trained_sizes}))
+    return ship(mean, dataclasses.replace(configs[0], trained_sizes=sizes), path, mean_of=[file.name for file in files])
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

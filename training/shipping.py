@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harmonyrt.common.files import written_whole
 from harmonyrt.models import FFHQH, IHARMONY4, PHNetConfig
+from harmonyrt.models.meaning import CARRIER, as_metadata, carrier
 
 KEPT_IN_FLOAT32 = ("running_mean", "running_var")
 """A running variance passes float16's largest value, 65504, on ordinary features."""
@@ -29,7 +30,8 @@ def ship(state: dict[str, Tensor], config: PHNetConfig, path: str | Path, **fact
 
     Args:
         state: a PHNet's state dict.
-        config: its configuration; the output form and both shrinkages go into the metadata.
+        config: its configuration; output form, shrinkages and trained sizes go into the metadata, and into a tensor
+            that survives tools which drop metadata (:mod:`harmonyrt.models.meaning`).
         path: .safetensors file, replaced in one rename.
         facts: anything worth knowing about the training (steps, seed); kept as metadata.
     """
@@ -39,11 +41,11 @@ def ship(state: dict[str, Tensor], config: PHNetConfig, path: str | Path, **fact
             keep = name.endswith(KEPT_IN_FLOAT32)
             value = value.detach().cpu().to(torch.float32 if keep else torch.float16)
         tensors[name] = value.contiguous()
+    tensors[CARRIER] = carrier(config)
     metadata = {
         "model": "phnet",
         "configuration": configuration_name(config),
-        "output": config.output,
-        **{name: repr(share) for name in ("patch_shrinkage", "change_shrinkage") if (share := getattr(config, name))},
+        **as_metadata(config),
         **{key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()},
     }
     path = Path(path)

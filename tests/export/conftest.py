@@ -83,7 +83,7 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 def tiny_trace(tiny_checkpoint):
     """The trace of the tiny network, made when first called."""
     trace = to_onnx.trace
-    return functools.cache(lambda: trace(load_phnet(tiny_checkpoint)))
+    return functools.cache(lambda: trace(load_phnet(tiny_checkpoint, "sigmoid")))
 
 
 @pytest.fixture

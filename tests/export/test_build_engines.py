@@ -20,17 +20,17 @@ SCRIPT = Path(__file__).parents[2] / "export" / "build_engines.py"
 
 @pytest.fixture(scope="module")
 def engines(tiny_checkpoint, tmp_path_factory):
-    """Folder with the tiny network at 64 px and at any size, FP32, ONNX; and what the build said as JSON."""
+    """Folder with the tiny network at 64 px and at any size, FP32, ONNX; what the build said: JSON, and on stderr."""
     output = tmp_path_factory.mktemp("engines")
     command = [sys.executable, SCRIPT, "phnet", "--checkpoint", tiny_checkpoint, "--output", output, "--threads", "2"]
     command += ["--sizes", "64", "dynamic", "--json"]
     ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    return output, json.loads(ended.stdout)
+    return output, json.loads(ended.stdout), ended.stderr
 
 
 def test_the_build_writes_bundles_that_open(engines, tiny_checkpoint):
-    output, said = engines
+    output, said, _ = engines
     assert [bundle["status"] for bundle in said["bundles"]] == ["built", "built"]
     for name, size in (("phnet-64-fp32", (64, 64)), ("phnet-dynamic-fp32", None)):
         bundle = open_bundle(output / name)
@@ -45,7 +45,7 @@ def test_the_build_writes_bundles_that_open(engines, tiny_checkpoint):
 
 
 def test_rewrites_are_recorded_as_applied(engines):
-    output, _ = engines
+    output, _, _ = engines
     rewrites = {
         n: open_bundle(output / n).manifest.engines[0].rewrites for n in ("phnet-64-fp32", "phnet-dynamic-fp32")
     }
@@ -55,7 +55,7 @@ def test_rewrites_are_recorded_as_applied(engines):
 
 
 def test_a_rebuild_with_nothing_changed_says_so_without_torch(engines, tiny_checkpoint):
-    output, _ = engines
+    output, _, _ = engines
     program = (
         "import sys; from harmonyrt.export.build_engines import main; code = main(sys.argv[1:])\n"
         "assert not {'torch', 'onnx', 'onnxruntime'} & sys.modules.keys(); sys.exit(code)"
@@ -70,7 +70,7 @@ def test_a_rebuild_with_nothing_changed_says_so_without_torch(engines, tiny_chec
 def test_an_altered_file_is_built_again(build, engines, tiny_checkpoint, tmp_path):
     import shutil
 
-    output, _ = engines
+    output, _, _ = engines
     shutil.copytree(output / "phnet-64-fp32", tmp_path / "phnet-64-fp32")
     (tmp_path / "phnet-64-fp32" / "model.onnx").write_bytes(b"tampered")
     _, said, _ = build("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path, "--dry-run")
@@ -123,7 +123,7 @@ def test_a_second_target_joins_the_bundle_and_a_failing_one_leaves_it(
         (folder / "openvino.xml").write_text("an engine")
         return [type(built[0])(("openvino.xml",), {"float32": 1}, runs_here=False)]
 
-    output, _ = engines
+    output, _, _ = engines
     shutil.copytree(output / "phnet-64-fp32", tmp_path / "phnet-64-fp32")
     before = (tmp_path / "phnet-64-fp32" / "manifest.json").read_text()
     monkeypatch.setitem(BUILDERS, "openvino", failing)
@@ -170,7 +170,7 @@ def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tin
 
     from harmonyrt.export import build as job
 
-    output, _ = engines
+    output, _, _ = engines
     written = job.bundle_being_written
 
     def slow_lock(place, progress):
@@ -180,6 +180,26 @@ def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tin
     monkeypatch.setattr(job, "bundle_being_written", slow_lock)
     code, said, _ = build("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path)
     assert (code, "nothing changed" in said) == (0, True)
+
+
+def test_what_weights_do_not_say_is_told_and_recorded(build, engines, tiny_checkpoint):
+    output, _, complained = engines
+    (sentence,) = open_bundle(output / "phnet-64-fp32").manifest.model.config["assumed"]
+    assert "output sigmoid" in sentence
+    assert complained.count(f"warning: {sentence}") == 1
+    again = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", output, "--threads", "2")
+    code, said, _ = build(*again)
+    assert (code, "nothing changed" in said, f"assumed: {sentence}" in said) == (0, True, True)
+
+
+def test_an_option_says_what_weights_mean(build, tiny_checkpoint, tmp_path):
+    line = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path)
+    code, _, complained = build(*line, "--network-output", "sigmoid")
+    assert (code, "warning" in complained) == (0, False)
+    sigmoid = open_bundle(tmp_path / "phnet-64-fp32").manifest
+    assert "assumed" not in sigmoid.model.config
+    code, said, _ = build(*line, "--network-output", "residual", "--patch-shrinkage", "0.02", "--dry-run")
+    assert (code, "to build" in said) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +212,8 @@ def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tin
         (("phnet", "--checkpoint", SCRIPT), "cannot be read as a checkpoint"),
         (("phnet", "--checkpoint", SCRIPT, "--output", SCRIPT), "is a file; give a folder with --output"),
         (("phnet", "--threads", "0"), "give a number from 1"),
+        (("phnet", "--network-output", "tanh"), "output 'tanh' is not known; use one of sigmoid, residual"),
+        (("phnet", "--patch-shrinkage", "2"), "no share from 0 to 1"),
         (("phnet", "--speed", "9"), "unrecognized arguments: --speed 9"),
         ((), "required: model"),
     ],
@@ -208,7 +230,7 @@ def test_an_output_is_answered_by_the_runtime(engines):
     """The bundle and the runtime agree on names, shapes and ranges."""
     from harmonyrt.export.verify import open_engine
 
-    output, _ = engines
+    output, _, _ = engines
     bundle = open_bundle(output / "phnet-64-fp32")
     (engine,) = bundle.manifest.engines
     run, _ = open_engine(bundle.verified_file(engine), engine, bundle.manifest, threads=1)
