@@ -201,11 +201,10 @@ def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tupl
     picture, mask = inputs.picture, inputs.mask
     started = time.perf_counter()
     with _diffusing(harmonizer, wish) as options:
-        rgb = harmonizer.harmonize(picture.rgb, mask, options=options)
+        result = harmonizer.harmonize(picture, mask, options=options)
     seconds = time.perf_counter() - started
-    result = picture.with_rgb(rgb)
     if wish.side_by_side:
-        row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), rgb], axis=1)
+        row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), result.rgb], axis=1)
         result = PictureFile(rgb=row, native=row)
     height, width = mask.shape
     ratio = round(float(mask.mean(dtype=np.float64)) / 255, 6)

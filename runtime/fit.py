@@ -58,17 +58,23 @@ def fit(
     """Resize a composite and its mask to engine size, with antialias.
 
     Args:
-        composite: height x width x 3, uint8.
+        composite: height x width x 3, uint8 or uint16.
         mask: height x width, uint8, 255 = foreground; not empty.
         size: (height, width) of the engine.
         binary_mask: threshold the network's mask at one half.
         pool: threads to share the work over.
     """
-    image = np.multiply(resample(composite, *size, pool).transpose(2, 0, 1), np.float32(1 / 255), order="C")
+    image = fit_image(composite, size, pool)
     coverage = resample(mask[..., None], *size, pool)[..., 0]
     coverage *= np.float32(1 / 255)
     np.clip(coverage, 0, 1, out=coverage)
     return Fitted(image, coverage, binary(coverage) if binary_mask else coverage)
+
+
+def fit_image(composite: np.ndarray, size: tuple[int, int], pool: Pool = None) -> np.ndarray:
+    """Resize height x width x 3, uint8 or uint16, to 3 x engine height x engine width, float32 in [0, 1]."""
+    unit = np.float32(1 / np.iinfo(composite.dtype).max)
+    return np.multiply(resample(composite, *size, pool).transpose(2, 0, 1), unit, order="C")
 
 
 def binary(coverage: np.ndarray) -> np.ndarray:

@@ -14,13 +14,14 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.composites import Picture, read_picture
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest, Parity
-from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Picture, check_mask, read_mask, read_picture
+from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, check_mask, read_mask
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
 from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.tensors import run_tensors
-from harmonyrt.runtime.transfer import carry_back
+from harmonyrt.runtime.transfer import carry_back, carry_back_own
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
 _WORTH_THREADS = 2_000_000  # pixels; below, handing strips to threads costs more than it saves
@@ -159,7 +160,9 @@ class Harmonizer:
         """Harmonize one composite, at its own size.
 
         Args:
-            composite: uint8 array, height x width x 3 (or 4: alpha is kept), or PIL image of mode RGB, RGBA, L or LA.
+            composite: array, height x width x 3 (or 4: alpha is kept), uint8 or uint16, sRGB; PIL image of mode RGB,
+                RGBA, L, LA or I;16, whose colour profile counts and whose `info` is kept; or a
+                :class:`harmonyrt.runtime.pictures.PictureFile`.
             mask: of the same size, foreground = white = 1: bool, uint8 or float array, or PIL image; values between
                 blend. See :func:`harmonyrt.runtime.masks.read_mask` for all forms.
             fit_mask: resize a mask of another size, instead of refusing it.
@@ -248,6 +251,12 @@ class Harmonizer:
             return _Job(picture, levels, None)
         return _Job(picture, levels, self._network.prepare(picture.rgb, levels, self._pool_for(levels)))
 
+    def _carried(self, job: _Job, prepared: Prepared, output: np.ndarray) -> np.ndarray:
+        picture, pool = job.picture, self._pool_for(job.mask)
+        if picture.from_srgb is None:
+            return carry_back(picture.own, job.mask, prepared.fitted, output, pool)
+        return carry_back_own(picture.own, picture.from_srgb, job.mask, prepared.fitted, output, pool)
+
     def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, options: Any) -> list[Any]:
         self._check_open()
         began = time.perf_counter()
@@ -258,11 +267,8 @@ class Harmonizer:
         results = []
         for job in jobs:
             if job.prepared is None:
-                results.append(job.picture.restore(job.picture.rgb.copy()))
+                results.append(job.picture.restore(job.picture.own.copy()))
                 continue
-            harmonized = carry_back(
-                job.picture.rgb, job.mask, job.prepared.fitted, next(outputs), self._pool_for(job.mask)
-            )
-            results.append(job.picture.restore(harmonized))
+            results.append(job.picture.restore(self._carried(job, job.prepared, next(outputs))))
         self.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
         return results

@@ -1,4 +1,4 @@
-"""Masks and composites as callers have them, brought to one form, with a sentence for what cannot be used.
+"""Masks as callers have them, brought to one form, with a sentence for what cannot be used.
 
 Inside the runtime a mask is uint8, height x width, 255 = foreground; values between blend. 8 bits are what the output
 has: a finer mask could not be seen in it.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,88 +16,10 @@ from PIL import Image
 from harmonyrt.common import HarmonyError, HarmonyWarning
 
 MEGAPIXEL_LIMIT = 200.0
-PICTURE_MODES = ("RGB", "RGBA", "L", "LA")
 
 # Above this share, a foreground that also covers the picture's corners is probably the background.
 _INVERTED_SHARE = 0.6
 _INVERTED_CORNERS = 3
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A composite in the runtime's form.
-
-    Attributes:
-        rgb: height x width x 3, uint8; a view of the caller's data where possible. Never written to.
-        restore: turns a harmonized array of the same shape into the caller's type, alpha included.
-    """
-
-    rgb: np.ndarray
-    restore: Callable[[np.ndarray], Any]
-
-
-def read_picture(composite: Any, megapixel_limit: float | None = MEGAPIXEL_LIMIT) -> Picture:
-    """Bring a composite to the runtime's form.
-
-    Args:
-        composite: uint8 array, height x width x 3 (or 4: alpha is kept), or PIL image of mode RGB, RGBA, L or LA.
-        megapixel_limit: refuse larger pictures; None for no limit.
-
-    Raises:
-        HarmonyError: another type, shape or mode, an empty or too large picture.
-    """
-    if isinstance(composite, Image.Image):
-        _check_size(composite.width, composite.height, megapixel_limit)
-        return _read_pil(composite)
-    if not isinstance(composite, np.ndarray):
-        raise HarmonyError(
-            f"the composite is a {type(composite).__name__}; give a uint8 array of height x width x 3 or a PIL image"
-        )
-    if composite.ndim != 3 or composite.shape[2] not in (3, 4):
-        raise HarmonyError(
-            f"the composite has shape {composite.shape}; give height x width x 3 (RGB) or x 4 (RGB and alpha)"
-        )
-    if composite.dtype != np.uint8:
-        raise HarmonyError(
-            f"the composite has dtype {composite.dtype}; give uint8 from 0 to 255 (for 0..1: times 255, rounded)"
-        )
-    _check_size(composite.shape[1], composite.shape[0], megapixel_limit)
-    rgb = np.ascontiguousarray(composite[..., :3])
-    if composite.shape[2] == 3:
-        return Picture(rgb, lambda result: result)
-    return Picture(rgb, lambda result: np.concatenate([result, composite[..., 3:]], axis=2))
-
-
-def _read_pil(composite: Image.Image) -> Picture:
-    mode = composite.mode
-    if mode not in PICTURE_MODES:
-        raise HarmonyError(
-            f"the composite is a PIL image of mode {mode}; convert it first, for example with .convert('RGB')"
-        )
-    try:
-        rgb = np.asarray(composite if mode == "RGB" else composite.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # PIL decodes when the pixels are first asked for
-        raise HarmonyError(f"the composite cannot be decoded ({error}); the file is damaged or cut short") from None
-
-    def restore(result: np.ndarray) -> Image.Image:
-        picture = Image.fromarray(result)
-        if mode in ("L", "LA"):  # equal channels go through luma unchanged, so the background stays as it was
-            picture = picture.convert("L")
-        if mode in ("RGBA", "LA"):
-            picture.putalpha(composite.getchannel("A"))
-        return picture
-
-    return Picture(rgb, restore)
-
-
-def _check_size(width: int, height: int, limit: float | None) -> None:
-    if width == 0 or height == 0:
-        raise HarmonyError(f"the composite is empty ({width}x{height}); give a picture with at least one pixel")
-    if limit is not None and width * height > limit * 1e6:
-        raise HarmonyError(
-            f"the composite has {width * height / 1e6:.0f} megapixels ({width}x{height}), the limit is {limit:g};"
-            " raise it with megapixel_limit (--max-megapixels) or give a smaller picture"
-        )
 
 
 def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False) -> np.ndarray:

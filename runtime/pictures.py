@@ -1,18 +1,17 @@
 """Picture files: read upright and in sRGB for the network, written back in their own colours, depth and transparency.
 
     picture = read_picture_file("composite.png")
-    harmonized = picture.with_rgb(harmonizer.harmonize(picture.rgb, read_mask_file("mask.png").values))
+    harmonized = harmonizer.harmonize(picture, read_mask_file("mask.png").values)
     picture_writing.write_picture_file(harmonized, "harmonized.png")
 
-The network sees 8-bit sRGB. What it changed is carried back to the picture's own space as a difference, so that
-pixels which it left alone keep every bit that the file had, whatever their depth and profile. `docs/cli.md` says what
-is read, what is written and what is refused.
+The network sees sRGB. What it changed is carried back to the picture's own space in floats, so that fine gradations
+stay, and pixels which it left alone keep every bit that the file had, whatever their depth and profile. `docs/cli.md`
+says what is read, what is written and what is refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,9 @@ from PIL import Image
 from PIL.ImageCms import PyCMSError
 
 from harmonyrt.runtime import picture_colours
+from harmonyrt.runtime.composites import Picture, picture_of
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
+from harmonyrt.runtime.picture_colours import to_8_bits
 from harmonyrt.runtime.picture_decoding import decode
 
 _ROWS_AT_ONCE = 256
@@ -58,8 +59,18 @@ class PictureFile:
         """Bits per channel, 8 or 16."""
         return self.native.dtype.itemsize * 8
 
+    def as_composite(self) -> Picture:
+        """What :class:`harmonyrt.runtime.Harmonizer` works on; its result is a picture file again."""
+
+        def restore(result: np.ndarray) -> PictureFile:
+            native = np.ascontiguousarray(result[..., 0]) if self.native.ndim == 2 else result
+            rgb = native if self.native is self.rgb else to_8_bits(picture_colours.seen(native, self.profile))
+            return dataclasses.replace(self, rgb=rgb, native=native)
+
+        return picture_of(self.native, self.profile, restore)
+
     def with_rgb(self, rgb: np.ndarray) -> PictureFile:
-        """The same picture with other colours.
+        """The same picture with other colours, for changes that were made elsewhere, in 8 bits.
 
         Args:
             rgb: (H,W,3) uint8 sRGB. Where it equals :attr:`rgb`, `native` stays as it is; elsewhere `native` moves by
@@ -69,25 +80,16 @@ class PictureFile:
             return dataclasses.replace(self, rgb=rgb, native=rgb)
         native = self.native.copy()
         highest = np.iinfo(native.dtype).max
-        in_own_space = self._conversion()
+        own_space = picture_colours.own_space(self.profile, grey=native.ndim == 2)
         for start in range(0, len(native), _ROWS_AT_ONCE):  # block by block: the differences take four times the space
             rows = slice(start, start + _ROWS_AT_ONCE)
-            before, after, own = self.rgb[rows], rgb[rows], native[rows]
-            changed = (after != before).any(axis=2)
+            changed = (rgb[rows] != self.rgb[rows]).any(axis=2)
             if changed.any():
-                difference = in_own_space(after[changed]) - in_own_space(before[changed])
-                moved = own[changed] + difference * (highest // 255)
-                own[changed] = np.rint(moved).clip(0, highest).astype(native.dtype)
+                after, before = (p[rows][changed].astype(np.float32) / 255 for p in (rgb, self.rgb))
+                difference = after - before if own_space is None else own_space(after) - own_space(before)
+                moved = native[rows][changed] + (difference[:, 0] if native.ndim == 2 else difference) * highest
+                native[rows][changed] = np.rint(moved).clip(0, highest).astype(native.dtype)
         return dataclasses.replace(self, rgb=rgb, native=native)
-
-    def _conversion(self) -> Callable[[np.ndarray], np.ndarray]:
-        """From (N,3) uint8 sRGB to float32 in the space of `native`: (N,3), or (N,) when it is grey."""
-        if self.native.ndim == 2:
-            return lambda rgb: rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-        profile = self.profile
-        if profile is None or picture_colours.is_srgb(profile, 3):
-            return lambda rgb: rgb.astype(np.float32)
-        return lambda rgb: picture_colours.from_srgb(rgb[None], profile)[0].astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ def read_picture_file(
     channels = 1 if pixels.shape[2] <= 2 else 3
     alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[2] in (2, 4) else None
     native = np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels[..., :3])
-    rgb, profile, profile_notes = _as_srgb(native, profile, where)
+    native, profile, profile_notes = _with_way_back(native, profile, where)
     return PictureFile(
-        rgb=rgb,
+        rgb=to_8_bits(picture_colours.seen(native, profile)),
         native=native,
         alpha=alpha,
         profile=profile,
@@ -185,28 +187,15 @@ def _cmyk_as_rgb(stored: np.ndarray, profile: bytes | None, where: str) -> tuple
     return np.asarray(cmyk.convert("RGB")), f"{where} is CMYK without a usable colour profile: converted to RGB plainly"
 
 
-def _as_srgb(native: np.ndarray, profile: bytes | None, where: str) -> tuple[np.ndarray, bytes | None, list[str]]:
-    """(H,W,3) uint8 sRGB, the profile to keep, notes. Without any conversion, an RGB picture is returned itself."""
-    pixels = to_8_bits(native)
-    notes = []
-    if profile is not None:
-        try:
-            if not picture_colours.is_srgb(profile, 1 if native.ndim == 2 else 3):
-                return picture_colours.to_srgb(pixels, profile), profile, []
-        except PyCMSError:
-            profile, notes = None, [f"the colour profile of {where} does not fit its pixels: sRGB is assumed"]
-    return (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels), profile, notes
-
-
-def to_8_bits(values: np.ndarray) -> np.ndarray:
-    """uint16 to uint8, rounded (65535 is 255, so a step is 257); uint8 stays as it is."""
-    if values.dtype == np.uint8:
-        return values
-    result = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS_AT_ONCE):
-        wide = values[start : start + _ROWS_AT_ONCE].astype(np.uint32)
-        wide *= 255
-        wide += 32895  # then the shift rounds: exactly (value + 128) // 257 for all 65536 values
-        wide >>= 16
-        result[start : start + _ROWS_AT_ONCE] = wide
-    return result
+def _with_way_back(native: np.ndarray, profile: bytes | None, where: str) -> tuple[np.ndarray, bytes | None, list[str]]:
+    """Pixels whose profile leads to sRGB and back, that profile, notes. Other profiles are used or dropped here."""
+    if profile is None:
+        return native, None, []
+    try:
+        if picture_colours.has_way_back(profile, 1 if native.ndim == 2 else 3):
+            return native, profile, []
+        depth = " with 8 bits per channel" if native.dtype == np.uint16 else ""
+        note = f"the colour profile of {where} leads to sRGB and not back: the picture becomes sRGB{depth}"
+        return picture_colours.to_srgb(to_8_bits(native), profile), None, [note]
+    except PyCMSError:
+        return native, None, [f"the colour profile of {where} does not fit its pixels: sRGB is assumed"]

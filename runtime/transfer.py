@@ -9,12 +9,14 @@ the arithmetic in words for other languages, is in docs/full_resolution.md.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from harmonyrt.runtime.fit import Fitted
+from harmonyrt.runtime.fit import Fitted, fit_image
 from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, resample, taps
 
 # Chosen by benchmarks/carry_back.py; docs/full_resolution.md has the table.
@@ -161,13 +163,14 @@ def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: 
     """Colour the foreground by the maps and blend: the composite's bytes stay wherever the mask is 0.
 
     Args:
-        composite: height x width x 3, uint8.
+        composite: height x width x 3, uint8 or uint16.
         mask: height x width, uint8; values between 0 and 255 blend.
         maps: from :func:`fit_maps`.
         pool: threads to share the work over; the result does not depend on them.
 
     Returns:
-        A new array: floor(composite + mask/255 * (mapped - composite) + 0.5), clipped to 0..255.
+        A new array: floor(composite + mask/255 * (mapped - composite) + 0.5), clipped to 0..255 (0..65535 for uint16,
+        whose 257 steps per level of 8 bits are kept).
     """
     height, width = mask.shape
     result = np.empty_like(composite)
@@ -177,6 +180,8 @@ def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: 
     # Scales above shifts: one product per tile interpolates both.
     grid_height = maps.scale.shape[0]
     scale, shift = (plane.reshape(grid_height, -1) for plane in (maps.scale, maps.shift))
+    if composite.dtype != np.uint8:
+        shift = shift * np.float32(np.iinfo(composite.dtype).max / 255)
 
     def strip(top: int) -> None:
         bottom = min(top + _STRIP, height)
@@ -217,22 +222,23 @@ def _tile(
         mapped *= np.repeat(mask.astype(np.float32) / np.float32(255), 3, axis=1)
         mapped += colours
     mapped += np.float32(0.5)
-    np.clip(mapped, 0, 255, out=mapped)
-    pixels[...] = mapped.reshape(height, width, 3).astype(np.uint8)
+    np.clip(mapped, 0, np.iinfo(pixels.dtype).max, out=mapped)
+    pixels[...] = mapped.reshape(height, width, 3).astype(pixels.dtype)
 
 
 def blend_resized(composite: np.ndarray, mask: np.ndarray, output: np.ndarray, pool: Pool = None) -> np.ndarray:
     """Blend the network's picture itself: for composites no larger than the engine, which hold no more detail.
 
     Args:
-        composite: height x width x 3, uint8.
+        composite: height x width x 3, uint8 or uint16.
         mask: height x width, uint8.
         output: 3 x engine height x engine width, float32.
         pool: threads to share the work over.
     """
     height, width = mask.shape
     target = resample(np.clip(output, 0, 1).transpose(1, 2, 0), height, width, pool)
-    target *= np.float32(255)
+    highest = np.float32(np.iinfo(composite.dtype).max)
+    target *= highest
     result = np.array(composite)
     box = bounding_box(mask)
     colours = result[box].astype(np.float32)
@@ -240,7 +246,7 @@ def blend_resized(composite: np.ndarray, mask: np.ndarray, output: np.ndarray, p
     blended *= (mask[box].astype(np.float32) / np.float32(255))[..., None]
     blended += colours
     blended += np.float32(0.5)
-    result[box] = np.clip(blended, 0, 255, out=blended).astype(np.uint8)
+    result[box] = np.clip(blended, 0, highest, out=blended).astype(composite.dtype)
     return result
 
 
@@ -254,7 +260,7 @@ def carry_back(
     """The harmonized picture at the composite's size.
 
     Args:
-        composite: height x width x 3, uint8.
+        composite: height x width x 3, uint8 or uint16.
         mask: height x width, uint8, not empty.
         fitted: what the network saw.
         output: 3 x height x width at engine size, before blending.
@@ -263,3 +269,30 @@ def carry_back(
     if composite.shape[0] <= output.shape[1] and composite.shape[1] <= output.shape[2]:
         return blend_resized(composite, mask, output, pool)
     return apply_maps(composite, mask, fit_maps(fitted, output), pool)
+
+
+def carry_back_own(
+    own: np.ndarray,
+    from_srgb: Callable[[np.ndarray], np.ndarray],
+    mask: np.ndarray,
+    fitted: Fitted,
+    output: np.ndarray,
+    pool: Pool = None,
+) -> np.ndarray:
+    """The harmonized picture in its own colour space: the network's change is converted, the picture itself never is.
+
+    The change is brought to the picture's space at engine size, in floats, so that neither 8 bits nor the borders of
+    sRGB show in the result.
+
+    Args:
+        own: height x width x 3 in its own space, uint8 or uint16.
+        from_srgb: sRGB as (…, 3) floats in [0, 1] to that space.
+        mask: height x width, uint8, not empty.
+        fitted: what the network saw, in sRGB.
+        output: 3 x height x width at engine size, sRGB, before blending.
+        pool: threads to share the work over.
+    """
+    image = fit_image(own, fitted.mask.shape, pool)
+    after, before = (from_srgb(np.clip(p, 0, 1).transpose(1, 2, 0)) for p in (output, fitted.image))
+    changed = image + (after - before).transpose(2, 0, 1)
+    return carry_back(own, mask, dataclasses.replace(fitted, image=image), changed, pool)

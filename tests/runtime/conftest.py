@@ -3,12 +3,15 @@
 import importlib.util
 import json
 import shutil
+import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
+
+from harmonyrt.runtime import deep_pictures
 
 BUNDLES = Path(__file__).parents[1] / "vectors"
 
@@ -65,3 +68,54 @@ def simulation():
     sys.modules[spec.name] = module  # data classes look themselves up there
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def wide_profile():
+    """An RGB profile that is far from sRGB: sRGB's own with the red and blue primaries exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for index in range(int.from_bytes(profile[128:132], "big")):
+        entry = 132 + 12 * index
+        profile[entry : entry + 4] = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}.get(
+            bytes(profile[entry : entry + 4]), bytes(profile[entry : entry + 4])
+        )
+    return bytes(profile)
+
+
+@pytest.fixture(scope="session")
+def one_way_profile():
+    """An RGB profile with a table from its space to Lab, and none back: close to sRGB with a gamma of 2.2."""
+    points = 9
+    axis = np.linspace(0, 1, points) ** 2.2
+    linear = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    white = np.array([0.9642, 1.0, 0.8249])
+    xyz = linear @ np.array([[0.436, 0.2225, 0.0139], [0.385, 0.7169, 0.0971], [0.1431, 0.0606, 0.7139]]) / white
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), (903.3 * xyz + 16) / 116)
+    lab = [(116 * f[..., 1] - 16) * 652.8, (500 * (f[..., 0] - f[..., 1]) + 128) * 256]
+    lab = np.stack([*lab, (200 * (f[..., 1] - f[..., 2]) + 128) * 256], -1).clip(0, 65535).astype(">u2")
+
+    def fixed(*values):
+        return b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+    ends = np.array([0, 65535] * 3, ">u2").tobytes()
+    table = b"mft2\0\0\0\0" + bytes([3, 3, points, 0]) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + struct.pack(">HH", 2, 2)
+    tags = [(b"wtpt", b"XYZ \0\0\0\0" + fixed(*white)), (b"A2B0", table + ends + lab.tobytes() + ends)]
+    index, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags:
+        index += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data + b"\0" * (-len(data) % 4)
+    head = struct.pack(">I", 128 + len(index) + len(body)) + b"\0" * 4 + b"\x02\x40\0\0mntrRGB Lab "
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28 + fixed(*white)
+    return head.ljust(128, b"\0") + index + body
+
+
+@pytest.fixture
+def deep_png(tmp_path):
+    """Writes 16-bit pixels (H,W,C) as a PNG: deep_png(pixels, profile=None) -> its path."""
+
+    def write(pixels, profile=None):
+        with open(tmp_path / "deep.png", "wb") as file:
+            deep_pictures.encode_png(file, pixels, profile, None)
+        return tmp_path / "deep.png"
+
+    return write

@@ -1,11 +1,13 @@
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.masks import HarmonyWarning, check_mask, read_mask, read_picture
+from harmonyrt.runtime.composites import read_picture
+from harmonyrt.runtime.masks import HarmonyWarning, check_mask, read_mask
 
 HALF = np.zeros((4, 6), bool)
 HALF[:, 3:] = True
@@ -92,6 +94,9 @@ def test_another_size_is_refused_and_fit_mask_is_offered():
         ("picture.png", "str"),
         (Image.new("CMYK", (6, 4)), "CMYK"),
         (Image.new("P", (6, 4)), "mode P"),
+        (np.zeros((4, 6, 3), np.int32), r"values go from 0 to 0: give them as uint8"),
+        (Path("picture.png"), "takes pixels, not files"),
+        (Image.new("I", (6, 4)), "cut them off at 255"),
     ],
 )
 def test_an_impossible_composite_is_one_sentence(composite, words):

@@ -26,18 +26,6 @@ def deep():
     return RNG.integers(0, 65536, (12, 17, 3), dtype=np.uint16)
 
 
-@pytest.fixture(scope="module")
-def wide_profile():
-    """An RGB profile that is far from sRGB: sRGB's own with the red and blue primaries exchanged."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    for index in range(int.from_bytes(profile[128:132], "big")):
-        entry = 132 + 12 * index
-        profile[entry : entry + 4] = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}.get(
-            bytes(profile[entry : entry + 4]), bytes(profile[entry : entry + 4])
-        )
-    return bytes(profile)
-
-
 def saved(folder, image, name="in.png", **options):
     image.save(folder / name, **options)
     return folder / name
@@ -137,6 +125,14 @@ def test_a_broken_profile_is_named_and_dropped(tmp_path, colours):
     picture = read_picture_file(saved(tmp_path, Image.fromarray(colours), icc_profile=b"not a profile"))
     assert picture.profile is None
     assert "sRGB is assumed" in picture.notes[0]
+
+
+def test_a_profile_without_a_way_back_is_applied_and_said(tmp_path, colours, one_way_profile):
+    picture = read_picture_file(saved(tmp_path, Image.fromarray(colours), icc_profile=one_way_profile))
+    assert picture.profile is None
+    assert picture.native is picture.rgb
+    assert "not back: the picture becomes sRGB" in picture.notes[0]
+    assert 0 < np.abs(picture.rgb.astype(int) - colours).mean() < 12
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
