@@ -19,6 +19,7 @@ from harmonyrt.cli.bundles import chosen_bundle
 from harmonyrt.cli.console import collected, growing_progress, print_json, say, silent_libraries
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import masks
+from harmonyrt.runtime.foreground import foreground_ratio
 from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
 from harmonyrt.runtime.pictures import MaskFile, PictureFile, read_mask_file, read_picture_file, to_8_bits
 
@@ -207,7 +208,7 @@ def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tupl
         row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), result.rgb], axis=1)
         result = PictureFile(rgb=row, native=row)
     height, width = mask.shape
-    ratio = round(float(mask.mean(dtype=np.float64)) / 255, 6)
+    ratio = round(foreground_ratio(mask), 6)
     named = "alpha" if wish.mask is None else wish.mask
     return result, Done(wish.composite, named, output, width, height, ratio, round(seconds, 4), ())
 

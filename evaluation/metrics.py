@@ -16,6 +16,25 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harmonyrt.runtime.foreground import binary, foreground_ratio
+
+__all__ = [
+    "MSE_EPS",
+    "RATIO_EDGES",
+    "Score",
+    "average",
+    "bin_name",
+    "binary",
+    "bmse",
+    "by_ratio",
+    "fmse",
+    "foreground_ratio",
+    "fpsnr",
+    "mse",
+    "psnr",
+    "score",
+]
+
 MSE_EPS = 1e-6
 """Joins the MSE inside the PSNR and the pixel count inside the fMSE, as released: PSNR ends at 108 dB."""
 RATIO_EDGES = (0.05, 0.15)
@@ -27,21 +46,6 @@ def _squared_error(picture: ArrayLike, real: ArrayLike) -> NDArray[np.float64]:
     if picture.shape != real.shape:
         raise ValueError(f"pictures differ in shape: {picture.shape} and {real.shape}")
     return (picture - real) ** 2
-
-
-def binary(mask: ArrayLike) -> NDArray[np.bool_]:
-    """(H,W) or (H,W,1) mask of bools, 0-255 integers or [0, 1] floats -> bools, foreground True."""
-    mask = np.asarray(mask)
-    if mask.ndim == 3:
-        mask = mask[..., 0]
-    if mask.dtype == bool:
-        return mask
-    return mask > (0.5 if np.issubdtype(mask.dtype, np.floating) else 127)
-
-
-def foreground_ratio(mask: ArrayLike) -> float:
-    """Share of mask pixels, in [0, 1]."""
-    return float(binary(mask).mean())
 
 
 def mse(picture: ArrayLike, real: ArrayLike) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
+from harmonyrt.runtime.foreground import HALF, foreground_ratio
 
 MEGAPIXEL_LIMIT = 200.0
 
@@ -120,14 +121,14 @@ def check_mask(mask: np.ndarray) -> bool:
     Returns:
         False when the mask is empty, so that there is nothing to do.
     """
-    share = np.count_nonzero(mask != 0) / mask.size  # counting booleans is several times faster
-    if share == 0:
+    if not mask.any():
         _warn("the mask is empty: the composite is returned unchanged")
         return False
-    if share == 1 and int(mask.min()) >= 128:
+    share = foreground_ratio(mask)
+    if share == 1:
         _warn("the mask covers the whole picture: the network has no background to learn from")
     elif share > _INVERTED_SHARE and mask.size > 1:
-        corners = sum(int(mask[row, column]) >= 128 for row in (0, -1) for column in (0, -1))
+        corners = sum(int(mask[row, column]) > HALF for row in (0, -1) for column in (0, -1))
         if corners >= _INVERTED_CORNERS:
             _warn(
                 f"the mask looks inverted: it covers {share:.0%} of the picture and {corners} of its corners;"

@@ -1,5 +1,8 @@
 """Carrying the network's result back to the picture's own size, with the picture's own detail.
 
+A composite of exactly the engine's size gets the network's picture itself, as published. Any other size, smaller ones
+included, gets the *change* that the network made: its picture has been through a resize, which blurs.
+
 At engine size the change of the foreground is described as colour maps: one 3x3 matrix for the whole foreground, and
 for each cell of a coarse grid a scale and a shift per channel, fitted over a window around the cell, weighted by the
 mask (after the fast guided filter, He and Sun 2015, arXiv 1505.00996, with a prior where the guided filter has zero).
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.runtime.fit import Fitted, fit_image
-from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, resample, taps
+from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, taps
 
 # Chosen by benchmarks/carry_back.py; docs/full_resolution.md has the table.
 GRID = 64  # cells along the longer side of the engine's picture
@@ -226,23 +229,23 @@ def _tile(
     pixels[...] = mapped.reshape(height, width, 3).astype(pixels.dtype)
 
 
-def blend_resized(composite: np.ndarray, mask: np.ndarray, output: np.ndarray, pool: Pool = None) -> np.ndarray:
-    """Blend the network's picture itself: for composites no larger than the engine, which hold no more detail.
+def blend(composite: np.ndarray, mask: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Blend the network's picture itself: for composites of the engine's size, which were never resized.
 
     Args:
         composite: height x width x 3, uint8 or uint16.
-        mask: height x width, uint8.
-        output: 3 x engine height x engine width, float32.
-        pool: threads to share the work over.
+        mask: height x width, uint8, not empty.
+        output: 3 x height x width, float32.
+
+    Returns:
+        A new array: floor(composite + mask/255 * (output - composite) + 0.5), clipped to the composite's range.
     """
-    height, width = mask.shape
-    target = resample(np.clip(output, 0, 1).transpose(1, 2, 0), height, width, pool)
     highest = np.float32(np.iinfo(composite.dtype).max)
-    target *= highest
     result = np.array(composite)
     box = bounding_box(mask)
+    target = np.clip(output[(slice(None), *box)], 0, 1).transpose(1, 2, 0) * highest
     colours = result[box].astype(np.float32)
-    blended = target[box] - colours
+    blended = target - colours
     blended *= (mask[box].astype(np.float32) / np.float32(255))[..., None]
     blended += colours
     blended += np.float32(0.5)
@@ -266,8 +269,8 @@ def carry_back(
         output: 3 x height x width at engine size, before blending.
         pool: threads to share the work over.
     """
-    if composite.shape[0] <= output.shape[1] and composite.shape[1] <= output.shape[2]:
-        return blend_resized(composite, mask, output, pool)
+    if mask.shape == output.shape[1:]:
+        return blend(composite, mask, output)
     return apply_maps(composite, mask, fit_maps(fitted, output), pool)
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harmonyrt.evaluation import metrics
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.diffusion import RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
+from harmonyrt.runtime.foreground import foreground_ratio
 from harmonyrt.runtime.masks import HarmonyWarning
 
 FOLDER = Path(__file__).parents[1] / "vectors"
@@ -48,6 +50,14 @@ def test_the_picture_is_the_one_that_was_written(case, harmonizers):
         found = harmonizers[case["bundle"]].harmonize(composite, mask, options=options_of(case))
     assert np.abs(found.astype(int) - expected).max() <= TOLERANCE
     np.testing.assert_array_equal(found[mask == 0], composite[mask == 0])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_the_foreground_ratio_is_one_everywhere(case):
+    mask = np.asarray(Image.open(FOLDER / case["mask"]))
+    assert case["foreground_ratio"] == pytest.approx(np.mean(mask >= 128), abs=1e-6)
+    assert foreground_ratio(mask) == pytest.approx(case["foreground_ratio"], abs=1e-6)
+    assert metrics.foreground_ratio(mask / 255) == pytest.approx(case["foreground_ratio"], abs=1e-6)
 
 
 @pytest.mark.parametrize("one", DIFFUSION["noise"], ids=lambda one: f"{one['seed']}-{one['sample']}")

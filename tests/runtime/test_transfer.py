@@ -117,6 +117,25 @@ def test_a_network_that_says_the_picture_at_its_own_size_is_taken_at_its_word():
     assert np.abs(found - expected).max() <= 1
 
 
+def laplacian(picture):
+    grey = picture.astype(float).mean(-1)
+    return 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+
+
+@pytest.mark.parametrize(("height", "width"), [(25, 25), (50, 50), (63, 64), (64, 63), (48, 64), (65, 65), (75, 75)])
+def test_a_picture_of_about_the_engines_size_keeps_its_finest_detail(height, width):
+    random = np.random.default_rng(0)
+    small = np.clip(np.array((170, 150, 130)) + random.normal(0, 25, (height, width, 1)), 0, 255).astype(np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 255
+    found, _ = carried(small, mask, lambda x: x * np.float32(0.8) + np.float32(0.05))
+    inside = np.s_[height // 4 + 1 : 3 * height // 4 - 3, width // 4 + 1 : 3 * width // 4 - 3]
+    before, after = laplacian(small)[inside], laplacian(found)[inside]
+    assert 0.72 < (before * after).sum() / (before**2).sum() < 0.88  # the change itself takes a fifth
+    expected = small.astype(float) * 0.8 + 0.05 * 255
+    assert np.abs(found - expected)[mask == 255].mean() < 2
+
+
 def test_a_foreground_of_one_pixel_works(picture):
     mask = np.zeros((400, 600), np.uint8)
     mask[123, 321] = 255

@@ -27,6 +27,7 @@ from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.diffusion import RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
 from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
+from harmonyrt.runtime.foreground import foreground_ratio
 from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
 HERE = Path(__file__).parent
@@ -240,6 +241,7 @@ def main() -> None:
         for what, array in files.items():
             Image.fromarray(array).save(HERE / PICTURES / f"{name}-{what}.png", optimize=True)
         run = {"seed": str(seed), "sample": str(sample), "steps": steps or 0}
+        run |= {"foreground_ratio": round(foreground_ratio(foreground), 6)}
         cases.append({"name": name, "bundle": bundle, **run, **{w: f"{PICTURES}/{name}-{w}.png" for w in files}})
     document = {
         "what": "composite + mask + seed -> harmonized, by the Python runtime; others agree within `tolerance` levels",

@@ -23,6 +23,7 @@ from PIL import Image
 
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import Harmonizer
+from harmonyrt.runtime.foreground import foreground_ratio
 from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
 HERE = Path(__file__).parent
@@ -162,7 +163,9 @@ def main() -> None:
         files = {"composite": composite, "mask": foreground, "harmonized": harmonized}
         for what, array in files.items():
             Image.fromarray(array).save(pictures / f"{name}-{what}.png", optimize=True)
-        cases.append({"name": name, "bundle": bundles[kind].name, **{w: f"pictures/{name}-{w}.png" for w in files}})
+        ratio = round(foreground_ratio(foreground), 6)
+        written = {w: f"pictures/{name}-{w}.png" for w in files}
+        cases.append({"name": name, "bundle": bundles[kind].name, "foreground_ratio": ratio, **written})
     document = {
         "what": "composite + mask -> harmonized, by the Python runtime; others must agree to within `tolerance` levels",
         "tolerance": 1,

@@ -241,7 +241,7 @@ enum { HRT_NOTE_EMPTY_MASK = 1, HRT_NOTE_FULL_MASK = 2, HRT_NOTE_INVERTED_MASK =
 typedef struct hrt_report {
     size_t size;             /* set by hrt_report_default() */
     uint32_t notes;          /* HRT_NOTE_...: the mask is empty, covers all, or looks inverted */
-    double foreground_ratio; /* share of mask pixels */
+    double foreground_ratio; /* share of pixels whose mask is above one half (127 of 255) */
     double fit_ms;           /* resizing to the engine */
     double engine_ms;        /* the inference engine itself */
     double carry_ms;         /* back to full size, and blending */

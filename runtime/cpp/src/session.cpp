@@ -16,6 +16,7 @@ constexpr int kMostThreads = 8; // on the picture's way to and from the engine: 
 // As runtime/masks.py warns.
 constexpr double kInvertedShare = 0.6;
 constexpr int kInvertedCorners = 3;
+constexpr std::uint8_t kHalf = 127; // levels above it count as foreground, as in runtime/foreground.py
 
 using Clock = std::chrono::steady_clock;
 
@@ -41,24 +42,24 @@ Mask scaled(const hrt_mask &given, std::vector<std::uint8_t> &storage) {
 hrt_report look_at(const Mask &mask) {
     hrt_report report = defaults<hrt_report>();
     std::size_t covered = 0;
-    std::uint8_t least = 255;
+    std::uint8_t most = 0;
     for (int y = 0; y < mask.height; ++y) {
         const std::uint8_t *p = mask.row(y);
         for (int x = 0; x < mask.width; ++x) {
-            covered += p[x] != 0 ? 1U : 0U;
-            least = std::min(least, p[x]);
+            covered += p[x] > kHalf ? 1U : 0U;
+            most = std::max(most, p[x]);
         }
     }
     const double pixels = static_cast<double>(mask.width) * mask.height;
     report.foreground_ratio = static_cast<double>(covered) / pixels;
-    if (covered == 0) {
+    if (most == 0) {
         report.notes = HRT_NOTE_EMPTY_MASK;
-    } else if (report.foreground_ratio == 1 && least >= 128) {
+    } else if (report.foreground_ratio == 1) {
         report.notes = HRT_NOTE_FULL_MASK;
     } else if (report.foreground_ratio > kInvertedShare && pixels > 1) {
         const int right = mask.width - 1, bottom = mask.height - 1;
-        const int corners = (mask.at(0, 0) >= 128 ? 1 : 0) + (mask.at(right, 0) >= 128 ? 1 : 0) +
-                            (mask.at(0, bottom) >= 128 ? 1 : 0) + (mask.at(right, bottom) >= 128 ? 1 : 0);
+        const int corners = (mask.at(0, 0) > kHalf ? 1 : 0) + (mask.at(right, 0) > kHalf ? 1 : 0) +
+                            (mask.at(0, bottom) > kHalf ? 1 : 0) + (mask.at(right, bottom) > kHalf ? 1 : 0);
         if (corners >= kInvertedCorners) report.notes = HRT_NOTE_INVERTED_MASK;
     }
     return report;

@@ -194,35 +194,24 @@ void apply_maps(const Canvas &canvas, const ColourMaps &maps, int threads) {
     });
 }
 
-// Blends the network's picture itself: for composites no larger than the engine, which hold no more detail.
-void blend_resized(const Canvas &canvas, Size size, const float *result, int threads) {
+// Blends the network's picture itself: for composites of the engine's size, which were never resized.
+void blend(const Canvas &canvas, const float *result, int threads) {
     const int width = canvas.picture.width, height = canvas.picture.height;
-    const Line rows(size.height, height), columns(size.width, width);
-    const auto row_size = static_cast<std::size_t>(size.width);
-    const std::size_t plane = row_size * static_cast<std::size_t>(size.height);
+    const auto row_size = static_cast<std::size_t>(width);
+    const std::size_t plane = row_size * static_cast<std::size_t>(height);
     over_rows(height, threads, kGrain, [&](int from, int to) {
         Row row(width);
-        std::vector<float> mixed(row_size);
         for (int y = from; y < to; ++y) {
             std::uint8_t *out = nullptr;
             const Span span = canvas.begin(y, out);
             if (span.from >= span.to) continue;
             unpack_span(canvas, y, span, out, row);
-            const Taps taps = rows[y];
+            const auto count = static_cast<std::size_t>(span.to - span.from);
             for (std::size_t c = 0; c < 3; ++c) {
-                std::fill(mixed.begin(), mixed.end(), 0.F);
-                for (int i = 0; i < taps.count; ++i) {
-                    const float *from_row = result + c * plane + static_cast<std::size_t>(taps.first + i) * row_size;
-                    for (std::size_t x = 0; x < row_size; ++x)
-                        mixed[x] += taps.weights[i] * std::clamp(from_row[x], 0.F, 1.F);
-                }
-                for (int x = span.from; x < span.to; ++x) {
-                    const Taps across = columns[x];
-                    float sum = 0;
-                    for (int i = 0; i < across.count; ++i)
-                        sum += across.weights[i] * mixed[static_cast<std::size_t>(across.first + i)];
-                    row.target(c)[x - span.from] = sum * 255.F;
-                }
+                const float *in = result + c * plane + static_cast<std::size_t>(y) * row_size +
+                                  static_cast<std::size_t>(span.from);
+                float *target = row.target(c);
+                for (std::size_t x = 0; x < count; ++x) target[x] = std::clamp(in[x], 0.F, 1.F) * 255.F;
             }
             pack_span(canvas, span, out, row);
         }
@@ -234,8 +223,8 @@ void blend_resized(const Canvas &canvas, Size size, const float *result, int thr
 void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
                 std::uint8_t *output, std::size_t output_stride, int threads) {
     const Canvas canvas = {picture, mask, output, output_stride};
-    if (picture.width <= fitted.size.width && picture.height <= fitted.size.height) {
-        blend_resized(canvas, fitted.size, result, threads);
+    if (picture.width == fitted.size.width && picture.height == fitted.size.height) {
+        blend(canvas, result, threads);
     } else {
         apply_maps(canvas, fit_maps(fitted, result), threads);
     }

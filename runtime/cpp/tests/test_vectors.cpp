@@ -53,6 +53,9 @@ int difference(hrt_session *session, const nlohmann::json &one) {
     std::vector<std::uint8_t> output(composite.data.size());
     const hrt_status status = hrt_harmonize_u8(session, &picture, &m, output.data(), 0, &options);
     REQUIRE_MESSAGE(status == HRT_OK, hrt_last_error());
+    hrt_report report = hrt_report_default();
+    REQUIRE(hrt_session_get_report(session, &report) == HRT_OK);
+    CHECK(report.foreground_ratio == doctest::Approx(one["foreground_ratio"].get<double>()).epsilon(1e-5));
     int worst = 0;
     for (std::size_t i = 0; i < output.size(); ++i) {
         if (mask.data[i / 3] == 0 && output[i] != composite.data[i]) return 256;
