@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import written_whole
 from harmonyrt.export.targets import BuildOptions, Progress
 from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, Capability, named, parse_version
+from harmonyrt.runtime.compiled_cache import NONE, CompiledCache
 
 
 @dataclass(frozen=True)
@@ -111,31 +110,36 @@ def _filled(shape: tuple[int, ...], profile: Profile, which: int) -> tuple[int, 
 # --- timing cache (TensorRT only: with TensorRT for RTX it has no effect, and forbids building without a card)
 
 
-def timing_cache_file(options: BuildOptions, version: str, capability: Capability) -> Path | None:
-    """Where measurements of kernels are kept between builds: they hold for one release and one kind of card."""
-    if options.cache is None:
-        return None
-    return options.cache / f"tensorrt-{version}-sm{capability[0]}{capability[1]}.timing"
+@dataclass(frozen=True)
+class TimingCache:
+    """What earlier builds measured of kernels; it holds for one release and one kind of card."""
 
+    cache: CompiledCache
+    key: dict[str, object]
 
-def load_timing_cache(config: Any, path: Path | None) -> None:
-    """Use what earlier builds measured; a cache that TensorRT does not take is measured anew."""
-    if path is None:
-        return
-    blob = path.read_bytes() if path.is_file() else b""
-    cache = config.create_timing_cache(blob) or config.create_timing_cache(b"")
-    if cache is not None:
-        config.set_timing_cache(cache, ignore_mismatch=False)
+    @classmethod
+    def choose(cls, options: BuildOptions, version: str, capability: Capability) -> TimingCache:
+        """Beside the bundles, in the folder that the build was given; nowhere where it was given none."""
+        card = f"sm{capability[0]}{capability[1]}"
+        folder = NONE if options.cache is None else str(options.cache)
+        return cls(CompiledCache.at(folder), {"kind": "tensorrt-timing", "library": version, "card": card})
 
+    def load(self, config: Any) -> None:
+        """Use it; a cache that TensorRT does not take is measured anew."""
+        if self.cache.folder is None:
+            return
+        kept = self.cache.read(self.key)
+        blob = b"" if kept is None else kept.tobytes()
+        timings = config.create_timing_cache(blob) or config.create_timing_cache(b"")
+        if timings is not None:
+            config.set_timing_cache(timings, ignore_mismatch=False)
 
-def save_timing_cache(config: Any, path: Path | None) -> None:
-    """Keep what this build measured."""
-    cache = config.get_timing_cache() if path is not None else None
-    if cache is None or path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as scratch:
-        scratch.write_bytes(bytes(cache.serialize()))
+    def save(self, config: Any) -> None:
+        """Keep what this build measured."""
+        timings = None if self.cache.folder is None else config.get_timing_cache()
+        if timings is not None:
+            blob = bytes(timings.serialize())
+            self.cache.write(self.key, lambda file: file.write(blob))
 
 
 # --- progress

@@ -191,8 +191,8 @@ def _serialized(
     if options.target == "tensorrt-rtx":
         settings.set_capabilities(trt, config, job.capabilities)
     else:
-        timing = settings.timing_cache_file(options, trt.__version__, job.capabilities[0])
-        settings.load_timing_cache(config, timing)
+        timing = settings.TimingCache.choose(options, trt.__version__, job.capabilities[0])
+        timing.load(config)
     with held_signals() as interrupted:
         monitor = settings.watch(trt, config, f"building {job.file}", options.progress, interrupted)
         plan = builder.build_serialized_network(network, config)
@@ -202,7 +202,8 @@ def _serialized(
             f"{name} {trt.__version__} could not build {job.file}: {log.last_error}; try another optimization level or"
             " workspace, or another target"
         )
-    settings.save_timing_cache(config, timing)
+    if timing is not None:
+        timing.save(config)
     return bytes(plan)
 
 

@@ -23,6 +23,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.export.rewrites import FASTER
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.compiled_cache import NONE
 from harmonyrt.runtime.machine import cores, machine_name
 from harmonyrt.runtime.manifest import Manifest, Measurement
 from harmonyrt.runtime.select import OPENS, open_best
@@ -132,7 +133,7 @@ def fastest(folders: Sequence[Path], target: str, seconds: float, say: Say) -> i
 def _time(bundle: Path, backend: str, target: str, threads: int, seconds: float) -> float:
     end = time.monotonic() + seconds
     opened = open_bundle(bundle)
-    selected = open_best(opened, backend, target, SessionOptions(threads=threads))
+    selected = open_best(opened, backend, target, SessionOptions(threads=threads, cache=NONE))
     height, width = opened.manifest.size or (opened.manifest.working_size,) * 2
     picture = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
     mask = np.zeros((1, 1, height, width), np.float32)

@@ -15,6 +15,7 @@ from harmonyrt.common.files import sha256_of
 from harmonyrt.export.composites import Composite, gate_composites
 from harmonyrt.runtime.backends import SessionOptions, tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.compiled_cache import NONE
 from harmonyrt.runtime.decibels import MOST_DB, psnr_db
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity
 
@@ -122,7 +123,7 @@ def _blended(output: np.ndarray, composite: Composite) -> np.ndarray:
 
 
 def open_engine(
-    path: Path, engine: EngineSpec, manifest: Manifest, threads: int | None, cache: str | None = None
+    path: Path, engine: EngineSpec, manifest: Manifest, threads: int | None, cache: str = NONE
 ) -> tuple[Run | None, str]:
     """Open an engine with its backend.
 
@@ -131,7 +132,7 @@ def open_engine(
         engine: what the manifest says of it.
         manifest: of its bundle.
         threads: CPU threads; None for all.
-        cache: folder for what the backend keeps; None for its own.
+        cache: folder for what the backend keeps; by default none: a proof trusts no user's cache.
 
     Returns:
         How to run it, and what runs it; or None, and why this machine cannot.

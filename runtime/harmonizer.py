@@ -123,7 +123,8 @@ class Harmonizer:
             threads: CPU threads; None for all cores that the process may use.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None for any.
             target: only engines of this target, for bundles with several for one backend.
-            cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for the backend's own.
+            cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for ``harmonyrt`` in the user's cache
+                folder, ``""`` for none. docs/cache.md has the rules.
             pin_threads: tie CPU threads to cores, where the backend can (OpenVINO).
             megapixel_limit: refuse larger pictures; None for no limit.
 

@@ -5,17 +5,19 @@ The precision is always passed: left to itself, OpenVINO computes FP32 models in
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.machine import TILES, cpu_model_and_flags
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
@@ -98,33 +100,98 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.pin_threads is not None:
         settings["ENABLE_CPU_PINNING"] = options.pin_threads
-    cache = _cache_folder(options)
-    if cache is not None:
-        settings["CACHE_DIR"] = str(cache)
     try:
-        # Given the path and not a model that was read, OpenVINO can skip reading when its cache has the answer.
-        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+        compiled = _compiled(openvino, path, engine, settings, CompiledCache.at(options.cache))
         return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise HarmonyError(
-            f"OpenVINO {openvino.__version__} cannot open {path}: {reason};"
+            f"OpenVINO {openvino.__version__} cannot open {path}: {_last_line(error)};"
             " build the bundle again or install a newer openvino"
         ) from None
 
 
-def _cache_folder(options: SessionOptions) -> Path | None:
-    """Where compiled models are kept: as asked, else the user's cache; None when that cannot be written."""
-    if options.cache is not None:
-        folder = Path(options.cache)
+def _compiled(
+    openvino: Any, path: Path, engine: EngineSpec, settings: dict[str, str | int | bool], cache: CompiledCache
+) -> Any:
+    """The compiled model: as an earlier opening left it in the cache, else compiled now and left there.
+
+    OpenVINO's own cache goes by path, size and time, and believes what it reads; so only its export and import are used.
+    """
+    core = openvino.Core()
+    key = cache_key(openvino.__version__, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), engine, settings)
+    kept = cache.read(key)
+    if kept is not None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HarmonyError(f"the cache folder {folder} cannot be made ({error.strerror}); give another") from None
-        return folder
+            return core.import_model(openvino.Tensor(kept, shared_memory=True), "CPU", settings)
+        except Exception as error:  # OpenVINO raises RuntimeError and its own types
+            log.warning("the cached model of %s is not used (%s); compiling again", path, _last_line(error))
+            cache.remove(key)
+    compiled = core.compile_model(str(path), "CPU", settings)
+
+    def save(file: BinaryIO) -> None:
+        stream = _Export(file)
+        compiled.export_model(stream)
+        if stream.error is not None:
+            raise stream.error
+
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonyrt" / "openvino"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # read-only, or a user without a home
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+        cache.write(key, save)
+    except Exception as error:
+        log.warning("the compiled model of %s is not kept: OpenVINO does not export it (%s)", path, _last_line(error))
+    return compiled
+
+
+def cache_key(
+    version: str, capabilities: Collection[str], engine: EngineSpec, settings: Mapping[str, str | int | bool]
+) -> dict[str, object]:
+    """All that a compiled model depends on.
+
+    Args:
+        version: of OpenVINO, with its build.
+        capabilities: precisions that OpenVINO sees in this CPU.
+        engine: what the manifest says of it; its files have been verified.
+        settings: that it is compiled with.
+    """
+    model, flags = cpu_model_and_flags()
+    return {
+        "kind": "openvino",
+        "library": version,
+        "files": ",".join(file.sha256 for file in engine.files),
+        "cpu": model,
+        "features": hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16],
+        "capabilities": ",".join(sorted(capabilities)),
+        **settings,
+    }
+
+
+class _Export(io.BytesIO):
+    """What OpenVINO exports into: a part of a file, so that no second copy of the model stands in memory.
+
+    It takes nothing but a BytesIO, and does not pass exceptions on.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file, self._start = file, file.tell()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset + (self._start if whence == 0 else 0), whence) - self._start
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def flush(self) -> None:
+        """The cache does it."""
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

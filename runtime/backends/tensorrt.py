@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt_versions
-from harmonyrt.runtime.backends.tensorrt_cache import RuntimeCacheFile
+from harmonyrt.runtime.backends.tensorrt_cache import KernelCache
 from harmonyrt.runtime.backends.tensorrt_engine import load_plan
 from harmonyrt.runtime.backends.tensorrt_plan import read_header
 from harmonyrt.runtime.backends.tensorrt_session import TensorRTSession
@@ -88,7 +88,8 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     plan = load_plan(path, engine, index)
     kernels = None
     if engine.target == "tensorrt-rtx":
-        kernels = RuntimeCacheFile.choose(options.cache, engine.files[0].sha256, plan.device_name)
+        version = tensorrt_versions.load(engine.target).__version__
+        kernels = KernelCache.choose(options.cache, engine.files[0].sha256, version, plan.device_name)
     return TensorRTSession(plan, kernels)
 
 

@@ -1,65 +1,55 @@
 """Kernels that TensorRT for RTX compiled on this card, kept on disk so that they are compiled once.
 
-TensorRT itself checks a cache (version, card, driver) and refuses one that does not fit; it is then filled anew.
-Nothing here may stop a run: a folder that cannot be written only costs the next start its time.
+TensorRT itself checks what it is given (version, card, driver) and refuses what does not fit; it is then filled anew. Its
+checks do not find damage: the cache does. Nothing here may stop a run.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import written_whole
+from harmonyrt.runtime.compiled_cache import CompiledCache
 
 
 @dataclass
-class RuntimeCacheFile:
-    """One engine's cache on one kind of card.
+class KernelCache:
+    """One engine's kernels on one kind of card.
 
     Attributes:
-        path: where it is kept.
+        cache: where they are kept.
+        key: what they depend on.
         error: why the last save failed; None when it did not.
     """
 
-    path: Path
+    cache: CompiledCache
+    key: dict[str, object]
     error: str | None = None
-    _cache: Any = field(default=None, repr=False)
+    _kernels: Any = field(default=None, repr=False)
     _saved: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def choose(cls, folder: str | None, engine_sha256: str, card: str) -> RuntimeCacheFile:
-        """The file for an engine and a card: in `folder`, or in the user's cache folder."""
-        if folder is None:
-            home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-            root = Path(home) / "harmonyrt" / "tensorrt-rtx"
-        else:
-            root = Path(folder)
-        name = hashlib.sha256(f"{engine_sha256} {card}".encode()).hexdigest()[:16]
-        return cls(root / f"{name}.kernels")
+    def choose(cls, folder: str | None, engine_sha256: str, version: str, card: str) -> KernelCache:
+        """Those of an engine, a version of TensorRT for RTX and a card; `folder` as for `CompiledCache.at`."""
+        key: dict[str, object] = {"kind": "tensorrt-rtx", "files": engine_sha256, "library": version, "card": card}
+        return cls(CompiledCache.at(folder), key)
 
     def attach(self, config: Any) -> None:
-        """Give a runtime configuration this cache, filled with what earlier runs kept."""
-        self._cache = config.create_runtime_cache()
-        with contextlib.suppress(OSError):
-            blob = self.path.read_bytes()
-            if self._cache.deserialize(blob):
+        """Give a runtime configuration these kernels: what earlier runs kept."""
+        self._kernels = config.create_runtime_cache()
+        kept = self.cache.read(self.key)
+        if kept is not None:
+            blob = kept.tobytes()
+            if self._kernels.deserialize(blob):
                 self._saved = blob
-        config.set_runtime_cache(self._cache)
+            else:
+                self.cache.remove(self.key)
+        config.set_runtime_cache(self._kernels)
 
     def save(self) -> None:
-        """Write the cache if it has grown; whole or not at all, since other processes may write it too."""
-        blob = bytes(self._cache.serialize()) if self._cache is not None else b""
+        """Keep the kernels if there are more of them than before."""
+        blob = bytes(self._kernels.serialize()) if self._kernels is not None else b""
         if len(blob) == len(self._saved) or not blob:
             return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(self.path) as scratch:
-                scratch.write_bytes(blob)
-        except (OSError, HarmonyError) as error:
-            self.error = str(error)
+        self.error = self.cache.write(self.key, lambda file: file.write(blob))
         self._saved = blob

@@ -19,7 +19,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.backends import cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
-from harmonyrt.runtime.backends.tensorrt_cache import RuntimeCacheFile
+from harmonyrt.runtime.backends.tensorrt_cache import KernelCache
 from harmonyrt.runtime.backends.tensorrt_engine import Plan
 from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME
 
@@ -57,7 +57,7 @@ class TensorRTSession:
 
     backend = "tensorrt"
 
-    def __init__(self, plan: Plan, kernels: RuntimeCacheFile | None) -> None:
+    def __init__(self, plan: Plan, kernels: KernelCache | None) -> None:
         self.device = f"cuda:{plan.index}"
         self._plan, self._cuda = plan, plan.device
         self._cuda.set_device(plan.index)

@@ -15,6 +15,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export import tensorrt_settings, to_tensorrt
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.backends import cuda, tensorrt_versions
+from harmonyrt.runtime.compiled_cache import CompiledCache
 
 
 class DataType(enum.Enum):
@@ -349,13 +350,18 @@ def test_the_timing_cache_outlives_the_build(machine, tmp_path):
     machine("10.4.0")
     cache, folder = tmp_path / "timing", tmp_path / "bundle"
     folder.mkdir()
-    kept = cache / "tensorrt-10.4.0-sm89.timing"
+    key = {"kind": "tensorrt-timing", "library": "10.4.0", "card": "sm89"}
+    kept = CompiledCache.at(str(cache))
     for expected in (b"+", b"++"):
         to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
-        assert kept.read_bytes() == expected
-    kept.write_bytes(b"of another card")
+        assert kept.read(key).tobytes() == expected
+    kept.write(key, lambda file: file.write(b"of another card"))
     to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
-    assert kept.read_bytes() == b"+"
+    assert kept.read(key).tobytes() == b"+"
+    (entry,) = (cache / "compiled").iterdir()
+    entry.write_bytes(entry.read_bytes()[:-1] + b"?")  # damage that TensorRT would have taken
+    to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
+    assert kept.read(key).tobytes() == b"+"
 
 
 def test_progress_is_told_and_ends_at_one(machine, tmp_path):

@@ -91,15 +91,96 @@ def test_it_says_what_it_cannot_do(bundle):
     assert "--targets openvino" in openvino.why_not(engine_of(bundle, "onnx", "bf16"), SessionOptions())
 
 
-def test_compiled_models_are_kept_where_asked(bundle, tmp_path):
-    open_session(bundle, engine_of(bundle), cache=str(tmp_path / "here"))
-    assert (tmp_path / "here").is_dir()
+FEEDS = {"image": np.full((1, 3, 64, 64), 0.5, np.float32), "mask": np.ones((1, 1, 64, 64), np.float32)}
 
 
-def test_a_cache_that_cannot_be_made_is_one_sentence(bundle, tmp_path):
+def picture_of(session):
+    return session.run(FEEDS)["output"][0, :, 0, 0]
+
+
+@pytest.fixture
+def openings(monkeypatch):
+    """How models came: compiled or imported, in order."""
+    import openvino as ov
+
+    calls = []
+
+    def spied(name):
+        original = getattr(ov.Core, name)
+        monkeypatch.setattr(ov.Core, name, lambda *given: (calls.append(name), original(*given))[1])
+
+    spied("compile_model"), spied("import_model")
+    return calls
+
+
+def test_compiled_models_are_kept_where_asked_and_used_again(bundle, tmp_path, openings):
+    right = picture_of(open_session(bundle, engine_of(bundle), cache=str(tmp_path / "here")))
+    assert len(list((tmp_path / "here" / "compiled").iterdir())) == 1
+    again = open_session(bundle, engine_of(bundle), cache=str(tmp_path / "here"))
+    np.testing.assert_array_equal(picture_of(again), right)
+    assert openings == ["compile_model", "import_model"]
+
+
+def test_nothing_is_kept_where_the_cache_is_switched_off(bundle, tmp_path, openings):
+    for _ in range(2):
+        open_session(bundle, engine_of(bundle), cache="")
+    assert openings == ["compile_model"] * 2
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("change", ["weights", "library", "precision", "threads", "cpu"])
+def test_a_model_that_depends_on_something_else_is_compiled_anew(bundle, monkeypatch, openings, change):
+    import openvino as ov
+
+    engine, options = engine_of(bundle), {"threads": 1}
+    open_session(bundle, engine, **options)
+    if change == "weights":  # same path and times; only the hash of the second file tells
+        files = (engine.files[0], dataclasses.replace(engine.files[1], sha256="0" * 64))
+        engine = dataclasses.replace(engine, files=files)
+    elif change == "library":
+        monkeypatch.setattr(ov, "__version__", "2099.1.0")
+    elif change == "precision":
+        engine = dataclasses.replace(engine, precision="bf16")
+    elif change == "threads":
+        options = {"threads": 2}
+    else:
+        monkeypatch.setattr(openvino, "cpu_model_and_flags", lambda: ("another CPU", frozenset({"avx2"})))
+    path = bundle.path / engine.files[0].path
+    openvino.open_session(path, engine, bundle.manifest, SessionOptions(**options))
+    assert openings == ["compile_model"] * 2
+
+
+def test_a_model_that_openvino_does_not_take_back_is_compiled_anew(bundle, monkeypatch, openings, caplog):
+    from harmonyrt.runtime.compiled_cache import CompiledCache
+
+    right = picture_of(open_session(bundle, engine_of(bundle)))
+    read = CompiledCache.read
+    monkeypatch.setattr(CompiledCache, "read", lambda *given: read(*given)[:1000])
+    again = open_session(bundle, engine_of(bundle))
+    np.testing.assert_array_equal(picture_of(again), right)
+    assert openings == ["compile_model", "import_model", "compile_model"]
+    assert "compiling again" in caplog.text
+
+
+def test_a_cache_that_cannot_be_made_costs_a_note_and_not_the_work(bundle, tmp_path, caplog):
     (tmp_path / "file").touch()
-    with pytest.raises(HarmonyError, match="cache folder"):
-        open_session(bundle, engine_of(bundle), cache=str(tmp_path / "file" / "here"))
+    open_session(bundle, engine_of(bundle), cache=str(tmp_path / "file" / "here"))
+    (record,) = caplog.records
+    assert "are not kept in" in record.getMessage()
+
+
+def test_an_export_that_the_disk_does_not_take_costs_a_note_and_not_the_work(bundle, monkeypatch, caplog, tmp_path):
+    import errno
+
+    def full(self, data):
+        if self.error is None:
+            self.error = OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
+
+    monkeypatch.setattr(openvino._Export, "write", full)
+    open_session(bundle, engine_of(bundle))
+    assert "No space left on device" in caplog.text
+    assert list((tmp_path / "cache" / "harmonyrt" / "compiled").iterdir()) == []
 
 
 def test_a_file_that_is_no_model_is_one_sentence(bundle, tmp_path):

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.backends.tensorrt_cache import RuntimeCacheFile
+from harmonyrt.runtime.backends.tensorrt_cache import KernelCache
 from harmonyrt.runtime.backends.tensorrt_plan import check_header, read_header
 
 
@@ -71,37 +71,54 @@ class FakeConfig:
         return self.blob
 
 
+def kernels(folder, card="RTX 4090", version="1.2.0"):
+    return KernelCache.choose(str(folder), "ab" * 32, version, card)
+
+
 def test_compiled_kernels_are_kept_and_used_again(tmp_path):
     first = FakeConfig()
-    file = RuntimeCacheFile.choose(str(tmp_path / "kernels"), "ab" * 32, "RTX 4090")
-    file.attach(first)
+    kept = kernels(tmp_path)
+    kept.attach(first)
     assert first.given is first
     first.blob = b"ok kernels"
-    file.save()
-    assert file.path.read_bytes() == b"ok kernels"
+    kept.save()
+    assert kept.error is None
 
     second = FakeConfig()
-    RuntimeCacheFile.choose(str(tmp_path / "kernels"), "ab" * 32, "RTX 4090").attach(second)
+    kernels(tmp_path).attach(second)
     assert second.blob == b"ok kernels"
-    assert RuntimeCacheFile.choose(str(tmp_path), "ab" * 32, "RTX 3090").path.name != file.path.name
+    for other in (kernels(tmp_path, card="RTX 3090"), kernels(tmp_path, version="1.3.0")):
+        third = FakeConfig()
+        other.attach(third)
+        assert third.blob == b""
 
 
-def test_a_cache_that_does_not_fit_is_replaced(tmp_path):
-    file = RuntimeCacheFile(tmp_path / "a.kernels")
-    file.path.write_bytes(b"of another driver")
+def test_kernels_that_do_not_fit_are_replaced(tmp_path):
+    kept = kernels(tmp_path)
+    kept.cache.write(kept.key, lambda file: file.write(b"of another driver"))
     config = FakeConfig()
-    file.attach(config)
+    kept.attach(config)
     assert config.blob == b""
     config.blob = b"ok new"
-    file.save()
-    assert file.path.read_bytes() == b"ok new"
+    kept.save()
+    assert kept.cache.read(kept.key).tobytes() == b"ok new"
+
+
+def test_damaged_kernels_are_not_given_to_tensorrt(tmp_path):
+    kept = kernels(tmp_path)
+    kept.cache.write(kept.key, lambda file: file.write(b"ok kernels"))
+    (entry,) = (tmp_path / "compiled").iterdir()
+    entry.write_bytes(entry.read_bytes().replace(b"ok kernels", b"ok k\0\0\0els"))
+    config = FakeConfig()
+    kept.attach(config)
+    assert config.blob == b""
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_a_run(tmp_path):
     (tmp_path / "file").write_text("")
-    file = RuntimeCacheFile(tmp_path / "file" / "a.kernels")
+    kept = kernels(tmp_path / "file")
     config = FakeConfig()
-    file.attach(config)
+    kept.attach(config)
     config.blob = b"ok"
-    file.save()
-    assert file.error
+    kept.save()
+    assert kept.error
