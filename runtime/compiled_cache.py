@@ -43,7 +43,7 @@ _told: set[str] = set()
 
 
 def user_folder() -> Path | None:
-    """HarmonyRT's folder in the user's cache (``$XDG_CACHE_HOME`` if absolute, else ``~/.cache``); None without a home."""
+    """HarmonyRT's folder in the user's cache: ``$XDG_CACHE_HOME`` if absolute, else ``~/.cache``; None for no home."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:  # a relative one is invalid, says the XDG Base Directory Specification, and is to be ignored
         root = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
@@ -118,7 +118,7 @@ class CompiledCache:
             os.utime(path)  # when it was last used: what is longest ago goes first
         return content
 
-    def write(self, key: Mapping[str, object], save: Callable[[BinaryIO], None]) -> str | None:
+    def write(self, key: Mapping[str, object], save: Callable[[BinaryIO], object]) -> str | None:
         """Keep what `save` writes into a file that it may seek in; other processes see all of it or nothing.
 
         Returns:
@@ -237,7 +237,7 @@ def _content(path: Path, key: bytes) -> np.ndarray:
         if file.read(len(key)) != key:
             raise _Unfit("it was made from something else")
         digest.update(key)
-        view, done = memoryview(data), 0
+        view, done = data.data, 0
         while done < content:
             got = file.readinto(view[done : done + _PIECE])
             if not got:
@@ -249,7 +249,7 @@ def _content(path: Path, key: bytes) -> np.ndarray:
         return data
 
 
-def _fill(file: BinaryIO, key: bytes, save: Callable[[BinaryIO], None]) -> None:
+def _fill(file: BinaryIO, key: bytes, save: Callable[[BinaryIO], object]) -> None:
     file.write(b" " * _HEADER + key)
     save(file)
     size = file.seek(0, os.SEEK_END) - _HEADER - len(key)

@@ -115,7 +115,7 @@ def _compiled(
 ) -> Any:
     """The compiled model: as an earlier opening left it in the cache, else compiled now and left there.
 
-    OpenVINO's own cache goes by path, size and time, and believes what it reads; so only its export and import are used.
+    OpenVINO's own cache goes by path, size and time, and believes what it reads; so only its export and import serve.
     """
     core = openvino.Core()
     key = cache_key(openvino.__version__, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), engine, settings)
