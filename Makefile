@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo test cpp lint bench bench-guard clean
+.PHONY: demo test cpp lint bench bench-guard wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -37,6 +37,18 @@ bench: $(SET_UP)
 
 bench-guard: $(SET_UP)
 	$(BIN)/python -m harmonyrt.benchmarks.guard
+
+# The wheel, into dist/, and a look at it from a fresh environment that has nothing but its plain dependencies.
+wheel: $(SET_UP)
+	rm -rf build/wheel dist/*.whl
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt dist/*.whl
+	cd build && wheel/bin/harmonyrt --version && wheel/bin/harmonyrt doctor
+
+# Guides and API reference, into build/site; warnings and broken links are errors.
+docs: $(SET_UP)
+	$(BIN)/mkdocs build --strict --clean --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache

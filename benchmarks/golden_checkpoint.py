@@ -2,7 +2,7 @@
 
     python -m harmonyrt.benchmarks.golden_checkpoint golden.pth
 
-The weights follow from tensor names and shapes alone (tests/golden/recipe.py): right for timing and for parity, of no
+The weights follow from tensor names and shapes alone (tests/golden/RECIPE.md): right for timing and for parity, of no
 use for pictures. Needs a clone of the repository, since the recipe belongs to the tests.
 """
 
