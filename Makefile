@@ -48,7 +48,7 @@ wheel: $(SET_UP)
 
 # Guides and API reference, into build/site; warnings and broken links are errors.
 docs: $(SET_UP)
-	$(BIN)/mkdocs build --strict --clean --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
