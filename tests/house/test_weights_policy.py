@@ -69,7 +69,7 @@ def test_weights_that_were_committed_and_removed_again_count(repository):
 
 
 def test_a_shallow_clone_counts_what_it_holds(repository, tmp_path):
-    folder, before = repository
+    folder, _ = repository
     commit(folder, "weights/a.safetensors", "one")
     commit(folder, "weights/a.safetensors", "two")
     for depth, expected in ((1, 0), (2, 0), (3, 1)):
