@@ -96,8 +96,8 @@ def train(
         raise HarmonyError(
             f"{data} is not a folder; give a folder of photos and masks, or of pairs (see docs/training.md)"
         )
-    from harmonyrt.training.composites import read_plan
     from harmonyrt.training.loading import PairedDataset
+    from harmonyrt.training.plan import read_plan
     from harmonyrt.training.train import train as run
 
     chosen: dict[str, Any] = {"seed": seed, "device": device, "precision": precision.value, "threads": threads}

@@ -6,11 +6,8 @@ repeated evaluation see the same pictures.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,118 +16,31 @@ from torch import Tensor
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.training import appearance
+from harmonyrt.training.changes import CHANGES, Others, chosen_by_lot, tone_of
+from harmonyrt.training.edges import given_masks, stripped
+from harmonyrt.training.layers import Layers, in_8_bits, taken_apart
 from harmonyrt.training.pictures import Album
+from harmonyrt.training.plan import Plan
 from harmonyrt.training.regions import merged_region, superpixels
-
-KINDS = {"ffhqh": 0.29, "transfer": 0.40, "tone": 0.24, "slight": 0.04, "same": 0.03}
-MASKS = {"own": 0.91, "inverted": 0.03, "foreign": 0.03, "superpixels": 0.03}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How composites are made. Kinds and masks are weights of a lottery.
-
-    Attributes:
-        kinds: ``ffhqh`` (paper, 3.2), ``transfer`` (colour statistics of another picture, as iHarmony4), ``tone``
-            (exposure, white balance, curve), ``slight`` (a small tone change) and ``same`` (nothing changed).
-        masks: ``own``, ``inverted`` (the background becomes the foreground), ``foreign`` (another picture's mask) and
-            ``superpixels``; a photo without mask or outlines draws from the last two.
-        photos: share of samples from photos without a mask file.
-        crops: share of samples that are a random part of the photo; the others show all of it.
-        hard_edges: share of samples whose mask is made binary.
-        max_fmse: a change beyond this foreground MSE (0-255 scale) is scaled back to it: iHarmony4's makers threw
-            implausible composites away by eye.
-        min_fmse: a weaker change is scaled up to it (fourfold at most), but for ``slight`` and ``same``.
-        regraded: share of samples whose photo, as a whole, gets another exposure, white balance, curve and saturation
-            before its foreground is changed: the same red dress under many lights, so that the network learns to look
-            at the background instead of knowing the dress.
-        regrading: how strong that is, drawn between two bounds; 1 is as strong as kind ``tone``.
-    """
-
-    kinds: dict[str, float] = field(default_factory=KINDS.copy)
-    masks: dict[str, float] = field(default_factory=MASKS.copy)
-    photos: float = 0.38
-    crops: float = 0.35
-    hard_edges: float = 0.8
-    max_fmse: float = 4000.0
-    min_fmse: float = 160.0
-    regraded: float = 0.3
-    regrading: tuple[float, float] = (0.1, 0.5)
-
-    def __post_init__(self) -> None:
-        for lottery, known in (("kinds", KINDS), ("masks", MASKS)):
-            _check_lottery(lottery, getattr(self, lottery), known)
-        for share in ("photos", "crops", "hard_edges", "regraded"):
-            if not _is_number(getattr(self, share)) or not 0 <= getattr(self, share) <= 1:
-                raise HarmonyError(f"a plan's {share} is a share from 0 to 1, not {getattr(self, share)!r}")
-        _check_bounds("min_fmse and max_fmse", (self.min_fmse, self.max_fmse))
-        _check_bounds("regrading", self.regrading)
-
-
-def read_plan(path: str | Path) -> Plan:
-    """A plan from JSON: an object with any of :class:`Plan`'s attributes, or a run's config.json, which has one.
-
-    Raises:
-        HarmonyError: no such file, no JSON, or something in it that no plan has.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise HarmonyError(
-            f"{path} cannot be read as a plan ({error}); give a JSON file (see docs/training.md)"
-        ) from None
-    if isinstance(content, dict) and isinstance(content.get("plan"), dict):
-        content = content["plan"]
-    names = [entry.name for entry in fields(Plan)]
-    if not isinstance(content, dict) or not set(content) <= set(names):
-        raise HarmonyError(f"{path} is not a plan; give a JSON object with any of {', '.join(names)}")
-    if isinstance(content.get("regrading"), list):
-        content["regrading"] = tuple(content["regrading"])
-    try:
-        return Plan(**content)
-    except HarmonyError as error:
-        raise HarmonyError(f"{path}: {error}") from None
-
-
-def _check_lottery(name: str, weights: object, known: Mapping[str, float]) -> None:
-    if not isinstance(weights, Mapping) or not set(weights) <= set(known):
-        raise HarmonyError(f"a plan's {name} are weights of {', '.join(known)}, not {weights!r}")
-    if not all(_is_number(weight) and weight >= 0 for weight in weights.values()) or not sum(weights.values()):
-        raise HarmonyError(f"a plan's {name} need weights from 0 on, one of them above 0, not {weights!r}")
-
-
-def _check_bounds(name: str, bounds: object) -> None:
-    pair = isinstance(bounds, tuple) and len(bounds) == 2 and all(map(_is_number, bounds))
-    if not pair or not 0 <= bounds[0] <= bounds[1]:
-        raise HarmonyError(f"a plan's {name} are two numbers from 0 on, the lower first, not {bounds!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-TEST_PLAN = Plan(
-    kinds={"ffhqh": 0.27, "transfer": 0.43, "tone": 0.3},
-    masks={"own": 1.0},
-    photos=0.0,
-    crops=0.0,
-    hard_edges=1.0,
-    min_fmse=250.0,
-    regraded=0.0,
-)
-"""Validation and test: whole pictures, human masks, changed foregrounds only."""
-SAME_PLAN = Plan(kinds={"same": 1.0}, masks={"own": 1.0}, photos=0.0, crops=0.0, hard_edges=1.0, regraded=0.0)
-"""Pictures that are right already, to measure what the network spoils."""
 
 
 @dataclass
 class Batch:
-    """Float tensors in [0, 1]: composite and real (B,3,S,S), mask (B,1,S,S); `kinds` names each sample's change."""
+    """Float tensors in [0, 1].
+
+    Attributes:
+        composite, real: (B,3,S,S).
+        mask: (B,1,S,S), as the network is given it; it may be off.
+        kinds: each sample's change; those made in layers add how: ``"tone, moved"``.
+        agreed: (B,1,S,S), where the given mask and the object's own agree on the object: the truth is known there.
+            None where the given masks are the objects' own.
+    """
 
     composite: Tensor
     mask: Tensor
     real: Tensor
     kinds: list[str]
+    agreed: Tensor | None = None
 
 
 class Composer:
@@ -153,23 +63,82 @@ class Composer:
     def batch(self, size: int, count: int, seed: Sequence[int], indices: Sequence[int] | None = None) -> Batch:
         """Make `count` samples of size x size pixels; `indices` chooses the pictures instead of the lottery."""
         rng = np.random.default_rng(list(seed))
+        if self.plan.in_layers:
+            return self._layered(size, count, rng, indices)
+        real, mask = self._photos(size, count, rng, indices)
+        mask = self._hardened(mask, rng)
+        if self.plan.regraded:
+            strength = rng.uniform(*self.plan.regrading, count)
+            settings = tone_of(count, strength, rng, self.plan.white_balance)
+            real = chosen_by_lot(rng, self.plan.regraded, in_8_bits(appearance.tone(real, **settings)), real)
+        kinds = self._kinds(count, rng)
+        changed = self._changed(real, mask, kinds, rng, lambda chosen: self._others(real, mask, chosen, rng))
+        return self._with_edges(Batch(_composed(real, changed, mask), mask, real, kinds), rng)
+
+    def _photos(
+        self, size: int, count: int, rng: np.random.Generator, indices: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor]:
         samples = [self._sample(size, rng, None if indices is None else indices[n]) for n in range(count)]
         photos, masks = zip(*samples, strict=True)
         real = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).contiguous().float() / 255
-        mask = torch.from_numpy(np.stack(masks))[:, None].float() / 255
-        hard = torch.from_numpy(rng.random(count) < self.plan.hard_edges).view(-1, 1, 1, 1)
-        mask = torch.where(hard, (mask > 0.5).float(), mask)
-        if self.plan.regraded:
-            strength = rng.uniform(*self.plan.regrading, count)
-            real = _where(rng, self.plan.regraded, _in_8_bits(_tone(real, mask, None, rng, strength)), real)
+        return real, torch.from_numpy(np.stack(masks))[:, None].float() / 255
+
+    def _hardened(self, mask: Tensor, rng: np.random.Generator) -> Tensor:
+        hard = torch.from_numpy(rng.random(len(mask)) < self.plan.hard_edges).view(-1, 1, 1, 1)
+        return torch.where(hard, (mask > 0.5).float(), mask)
+
+    def _layered(self, size: int, count: int, rng: np.random.Generator, indices: Sequence[int] | None) -> Batch:
+        """Layers of each object, over as many scenes as the plan says, regraded and changed before they are joined."""
+        plan = self.plan
+        objects = -(-count // plan.scenes)
+        photos, masks = self._photos(size, objects, rng, indices)
+        single = taken_apart(photos, masks, rng, plan.moved, plan.in_place)
+        layers = single.over_scenes(plan.scenes, count)
+        strength = rng.uniform(*plan.regrading, count) * (rng.random(count) < plan.regraded)
+        settings = tone_of(count, strength, rng, plan.white_balance)
+        scene, layer = (appearance.tone(part, **settings).clamp(0, 1) for part in (layers.scene, layers.layer))
+        layers = Layers(scene, layer, layers.alpha, layers.ways)
         kinds = self._kinds(count, rng)
-        changed = self._changed(real, mask, kinds, rng, lambda chosen: self._others(real, mask, chosen, rng))
-        return Batch(_composed(real, changed, mask), mask, real, kinds)
+        others = lambda chosen: self._others(layer, layers.alpha, chosen, rng)  # noqa: E731
+        changed = self._changed(layer, layers.alpha, kinds, rng, others)
+        if plan.independent:
+            changed = self._with_looks(changed, layers, single, kinds, rng)
+        composite, real = layers.over(changed, scene), layers.over(layer, scene)
+        names = [f"{kind}, {way}" for kind, way in zip(kinds, layers.ways, strict=True)]
+        return self._with_edges(Batch(composite, self._hardened(layers.alpha, rng), real, names), rng)
+
+    def _with_looks(
+        self, changed: Tensor, layers: Layers, single: Layers, kinds: list[str], rng: np.random.Generator
+    ) -> Tensor:
+        """Objects of the plan's share in a look that is the same in all of their scenes; `kinds` is updated."""
+        plan, objects = self.plan, len(single.layer)
+        drawn = tone_of(objects, rng.uniform(*plan.looks, objects), rng, plan.white_balance)
+        looks = appearance.tone(single.layer, **drawn).clamp(0, 1)
+        chosen = rng.random(objects) < plan.independent
+        changed = changed.clone()
+        for n, kind in enumerate(kinds):
+            if chosen[n // plan.scenes] and kind != "same":
+                changed[n], kinds[n] = looks[n // plan.scenes], "look"
+        return self._bounded(layers.layer, changed, layers.alpha, least=None)
+
+    def _with_edges(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Masks and edges as in life, on the plan's share of samples."""
+        if not self.plan.spoilt_edges:
+            return batch
+        count = len(batch.mask)
+        spoilt = rng.random(count) < self.plan.spoilt_edges
+        plain = np.array([not kind.endswith("moved") for kind in batch.kinds])
+        share = torch.from_numpy(np.where(plain, 0.65, 0.25) * spoilt)
+        composite, real = stripped(batch.composite, batch.real, batch.mask, rng, share)
+        given = given_masks(batch.mask, rng, 0.7)
+        given = torch.where(torch.from_numpy(spoilt).view(-1, 1, 1, 1), given, batch.mask)
+        agreed = ((batch.mask > 0.5) & (given > 0.5)).float()
+        return Batch(in_8_bits(composite), given, in_8_bits(real), batch.kinds, agreed)
 
     def change(self, real: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
         """Composite (1,3,H,W) of one photo of any size; colour statistics come from a random picture of the album."""
 
-        def others(chosen: list[int]) -> tuple[Tensor, Tensor]:
+        def others(chosen: list[int]) -> Others:
             index = int(rng.integers(len(self.album)))
             photo = torch.from_numpy(np.array(self.album.crop(index, (0, 0, 1, 1), 128)))
             return photo.permute(2, 0, 1)[None].float() / 255, torch.ones(1, 1, 128, 128)
@@ -234,22 +203,28 @@ class Composer:
         mask: Tensor,
         kinds: list[str],
         rng: np.random.Generator,
-        others_of: Callable[[list[int]], tuple[Tensor, Tensor]],
+        others_of: Callable[[list[int]], Others],
     ) -> Tensor:
         changed = real.clone()
-        for kind, make in _MAKERS.items():
+        for kind, change in CHANGES.items():
             chosen = [n for n, name in enumerate(kinds) if name == kind]
             if chosen:
-                changed[chosen] = make(real[chosen], mask[chosen], others_of(chosen), rng)
+                changed[chosen] = change(real[chosen], mask[chosen], others_of(chosen), self.plan, rng)
+        meant = torch.tensor([kind not in ("slight", "same") for kind in kinds])
+        return self._bounded(real, changed, mask, meant)
+
+    def _bounded(self, real: Tensor, changed: Tensor, mask: Tensor, least: Tensor | None) -> Tensor:
+        """Changes scaled to the plan's largest error and, where `least` (N,) says so, to its smallest."""
         changed = changed.nan_to_num(0.0).clamp(0, 1)
         error = (changed - real).square()
         fmse = (error * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)).clamp(min=1)) * 255**2
         scale = torch.sqrt(self.plan.max_fmse / fmse.clamp(min=1)).clamp(max=1)
-        meant = torch.tensor([kind not in ("slight", "same") for kind in kinds])
-        scale = torch.where(meant, torch.maximum(scale, torch.sqrt(self.plan.min_fmse / fmse).clamp(max=4)), scale)
+        if least is not None:
+            larger = torch.maximum(scale, torch.sqrt(self.plan.min_fmse / fmse).clamp(max=4))
+            scale = torch.where(least, larger, scale)
         return (real + (changed - real) * scale.nan_to_num(1.0).view(-1, 1, 1, 1)).clamp(0, 1)
 
-    def _others(self, real: Tensor, mask: Tensor, chosen: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _others(self, real: Tensor, mask: Tensor, chosen: list[int], rng: np.random.Generator) -> Others:
         """For each chosen sample another sample of the batch and a region in it: its foreground, or all of it."""
         count = len(real)
         other = [(n + int(rng.integers(1, max(count, 2)))) % count for n in chosen]
@@ -259,79 +234,9 @@ class Composer:
 
 def _composed(real: Tensor, changed: Tensor, mask: Tensor) -> Tensor:
     """Changed under the mask, in 8 bits, as a composite on disk would be."""
-    return _in_8_bits(real + (changed - real) * mask)
-
-
-def _in_8_bits(picture: Tensor) -> Tensor:
-    return (picture * 255).round().clamp(0, 255) / 255
+    return in_8_bits(real + (changed - real) * mask)
 
 
 def _shares(weights) -> np.ndarray:
     weights = np.asarray(list(weights), np.float64)
     return weights / weights.sum()
-
-
-def _uniform(rng: np.random.Generator, low: float | np.ndarray, high: float | np.ndarray, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32))
-
-
-def _where(rng: np.random.Generator, share: float, changed: Tensor, unchanged: Tensor) -> Tensor:
-    chosen = torch.from_numpy(rng.random(len(changed)) < share).view(-1, 1, 1, 1)
-    return torch.where(chosen, changed, unchanged)
-
-
-FFHQH_SIDE = 1024
-"""Pixels per side of the paper's pictures: sharpening with factor 4 there is far less on a picture scaled down."""
-
-
-def _ffhqh(real: Tensor, mask: Tensor, others, rng: np.random.Generator) -> Tensor:
-    """The paper's section 3.2 with its ranges."""
-    count = len(real)
-    picture = appearance.colour_jitter(
-        real,
-        mask,
-        brightness=_uniform(rng, 0.5, 1.5, count),
-        contrast=_uniform(rng, 0.6, 1.4, count),
-        saturation=_uniform(rng, 0.94, 1.06, count),
-        hue=_uniform(rng, -0.05, 0.05, count),
-    ).clamp(0, 1)
-    picture = _where(rng, 0.5, appearance.posterize(picture, bits=6), picture)
-    factor = torch.full((count,), 1 + 3 * real.shape[-1] / FFHQH_SIDE)
-    picture = _where(rng, 0.5, appearance.sharpen(picture, factor), picture)
-    return _where(rng, 0.5, appearance.autocontrast(picture, mask), picture)
-
-
-def _transfer(real: Tensor, mask: Tensor, others: tuple[Tensor, Tensor], rng: np.random.Generator) -> Tensor:
-    """One of three transfers, mixed with the original: iHarmony4 has both mild and full ones."""
-    picture = real.clone()
-    ways = (appearance.transfer_mean_std, appearance.transfer_covariance, appearance.transfer_histogram)
-    drawn = rng.choice(3, len(real), p=(0.45, 0.3, 0.25))
-    for way, transfer in enumerate(ways):
-        chosen = np.flatnonzero(drawn == way).tolist()
-        if chosen:
-            other, region = others
-            picture[chosen] = transfer(real[chosen], mask[chosen], other[chosen], region[chosen])
-    strength = _uniform(rng, 0.5, 1.0, len(real)).view(-1, 1, 1, 1)
-    return real + (picture - real) * strength
-
-
-def _tone(real: Tensor, mask: Tensor, others, rng: np.random.Generator, strength: float | np.ndarray = 1.0) -> Tensor:
-    """Another exposure, white balance, curve and saturation; `strength` is one for all, or one per sample (count,)."""
-    count = len(real)
-    strength = np.broadcast_to(strength, count)
-    gains = torch.exp(torch.from_numpy(rng.normal(0, 0.22 * strength[:, None], (count, 3)).astype(np.float32)))
-    return appearance.tone(
-        real,
-        exposure=_uniform(rng, -1.4 * strength, 1.4 * strength, count),
-        gains=gains / gains.mean(1, keepdim=True),
-        gamma=torch.exp(_uniform(rng, -0.4 * strength, 0.4 * strength, count)),
-        curve=_uniform(rng, -0.7 * strength, 0.7 * strength, count),
-        saturation=_uniform(rng, 1 - 0.5 * strength, 1 + 0.4 * strength, count),
-    )
-
-
-def _slight(real: Tensor, mask: Tensor, others, rng: np.random.Generator) -> Tensor:
-    return _tone(real, mask, others, rng, strength=0.15)
-
-
-_MAKERS = {"ffhqh": _ffhqh, "transfer": _transfer, "tone": _tone, "slight": _slight}

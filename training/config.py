@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.models import IHARMONY4, PHNetConfig
-from harmonyrt.training.composites import Plan
 from harmonyrt.training.losses import LOSSES
 from harmonyrt.training.optimizers import OptimizerName
+from harmonyrt.training.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.training.composites import Batch, Composer, Plan
+from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.pictures import Album, find_pictures
+from harmonyrt.training.plan import Plan
 
 Tensors = tuple[Tensor, Tensor, Tensor]
 """composite, mask, real."""

@@ -17,9 +17,10 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import reported
 from harmonyrt.evaluation import metrics
 from harmonyrt.models import load_phnet
-from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Batch, Composer, Plan
+from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.losses import blend
 from harmonyrt.training.pictures import Album, Split, find_pictures
+from harmonyrt.training.plan import SAME_PLAN, TEST_PLAN, Plan
 
 SIZE = 256
 SEED = 7

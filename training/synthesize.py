@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.training.composites import TEST_PLAN, Composer, Plan
+from harmonyrt.training.composites import Composer
 from harmonyrt.training.pictures import Album, Picture, find_pictures
+from harmonyrt.training.plan import TEST_PLAN, Plan
 from harmonyrt.training.regions import merged_region, superpixels
 
 SPLITS = ("train", "val", "test")

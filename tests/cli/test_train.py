@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch")
-from harmonyrt.training.composites import Plan
 from harmonyrt.training.config import Stage
+from harmonyrt.training.plan import Plan
 
 
 @pytest.fixture

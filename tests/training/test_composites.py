@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.training.composites import SAME_PLAN, TEST_PLAN, Composer, Plan, read_plan
+from harmonyrt.training.composites import Composer
 from harmonyrt.training.pictures import Album, find_pictures
+from harmonyrt.training.plan import SAME_PLAN, TEST_PLAN, Plan, read_plan
 
 
 @pytest.fixture(scope="module")

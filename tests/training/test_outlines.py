@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.training.composites import Composer, Plan
+from harmonyrt.training.composites import Composer
 from harmonyrt.training.outlines import SHIPPED, read_outlines
 from harmonyrt.training.pictures import Album, find_pictures
+from harmonyrt.training.plan import Plan
 
 
 def write(path: Path, name: str, *objects, width: int = 100, height: int = 50, **more) -> Path:

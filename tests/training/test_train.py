@@ -17,10 +17,11 @@ import torch
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.models import PHNet, PHNetConfig, load_phnet
-from harmonyrt.training.composites import TEST_PLAN, Composer
+from harmonyrt.training.composites import Composer
 from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
 from harmonyrt.training.loading import Synthesis
 from harmonyrt.training.pictures import Album, find_pictures
+from harmonyrt.training.plan import TEST_PLAN
 from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scoring import compare
 from harmonyrt.training.train import _Run, train, with_patch_shrinkage
