@@ -73,6 +73,10 @@ def file_name(key: Mapping[str, object]) -> str:
     return hashlib.sha256(key_text(key).encode()).hexdigest()[:32] + SUFFIX
 
 
+def _bytes(size: int) -> np.ndarray:
+    return np.empty(size, np.uint8)
+
+
 class _Unfit(Exception):
     """Why an entry or a folder is not used, as the end of a sentence."""
 
@@ -96,19 +100,24 @@ class CompiledCache:
         root = user_folder() if asked is None else Path(asked) if asked != NONE else None
         return cls(None if root is None or not limit_bytes() else root / SUBFOLDER)
 
-    def read(self, key: Mapping[str, object]) -> np.ndarray | None:
-        """An entry's content as bytes (uint8), proved to be what was written; None where there is none to use."""
+    def read(self, key: Mapping[str, object], make: Callable[[int], np.ndarray] = _bytes) -> np.ndarray | None:
+        """An entry's content, proved to be what was written; None where there is none to use.
+
+        Args:
+            key: what the entry was made from.
+            make: gives the array (uint8, that many elements) that is filled and returned.
+        """
         if self.folder is None:
             return None
         path = self.folder / file_name(key)
         with contextlib.suppress(OSError, _Unfit):
             self._check_folder(make=False)
-            return self._read(path, key_text(key).encode())
+            return self._read(path, key_text(key).encode(), make)
         return None  # what is wrong with the folder is said once, by write()
 
-    def _read(self, path: Path, key: bytes) -> np.ndarray | None:
+    def _read(self, path: Path, key: bytes, make: Callable[[int], np.ndarray]) -> np.ndarray | None:
         try:
-            content = _content(path, key)
+            content = _content(path, key, make)
         except FileNotFoundError:
             return None
         except (OSError, MemoryError, _Unfit) as error:
@@ -221,7 +230,7 @@ def _check_owner(found: os.stat_result, what: str) -> None:
         raise _Unfit(f"other users may write {what}")
 
 
-def _content(path: Path, key: bytes) -> np.ndarray:
+def _content(path: Path, key: bytes, make: Callable[[int], np.ndarray]) -> np.ndarray:
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
         found = os.fstat(file.fileno())
@@ -233,7 +242,7 @@ def _content(path: Path, key: bytes) -> np.ndarray:
         sizes = (str(len(key)).encode(), str(content).encode())
         if content < 0 or len(words) != 4 or words[0] != _MAGIC.encode() or tuple(words[2:]) != sizes:
             raise _Unfit("it was cut short or is no entry")
-        digest, data = hashlib.sha256(), np.empty(content, np.uint8)
+        digest, data = hashlib.sha256(), make(content)
         if file.read(len(key)) != key:
             raise _Unfit("it was made from something else")
         digest.update(key)

@@ -119,10 +119,17 @@ def _compiled(
     """
     core = openvino.Core()
     key = cache_key(openvino.__version__, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), engine, settings)
-    kept = cache.read(key)
-    if kept is not None:
+    # The imported model computes with the weights where they lie in the tensor, and shares its ownership of them; an
+    # array of NumPy would be gone before.
+    tensors: list[Any] = []
+
+    def make(size: int) -> np.ndarray:
+        tensors.append(openvino.Tensor(openvino.Type.u8, openvino.Shape([size])))
+        return tensors[-1].data
+
+    if cache.read(key, make) is not None:
         try:
-            return core.import_model(openvino.Tensor(kept, shared_memory=True), "CPU", settings)
+            return core.import_model(tensors[-1], "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError and its own types
             log.warning("the cached model of %s is not used (%s); compiling again", path, _last_line(error))
             cache.remove(key)

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions, openvino
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.compiled_cache import CompiledCache
 
 pytest.importorskip("openvino")
 
@@ -121,6 +123,18 @@ def test_compiled_models_are_kept_where_asked_and_used_again(bundle, tmp_path, o
     assert openings == ["compile_model", "import_model"]
 
 
+def test_an_imported_model_holds_its_weights(bundle, openings):
+    right = picture_of(open_session(bundle, engine_of(bundle)))
+    session = open_session(bundle, engine_of(bundle))
+    gc.collect()
+    (entry,) = CompiledCache.at(None).folder.iterdir()
+    size = entry.stat().st_size  # of memory that was given back, which these would take
+    taken = [np.full(size, 255, np.uint8) for _ in range(64)]
+    np.testing.assert_array_equal(picture_of(session), right)
+    assert openings == ["compile_model", "import_model"]
+    del taken
+
+
 def test_nothing_is_kept_where_the_cache_is_switched_off(bundle, tmp_path, openings):
     for _ in range(2):
         open_session(bundle, engine_of(bundle), cache="")
@@ -151,11 +165,15 @@ def test_a_model_that_depends_on_something_else_is_compiled_anew(bundle, monkeyp
 
 
 def test_a_model_that_openvino_does_not_take_back_is_compiled_anew(bundle, monkeypatch, openings, caplog):
-    from harmonyrt.runtime.compiled_cache import CompiledCache
-
     right = picture_of(open_session(bundle, engine_of(bundle)))
     read = CompiledCache.read
-    monkeypatch.setattr(CompiledCache, "read", lambda *given: read(*given)[:1000])
+
+    def nonsense(*given):
+        found = read(*given)
+        found[:] = 7
+        return found
+
+    monkeypatch.setattr(CompiledCache, "read", nonsense)
     again = open_session(bundle, engine_of(bundle))
     np.testing.assert_array_equal(picture_of(again), right)
     assert openings == ["compile_model", "import_model", "compile_model"]
