@@ -51,6 +51,11 @@ def described(manifest: Any) -> list[str]:
     ]
     lines += [f"assumed     {sentence}" for sentence in model.config.get("assumed", ())]
     lines += _diffusion(model.config) if model.family == "diffharmony" else []
+    lines += [
+        f"{part + ' from':19} {file['path']} (sha256 {file['sha256'][:12]}…)"
+        for part, files in model.config.get("sources", {}).items()
+        for file in files
+    ]
     components = model.config.get("components", {})
     for engine in manifest.engines:
         parity = engine.parity

@@ -26,6 +26,8 @@ SIZE_MULTIPLE = 8
 SMALLEST_SIDE = 16  # instance norm of one pixel has no answer (docs/phnet.md, "Input and output")
 LARGEST_SIDE = 16384
 DYNAMIC = "dynamic"
+OPTIMIZATION_LEVELS = range(6)  # of TensorRT's builder, in every release since 8.6
+MOST = {"threads": 4096, "workspace": 1 << 24}  # far above any machine; the libraries' own counters end somewhere
 
 ROOMS = Path(__file__).resolve().parents[1]
 SHIPPED_CHECKPOINT = ROOMS / "weights" / "phnet-10m-residual.safetensors"
@@ -178,6 +180,7 @@ def plan(
     _check_known("model", [model], MODELS)
     _check_known("precision", precisions, PRECISIONS)
     _check_known("target", targets, TARGETS)
+    check_options(options)
     parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
     # What a build tunes, it measures with all that was asked for; otherwise this CPU's kind decides.
     features = frozenset[str]() if tune is not None else cpu_model_and_flags()[1]
@@ -219,6 +222,23 @@ def _check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     unknown = next((value for value in given if value not in known), None)
     if unknown is not None:
         raise HarmonyError(f"{what} {unknown!r} is not known; choose from {', '.join(known)}")
+
+
+def check_options(options: BuildOptions) -> None:
+    """Refuse values that no target builder takes, whichever targets are asked for.
+
+    Raises:
+        HarmonyError: naming the option, what it was and what it can be.
+    """
+    for name, value in (("threads", options.threads), ("workspace", options.workspace_mib)):
+        if value is not None and not 1 <= value <= MOST[name]:
+            raise HarmonyError(f"--{name} {value} is not possible; give a number from 1 to {MOST[name]}")
+    level = options.optimization_level
+    if level is not None and level not in OPTIMIZATION_LEVELS:
+        first, last = OPTIMIZATION_LEVELS[0], OPTIMIZATION_LEVELS[-1]
+        raise HarmonyError(f"--optimization-level {level} is not possible; give a number from {first} to {last}")
+    for text in options.compute_capabilities:
+        tensorrt_versions.parse_capability(text)
 
 
 def check_packages(targets: set[str]) -> None:

@@ -97,10 +97,16 @@ def as_json(outcomes: Sequence[Outcome]) -> dict:
                 else [],
                 "skipped": [dataclasses.asdict(skipped) for skipped in (*outcome.recipe.skipped, *outcome.refused)],
                 "problems": outcome.problems,
+                "assumed": list(_config(outcome).get("assumed", ())),
+                "sources": _config(outcome).get("sources", {}),
             }
             for outcome in outcomes
         ]
     }
+
+
+def _config(outcome: Outcome) -> dict:
+    return outcome.manifest.model.config if outcome.manifest else {}
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:

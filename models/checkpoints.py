@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.models.meaning import CARRIER, checked, read_carrier, read_metadata, without_carrier
 from harmonyrt.models.phnet import FFHQH, IHARMONY4, PHNet, PHNetConfig
+from harmonyrt.models.tensor_files import network_in, read_tensors
 
-_WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts wrap a bare state dict in
+_HEADS = r"(?:encoder|decoder|skip|normalizers)\.\d+|feature_extractor|SE_block"
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,15 @@ def open_phnet(path: str | Path, meaning: Meaning = Meaning()) -> OpenedPHNet:
     """
     path = Path(path)
     tensors, metadata = read_tensors(path)
-    weights = without_carrier(tensors)
+    taken = network_in(tensors, _HEADS, path)
+    weights = without_carrier(taken.tensors)
     config = recognise(weights, path)
-    said, notes = _meaning(tensors, metadata, path, meaning)
+    said, assumed = _meaning(taken.tensors, metadata, path, meaning)
     config = dataclasses.replace(config, **said)
     with torch.device("meta"):
         network = PHNet(config)
-    check_tensors(weights, network.state_dict(), path, _PHNET)
-    converted = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
-    network.load_state_dict(converted, strict=True, assign=True)
-    return OpenedPHNet(network.eval().requires_grad_(False), notes)
+    network.load_state_dict(checked_tensors(weights, network.state_dict(), path, _PHNET), strict=True, assign=True)
+    return OpenedPHNet(network.eval().requires_grad_(False), taken.notes + assumed)
 
 
 def _meaning(
@@ -125,52 +123,6 @@ _OPTIONS = {"output": "network_output"}
 """Fields whose command-line option has another name."""
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a file of named tensors without running any code from it.
-
-    Returns:
-        The tensors by name (a ``state_dict`` wrapper and a ``module.`` prefix are taken off), and the metadata
-        of a safetensors file ({} for others).
-    """
-    if not path.exists():
-        raise HarmonyError(f"{path} does not exist; give the path of a checkpoint (.pth or .safetensors)")
-    if not path.is_file():
-        raise HarmonyError(f"{path} is not a file; give the path of a checkpoint (.pth or .safetensors)")
-    contents, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    tensors = next((contents[key] for key in _WRAPPERS if isinstance(contents.get(key), dict)), contents)
-    stray = next((k for k, v in tensors.items() if not (isinstance(k, str) and isinstance(v, Tensor))), None)
-    if not tensors or stray is not None:
-        what = f"its entry {stray!r} is not a tensor" if tensors else "it is empty"
-        raise HarmonyError(f"{path} is not a state dict: {what}; save model.state_dict() and give that file")
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, metadata
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it cannot be iterated)
-            return tensors, file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HarmonyError(f"{path} cannot be read as safetensors ({error}); download it again") from None
-
-
-def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many types for damaged files
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
-            reason = "it holds objects other than tensors, which are not opened because they could run code"
-        else:
-            reason = "it is damaged, cut short or of another format"
-        if isinstance(error, PermissionError):
-            reason = "permission denied"
-        fix = "download it again or save its state_dict()" if zipfile.is_zipfile(path) else "download it again"
-        raise HarmonyError(f"{path} cannot be read as a checkpoint: {reason}; {fix}") from None
-    if not isinstance(state, dict):
-        raise HarmonyError(f"{path} holds a {type(state).__name__}, not a state dict; save model.state_dict()")
-    return state, {}
-
-
 def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
     """Configuration from shapes; where tensors are missing, the released configuration that shares most of them."""
     names = tensors.keys()
@@ -198,7 +150,7 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
 
 @dataclass(frozen=True)
 class Advice:
-    """How :func:`check_tensors` ends its sentences: what was expected by whom, and what to do.
+    """How :func:`checked_tensors` ends its sentences: what was expected by whom, and what to do.
 
     Attributes:
         missing: after "is missing; ".
@@ -224,8 +176,10 @@ _PHNET = Advice(
 )
 
 
-def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path, advice: Advice) -> None:
-    """Name the first tensor that is missing, misshapen, not finite or unexpected.
+def checked_tensors(
+    tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path, advice: Advice
+) -> dict[str, Tensor]:
+    """The tensors as the network computes with them, or the first that is missing, misshapen, unusable or unexpected.
 
     Args:
         tensors: as read.
@@ -233,12 +187,16 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path:
         path: of the file or folder, for the sentence.
         advice: how the sentence ends.
 
+    Returns:
+        Weights in float32 (shared with `tensors` where they are already), counters in their integer type.
+
     Raises:
         HarmonyError: there is such a tensor.
 
     Warns:
         A running variance that overflowed when it was saved: the channel is constant, and PyTorch computes with it.
     """
+    found = {}
     for name, want in expected.items():
         if name not in tensors:
             raise HarmonyError(f"{path}: tensor {name} {list(want.shape)} is missing; {advice.missing}")
@@ -248,17 +206,41 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path:
                 f"{path}: tensor {name} has shape {list(got.shape)}, {advice.expected} {list(want.shape)};"
                 f" {advice.misshapen}"
             )
-        if not got.is_floating_point() or torch.isfinite(got).all():
-            continue
-        if name.endswith("running_var") and not torch.isnan(got).any():  # PyTorch's own result: a constant channel
-            warnings.warn(
-                f"{path}: {int(torch.isinf(got).sum())} values of {name} are infinite (a variance that overflowed"
-                " when it was saved in float16); these channels are constant",
-                HarmonyWarning,
-                stacklevel=3,
-            )
-            continue
-        raise HarmonyError(f"{path}: tensor {name} holds NaN or infinite values; {advice.not_finite}")
+        found[name] = _as_wanted(name, got, want, path, advice)
     unexpected = next((name for name in tensors if name not in expected), None)
     if unexpected is not None:
         raise HarmonyError(f"{path}: tensor {unexpected} is unexpected in {advice.unexpected}")
+    return found
+
+
+def _as_wanted(name: str, got: Tensor, want: Tensor, path: Path, advice: Advice) -> Tensor:
+    """A tensor of the right shape in the type to compute with, its values checked."""
+    if got.is_meta:
+        raise HarmonyError(f"{path}: tensor {name} was saved without its values; {advice.missing}")
+    if not want.is_floating_point():  # a counter of batches, which changes nothing in eval mode
+        whole = not got.is_complex() and got.layout == torch.strided and bool(torch.isfinite(got.float()).all())
+        return got.to(want.dtype) if whole else torch.zeros(want.shape, dtype=want.dtype)
+    kind = str(got.dtype).removeprefix("torch.")
+    if not got.is_floating_point():
+        raise HarmonyError(
+            f"{path}: tensor {name} holds {kind} values where weights are floating point; give the weights as they were"
+            " before quantising or converting"
+        )
+    try:
+        value = (got if got.layout == torch.strided else got.to_dense()).detach().to(torch.float32)
+    except (RuntimeError, NotImplementedError, TypeError):  # packed 4-bit types, nested tensors
+        raise HarmonyError(
+            f"{path}: tensor {name} is saved in a form that is not read here ({kind}, {got.layout}); save the weights"
+            " in float16, bfloat16 or float32"
+        ) from None
+    if torch.isfinite(value).all():
+        return value
+    if name.endswith("running_var") and not torch.isnan(value).any():  # PyTorch's own result: a constant channel
+        warnings.warn(
+            f"{path}: {int(torch.isinf(value).sum())} values of {name} are infinite (a variance that overflowed"
+            " when it was saved in float16); these channels are constant",
+            HarmonyWarning,
+            stacklevel=4,
+        )
+        return value
+    raise HarmonyError(f"{path}: tensor {name} holds NaN or infinite values; {advice.not_finite}")

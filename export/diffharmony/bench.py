@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harmonyrt.common import WorkFailed
 from harmonyrt.export.build import Outcome
 from harmonyrt.export.bundle import file_spec, write_manifest
+from harmonyrt.export.diffharmony.provenance import Provenance
 from harmonyrt.export.diffharmony.recipe import FALLBACK, DiffusionRecipe
 from harmonyrt.export.progress import Reporter
 from harmonyrt.export.recipe import tool_versions
@@ -46,11 +47,13 @@ class Facts:
         loop: of the bundle.
         parameters: of all networks that the pipeline runs, as loaded.
         networks: configurations by part.
+        sources: files that the parts came from.
     """
 
     loop: LoopPlan
     parameters: int
     networks: dict[str, dict]
+    sources: Provenance = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,7 @@ class Bench:
             "components": {name: {"parameters": count} for name, count in self.parameters.items()},
             "parity_of_the_whole": {target: dataclasses.asdict(parity) for target, parity in whole.items()},
             "fallbacks": list(self.notes),
+            "sources": facts.sources,
         }
         return Manifest(
             name=recipe.name,

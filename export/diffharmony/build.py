@@ -16,6 +16,7 @@ from harmonyrt.common.errors import require
 from harmonyrt.export.build import Outcome
 from harmonyrt.export.bundle import bundle_being_written, check_place
 from harmonyrt.export.diffharmony.bench import Bench, Facts
+from harmonyrt.export.diffharmony.provenance import lines, provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
 from harmonyrt.export.progress import Reporter, reporting
 from harmonyrt.export.recipe import unchanged
@@ -69,8 +70,11 @@ def _build(pending: list[Outcome], report: Reporter, stack: contextlib.ExitStack
     recipe: Any = pending[0].recipe
     use_threads(recipe.options.threads)
     report(f"loading {recipe.source.name}")
+    sources = provenance(recipe.source)
+    for line in lines(sources):
+        report(line)
     model = load(recipe.source)
-    facts = _facts(model, recipe)
+    facts = dataclasses.replace(_facts(model, recipe), sources=sources)
     report.step_done()
     report(f"reference: {facts.loop.default_steps} steps of the PyTorch pipeline")
     height, width = recipe.inference_size

@@ -14,6 +14,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.export.bundle import check_place
 from harmonyrt.export.diffharmony.build import build_bundles
 from harmonyrt.export.diffharmony.plain_folder import MARK, PlainRecipe, write_plain
+from harmonyrt.export.diffharmony.provenance import lines
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source, plan
 from harmonyrt.export.recipe import parse_size, unchanged
 from harmonyrt.export.summary import as_json, exit_code, print_plan, print_table
@@ -83,6 +84,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         print_table(outcomes)
         for note in (n for o in outcomes if o.manifest for n in o.manifest.model.config["fallbacks"]):
             print(f"fell back: {note}")
+        for line in dict.fromkeys(
+            line for o in outcomes if o.manifest for line in lines(o.manifest.model.config.get("sources", {}))
+        ):
+            print(f"from {line}")
         if recipes[0].source.random:
             print("random weights: for latency work only")
     return exit_code(outcomes)

@@ -102,9 +102,13 @@ def write_plain(recipe: PlainRecipe, output: Path, force: bool = False) -> tuple
     with reporting(1 + 3) as report, bundle_being_written(place, report, MARK) as scratch:
         from harmonyrt.export.diffharmony.build import load, use_threads
         from harmonyrt.export.diffharmony.plain import plain_components
+        from harmonyrt.export.diffharmony.provenance import lines, provenance
 
         use_threads(recipe.threads)
         report(f"loading {recipe.source.name}")
+        sources = provenance(recipe.source)
+        for line in lines(sources):
+            report(line)
         model = load(recipe.source)
         model.refiner = None  # those pipelines have no stage two
         _refuse_condition(model, recipe)
@@ -115,8 +119,8 @@ def write_plain(recipe: PlainRecipe, output: Path, force: bool = False) -> tuple
             report(f"{recipe.name}: {component.name}")
             written.append(_write_component(component, scratch / component.name, recipe.threads))
             report.step_done()
-        components = [asdict(one) for one in written]
-        (scratch / MARK).write_text(json.dumps({**facts, "components": components, "tools": tool_versions()}, indent=2))
+        about = {"components": [asdict(one) for one in written], "tools": tool_versions()}
+        (scratch / MARK).write_text(json.dumps({**facts, **about, "sources": sources}, indent=2))
     return "built", written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export.recipe import (
+    check_options,
     check_packages,
     refuse_if_nothing,
     size_name,
@@ -27,7 +29,26 @@ FALLBACK = {"fp16": ("fp16", "bf16", "fp32"), "bf16": ("bf16", "fp32"), "fp32": 
 
 BF16 has more range than FP16 and fewer digits: it follows an overflow, not an inaccuracy."""
 MOST_STEPS = 1000
+SMALLEST_INFERENCE = 64  # of the VAE's factor of 8 and the UNet's three halvings, one pixel is left
 SPECIALISATIONS = ("constant-text", "step-table", "folded-scaling", "matrix-resize")
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file; one that did not change meanwhile is read once, since a UNet has gigabytes.
+
+    Raises:
+        HarmonyError: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,7 @@ class Source:
             digest.update(b"folder")
             for path in sorted(folder.rglob("*")) if folder else ():
                 if path.is_file() and path.suffix in (".json", ".safetensors", ".bin"):
-                    digest.update(f"{path.relative_to(folder)}:{sha256_of(path)}".encode())
+                    digest.update(f"{path.relative_to(folder)}:{file_sha256(path)}".encode())
         return digest.hexdigest()
 
 
@@ -173,6 +194,12 @@ def plan(
     if not source.refines and output_size not in (None, inference_size):
         raise HarmonyError("an output size of its own needs a refiner: give --refiner DIR, or leave --output-size out")
     small = output_size or ((256, 256) if source.refines else inference_size)
+    check_options(options)
+    if min(inference_size) < SMALLEST_INFERENCE:
+        raise HarmonyError(
+            f"inference size {size_name(inference_size)} is too small: below {SMALLEST_INFERENCE} pixels the UNet's"
+            f" deepest level has nothing left; give {SMALLEST_INFERENCE} or more (the networks were trained at 512)"
+        )
     check_packages(set(targets))
     sha256 = source.sha256()
     recipes = []

@@ -7,8 +7,8 @@ numbered shards with an index. Older attention names are translated.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harmonyrt.common import HarmonyError
-from harmonyrt.models.checkpoints import Advice, check_tensors, read_tensors
+from harmonyrt.common import HarmonyError, HarmonyWarning
+from harmonyrt.models.checkpoints import Advice, checked_tensors
 from harmonyrt.models.diffharmony import sampler
+from harmonyrt.models.diffharmony.parts import (
+    CONFIG,
+    SCHEDULER_CONFIG,
+    Parts,
+    check_parts,
+    find_parts,
+    read_json,
+    weights_of,
+)
 from harmonyrt.models.diffharmony.pipeline import DiffHarmony
 from harmonyrt.models.diffharmony.refiner import Refiner, RefinerConfig
 from harmonyrt.models.diffharmony.sampler import SamplerConfig
 from harmonyrt.models.diffharmony.text import END, TextConfig, TextEncoder
 from harmonyrt.models.diffharmony.unet import UNet, UNetConfig
 from harmonyrt.models.diffharmony.vae import AutoencoderKL, HarmonyVAE, VAEConfig
+from harmonyrt.models.meaning import without_carrier
+from harmonyrt.models.tensor_files import network_in, read_tensors
 
-_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
-_SUFFIXES = (".safetensors", ".bin")
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _OLD_ATTENTION_NAME = re.compile(r"(attentions\.\d+\.)(query|key|value|proj_attn)\.")
+_UNET_HEADS = r"conv_in|conv_out|time_embedding|conv_norm_out|mid_block|(?:down|up)_blocks\.\d+"
+_REFINER_HEADS = r"conv_in|conv_out|conv_norm_out|mid_block|(?:down|up)_blocks\.\d+"
+_VAE_HEADS = r"encoder|decoder|conditional_encoder|latent_skip_conv|quant_conv|post_quant_conv"
+_TEXT_HEADS = r"embeddings\.token_embedding|final_layer_norm"
+_SCHEDULERS = ("EulerAncestralDiscreteScheduler", "PNDMScheduler", "DDIMScheduler", "DDPMScheduler")
+"""Whose files are read: the one that samples here, and those that Stable Diffusion's folders and training scripts name.
+Of these the published code too takes nothing but the noise schedule; others sample with another rule."""
 _ADVICE = Advice(
     missing="give complete weights",
     expected="config.json asks for",
@@ -60,43 +76,49 @@ def load_diffharmony(
     Raises:
         HarmonyError: a folder, file or tensor that is missing, unreadable, or of another network.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise HarmonyError(f"{folder} is not a folder; give one with unet/, vae/, scheduler/ and text_encoder/")
+    parts = find_parts(folder, base=base, harmony_vae=harmony_vae, refiner=refiner)
+    for note in parts.notes:
+        warnings.warn(note, HarmonyWarning, stacklevel=2)
+    return load_parts(parts)
 
-    def part(name: str) -> Path:
-        for parent in (folder, *([Path(base)] if base else [])):
-            if (parent / name).is_dir():
-                return parent / name
-        if name == "unet" and (folder / "config.json").is_file():
-            return folder
-        more = f" nor {base}" if base else ""
-        raise HarmonyError(
-            f"{folder}{more} has no subfolder {name}/; complete it, or give the Stable Diffusion inpainting folder"
-            " that it was tuned from as --base"
-        )
 
-    unet = load_unet(part("unet"))
-    return DiffHarmony(
-        unet=unet,
-        vae=load_vae(Path(harmony_vae) if harmony_vae else part("vae")),
-        text=_null_text(part("text_encoder"), unet.config.cross_attention_dim),
-        sampler=load_sampler(part("scheduler")),
-        refiner=load_refiner(refiner) if refiner else None,
+def load_parts(parts: Parts) -> DiffHarmony:
+    """Open the networks of folders that :func:`find_parts` found; configurations are compared before weights are read.
+
+    Raises:
+        HarmonyError: a file or tensor that is missing, unreadable, or of another network, or parts of different kinds.
+    """
+    folders = parts.folders
+    check_parts(
+        parts,
+        unet_config(read_json(folders["unet"] / CONFIG), folders["unet"]),
+        vae_config(read_json(folders["vae"] / CONFIG), folders["vae"]),
+        refiner_config(read_json(folders["refiner"] / CONFIG), folders["refiner"]) if "refiner" in folders else None,
     )
+    schedule = load_sampler(folders["scheduler"])
+    unet = load_unet(folders["unet"])
+    text = _null_text(folders["text_encoder"], unet.config.cross_attention_dim)
+    vae = load_vae(folders["vae"])
+    if parts.harmony_vae and not isinstance(vae, HarmonyVAE):
+        raise HarmonyError(
+            f"{folders['vae']} is a plain VAE without a conditional encoder; give DiffHarmony++'s, or leave"
+            " --harmony-vae out"
+        )
+    refiner = load_refiner(folders["refiner"]) if "refiner" in folders else None
+    return DiffHarmony(unet=unet, vae=vae, text=text, sampler=schedule, refiner=refiner)
 
 
 def load_unet(folder: str | Path) -> UNet:
     """Open a denoising UNet's folder."""
     folder = Path(folder)
-    return _load(UNet, unet_config(_json(folder / "config.json"), folder), folder)
+    return _load(UNet, unet_config(read_json(folder / CONFIG), folder), folder, _tensors(folder, _UNET_HEADS))
 
 
 def load_vae(folder: str | Path) -> AutoencoderKL:
     """Open a VAE's folder: a :class:`HarmonyVAE` where its weights have a conditional encoder."""
     folder = Path(folder)
-    config = _json(folder / "config.json")
-    tensors = _tensors(folder)
+    config = read_json(folder / CONFIG)
+    tensors = _tensors(folder, _VAE_HEADS)
     harmony = "conditional_encoder.add_conv_in.weight" in tensors
     if harmony:
         added = tensors["conditional_encoder.add_conv_in.weight"]
@@ -113,8 +135,8 @@ def load_vae(folder: str | Path) -> AutoencoderKL:
 def load_refiner(folder: str | Path) -> Refiner:
     """Open a refiner's folder; its input channels are those of its weights (published configurations say 3)."""
     folder = Path(folder)
-    config = _json(folder / "config.json")
-    tensors = _tensors(folder)
+    config = read_json(folder / CONFIG)
+    tensors = _tensors(folder, _REFINER_HEADS)
     first = tensors.get("conv_in.weight")
     if first is not None and first.ndim == 4:
         config = {**config, "in_channels": first.shape[1]}
@@ -123,11 +145,12 @@ def load_refiner(folder: str | Path) -> Refiner:
 
 def load_sampler(folder: str | Path) -> SamplerConfig:
     """Read ``scheduler_config.json``; without ``timestep_spacing`` it means linspace, as published."""
-    path = Path(folder) / "scheduler_config.json"
-    data = _json(path)
+    path = Path(folder) / SCHEDULER_CONFIG
+    data = read_json(path)
     _only(
         data,
         path,
+        _class_name=_SCHEDULERS,
         prediction_type=("epsilon",),
         timestep_spacing=sampler.SPACINGS,
         beta_schedule=("scaled_linear", "linear"),
@@ -232,41 +255,16 @@ def _known(kind: type, data: dict[str, Any], where: Path) -> dict[str, Any]:
     return known
 
 
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise HarmonyError(f"{path} does not exist; give a folder in diffusers layout (config.json and weights)")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarmonyError(f"{path} cannot be read as JSON ({error}); download it again") from None
-    if not isinstance(data, dict):
-        raise HarmonyError(f"{path} holds a {type(data).__name__}, not an object; download it again")
-    return data
-
-
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    """The weights of a component folder; safetensors come first, full precision before a variant."""
-    for variant in ("", ".fp16", ".non_ema"):
-        for suffix in _SUFFIXES:
-            for stem in _STEMS:
-                path = folder / f"{stem}{variant}{suffix}"
-                index = folder / f"{stem}{suffix}.index{variant}.json"
-                if path.is_file():
-                    return _renamed(read_tensors(path)[0])
-                if index.is_file():
-                    return _renamed(_shards(folder, index))
-    names = ", ".join(f"{_STEMS[0]}{suffix}" for suffix in _SUFFIXES)
-    raise HarmonyError(f"{folder} has no weights ({names}); give a folder in diffusers layout")
-
-
-def _shards(folder: Path, index: Path) -> dict[str, Tensor]:
-    names = _json(index).get("weight_map")
-    if not isinstance(names, dict) or any(Path(str(name)).name != name for name in names.values()):
-        raise HarmonyError(f"{index} names no shards in its own folder; download it again")
+def _tensors(folder: Path, heads: str) -> dict[str, Tensor]:
+    """The weights of a component's folder by the names of its network."""
+    files = weights_of(folder)
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(names.values())):
-        tensors |= read_tensors(folder / name)[0]
-    return tensors
+    for path in files[1:] if len(files) > 1 else files:
+        tensors |= read_tensors(path)[0]
+    taken = network_in(tensors, heads, files[0])
+    for note in taken.notes:
+        warnings.warn(f"{folder.name}/{note}", HarmonyWarning, stacklevel=2)
+    return _renamed(without_carrier(taken.tensors))
 
 
 def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -280,9 +278,8 @@ def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str, Tensor] | None = None) -> Any:
+def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str, Tensor]) -> Any:
     """Build without storage, check every tensor by name, then hand the file's tensors over as they are."""
-    tensors = _tensors(folder) if tensors is None else tensors
     try:
         with torch.device("meta"):
             network: nn.Module = kind(config)
@@ -291,18 +288,18 @@ def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str
             f"{folder}: config.json describes no possible network ({error}); download it again"
         ) from None
     expected = network.state_dict()
-    check_tensors(tensors, expected, folder, _ADVICE)
-    network.load_state_dict({name: tensors[name].float() for name in expected}, strict=True, assign=True)
+    network.load_state_dict(checked_tensors(tensors, expected, folder, _ADVICE), strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
 
 def _null_text(folder: Path, width: int) -> Tensor:
     """The empty prompt's embedding; the text encoder is dropped once it has answered."""
-    data = _json(folder / "config.json")
+    data = read_json(folder / CONFIG)
     data = data.get("text_config", data) if "hidden_size" not in data else data
     _only(data, folder, hidden_act=("quick_gelu", "gelu"))
-    tensors = {name.removeprefix("text_model."): tensor for name, tensor in _tensors(folder).items()}
-    tensors = {name: t for name, t in tensors.items() if name != "embeddings.position_ids"}  # a constant
+    tensors = {
+        name: t for name, t in _tensors(folder, _TEXT_HEADS).items() if name != "embeddings.position_ids"
+    }  # a constant
     config = TextConfig(**_known(TextConfig, data, folder))
     if config.hidden_size != width:
         raise HarmonyError(
@@ -317,5 +314,5 @@ def _padding_token(tokenizer: Path) -> int:
     path = tokenizer / "special_tokens_map.json"
     if not path.is_file():
         return END
-    token = _json(path).get("pad_token", "<|endoftext|>")
+    token = read_json(path).get("pad_token", "<|endoftext|>")
     return 0 if (token.get("content") if isinstance(token, dict) else token) == "!" else END

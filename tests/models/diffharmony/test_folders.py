@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.models import diffharmony as dh
+from harmonyrt.models.diffharmony.parts import find_parts
 
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
@@ -173,3 +175,112 @@ def test_ours_equals_diffusers(released, golden, meta):
         expected = theirs(x, torch.tensor(499.5), text).sample
     found = dh.load_unet(released / "unet")(x, torch.tensor(499.5), text)
     assert float((found - expected).abs().max()) < 2e-5
+
+
+@pytest.fixture
+def tuned(released, tmp_path_factory) -> Path:
+    """The folder of a UNet alone whose weights differ from the base's."""
+    state = {k: v * 1.25 for k, v in dh.load_unet(released / "unet").state_dict().items()}
+    return write(tmp_path_factory.mktemp("tuned"), json.loads((released / "unet" / "config.json").read_text()), state)
+
+
+def _first(folder: Path) -> torch.Tensor:
+    return dh.load_unet(folder).conv_in.weight
+
+
+@pytest.mark.parametrize("layout", ["own", "unet", "unet_ema"])
+def test_a_base_never_shadows_the_tuned_unet(layout, released, tuned, tmp_path_factory, recwarn):
+    folder = tmp_path_factory.mktemp("given") / "given"
+    shutil.copytree(tuned, folder if layout == "own" else folder / layout)
+    model = dh.load_diffharmony(folder, base=released)
+    assert torch.equal(model.unet.conv_in.weight, _first(tuned))
+    said = [str(w.message) for w in recwarn if issubclass(w.category, HarmonyWarning)]
+    assert len(said) == (layout == "unet_ema")
+
+
+def test_a_unet_beside_its_average_is_told(released, tuned):
+    shutil.copytree(tuned, released / "unet_ema")
+    with pytest.warns(HarmonyWarning, match="unet/ was taken"):
+        model = dh.load_diffharmony(released)
+    assert torch.equal(model.unet.conv_in.weight, _first(released / "unet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pytorch_lora_weights.safetensors", "LoRA"),
+        ("model.safetensors", r"without a config\.json"),
+        ("unet.ckpt", r"without a config\.json"),
+        ("readme.md", "has no UNet"),
+    ],
+)
+def test_a_folder_without_a_unet_does_not_get_the_bases(name, words, released, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("given")
+    (folder / name).write_bytes(b"")
+    with pytest.raises(HarmonyError, match=words):
+        dh.load_diffharmony(folder, base=released)
+
+
+def _narrowed(folder: Path, tensor: str, axis: int, count: int, **config: int) -> None:
+    """Cut a part's weights and its configuration to another number of channels."""
+    path = next(folder.glob("*.safetensors"))
+    tensors = load_file(path)
+    for name in [name for name in tensors if name.startswith(tensor)]:
+        if tensors[name].ndim > axis:
+            tensors[name] = tensors[name].narrow(axis, 0, count).contiguous()
+    save_file(tensors, path)
+    write_config = json.loads((folder / "config.json").read_text()) | config
+    (folder / "config.json").write_text(json.dumps(write_config))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("unet", ("conv_in.weight", 1, 4, {"in_channels": 4}), "takes 4 channels .*plain Stable Diffusion.* takes 9"),
+        ("unet", ("conv_in.weight", 1, 8, {"in_channels": 8}), "takes 8 channels, and DiffHarmony's takes 9"),
+        ("unet", ("conv_out", 0, 3, {"out_channels": 3}), "answers with 3 channels"),
+        ("refiner", ("conv_out", 0, 1, {"out_channels": 1}), "answers with 1 channels"),
+    ],
+)
+def test_parts_that_do_not_belong_together(part, change, words, released):
+    tensor, axis, count, config = change
+    _narrowed(released / part, tensor, axis, count, **config)
+    with pytest.raises(HarmonyError, match=words):
+        dh.load_diffharmony(released, refiner=released / "refiner")
+
+
+def test_parts_are_compared_before_weights_are_read(released):
+    path = released / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"in_channels": 4}))
+    for weights in released.rglob("*.safetensors"):
+        weights.unlink()
+    with pytest.raises(HarmonyError, match="takes 4 channels"):
+        dh.load_diffharmony(released)
+
+
+def test_a_plain_vae_is_no_harmony_vae(released):
+    with pytest.raises(HarmonyError, match="plain VAE without a conditional encoder"):
+        dh.load_diffharmony(released, harmony_vae=released / "vae")
+
+
+@pytest.mark.parametrize("kind", ["DPMSolverMultistepScheduler", "LCMScheduler", "FlowMatchEulerDiscreteScheduler"])
+def test_schedulers_of_another_rule_are_refused(kind, released):
+    path = released / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": kind}))
+    with pytest.raises(HarmonyError, match=f"{kind}.*EulerAncestralDiscreteScheduler"):
+        dh.load_diffharmony(released)
+
+
+def test_each_part_names_its_files(released, tuned):
+    files = find_parts(tuned, base=released, refiner=released / "refiner").files()
+    assert files["unet"] == (tuned / "diffusion_pytorch_model.safetensors",)
+    assert files["vae"] == (released / "vae" / "diffusion_pytorch_model.bin",)
+    assert files["scheduler"] == (released / "scheduler" / "scheduler_config.json",)
+    assert files.keys() == {"unet", "vae", "scheduler", "text_encoder", "refiner"}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "unet."])
+def test_prefixes_come_off_parts_too(prefix, tmp_path, vae, vae_config):
+    state = {f"{prefix}{name}": tensor for name, tensor in vae.state_dict().items()}
+    loaded = dh.load_vae(write(tmp_path / "vae", vae_config, state))
+    assert torch.equal(loaded.quant_conv.weight, vae.quant_conv.weight)
