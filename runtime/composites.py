@@ -15,7 +15,7 @@ from PIL.ImageCms import PyCMSError
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import picture_colours
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
-from harmonyrt.runtime.picture_colours import FromSrgb
+from harmonyrt.runtime.picture_colours import FromSrgb, to_8_bits
 
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 PICTURE_MODES = ("RGB", "RGBA", "L", "LA", *_DEEP_GREY)
@@ -31,12 +31,14 @@ class Picture:
         own: the pixels that are changed, height x width x 3, uint8 or uint16, in the picture's own space; `rgb` itself
             where that is sRGB.
         from_srgb: from sRGB to the space of `own`; None where they are the same.
+        alpha: height x width, uint8, 255 = opaque; None for a picture without transparency.
     """
 
     rgb: np.ndarray
     restore: Callable[[np.ndarray], Any]
     own: np.ndarray
     from_srgb: FromSrgb | None = None
+    alpha: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -82,7 +84,8 @@ def read_picture(composite: Any, megapixel_limit: float | None = MEGAPIXEL_LIMIT
             result = np.concatenate([result, composite[..., 3:]], axis=2)
         return result.astype(composite.dtype, copy=False)
 
-    return Picture(rgb, restore, rgb)
+    alpha = composite[..., 3].astype(rgb.dtype) if composite.shape[2] == 4 else None
+    return Picture(rgb, restore, rgb, alpha=None if alpha is None else to_8_bits(alpha))
 
 
 def _other_type(composite: Any) -> str:
@@ -149,7 +152,16 @@ def _read_pil(composite: Image.Image) -> Picture:
     if mode == "RGBA":
         pixels = pixels[..., :3]
     pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-    return picture_of(pixels, _usable(info.get("icc_profile"), pixels), restore)
+    return picture_of(pixels, _usable(info.get("icc_profile"), pixels), restore, _alpha_of(composite))
+
+
+def _alpha_of(composite: Image.Image) -> np.ndarray | None:
+    """Alpha (H,W) uint8: a channel, or a colour that stands for transparency."""
+    if composite.mode in ("RGBA", "LA"):
+        return np.asarray(composite.getchannel("A"))
+    if composite.mode in ("RGB", "L") and "transparency" in composite.info:
+        return np.asarray(composite.convert("RGBA").getchannel("A"))
+    return None
 
 
 def _usable(profile: bytes | None, pixels: np.ndarray) -> bytes | None:
@@ -159,19 +171,25 @@ def _usable(profile: bytes | None, pixels: np.ndarray) -> bytes | None:
         return None
 
 
-def picture_of(native: np.ndarray, profile: bytes | None, restore: Callable[[np.ndarray], Any]) -> Picture:
+def picture_of(
+    native: np.ndarray,
+    profile: bytes | None,
+    restore: Callable[[np.ndarray], Any],
+    alpha: np.ndarray | None = None,
+) -> Picture:
     """A picture in its own colours.
 
     Args:
         native: (H,W) grey or (H,W,3) RGB, uint8 or uint16.
         profile: the ICC profile of `native`, which fits it; None: sRGB.
         restore: gets a harmonized (H,W,3); of a grey picture the three channels are equal.
+        alpha: (H,W) uint8, or None.
     """
     from_srgb = picture_colours.own_space(profile, grey=native.ndim == 2)
     if from_srgb is None:
-        return Picture(native, restore, native)
+        return Picture(native, restore, native, alpha=alpha)
     own = np.repeat(native[..., None], 3, axis=2) if native.ndim == 2 else native
-    return Picture(picture_colours.seen(native, profile), restore, own, from_srgb)
+    return Picture(picture_colours.seen(native, profile), restore, own, from_srgb, alpha)
 
 
 def check_size(width: int, height: int, limit: float | None) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.runtime import hidden_colours
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.composites import Picture, read_picture
+from harmonyrt.runtime.hidden_colours import Seen
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest, Parity
-from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, check_mask, read_mask
+from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, check_mask, check_seen, read_mask
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
 from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.tensors import run_tensors
@@ -77,11 +79,12 @@ class Timings:
 
 @dataclass(frozen=True)
 class _Job:
-    """One picture of a call; `prepared` is None when its mask is empty."""
+    """One picture of a call; `prepared` is None when there is nothing to do, `seen` when nothing is transparent."""
 
     picture: Picture
     mask: np.ndarray
     prepared: Prepared | None
+    seen: Seen | None = None
 
 
 class Harmonizer:
@@ -176,8 +179,8 @@ class Harmonizer:
             HarmonyError: a composite or mask that cannot be used.
 
         Warns:
-            HarmonyWarning: an empty mask (the composite is returned unchanged), a mask of the whole picture, or one
-                that looks inverted.
+            HarmonyWarning: an empty mask (the composite is returned unchanged), a mask of the whole picture, one that
+                looks inverted, or a cut-out without any visible background.
         """
         return self._all([(composite, mask)], fit_mask, options)[0]
 
@@ -250,13 +253,20 @@ class Harmonizer:
         levels = read_mask(mask, width, height, fit_mask)
         if not check_mask(levels):
             return _Job(picture, levels, None)
-        return _Job(picture, levels, self._network.prepare(picture.rgb, levels, self._pool_for(levels)))
+        pool = self._pool_for(levels)
+        if picture.alpha is None or int(picture.alpha.min()) == 255:
+            return _Job(picture, levels, self._network.prepare(picture.rgb, levels, pool))
+        seen = hidden_colours.seen(picture.rgb, picture.own, levels, picture.alpha)
+        if not check_seen(seen):
+            return _Job(picture, levels, None)
+        return _Job(picture, seen.mask, self._network.prepare(seen.rgb, seen.mask, pool), seen)
 
     def _carried(self, job: _Job, prepared: Prepared, output: np.ndarray) -> np.ndarray:
-        picture, pool = job.picture, self._pool_for(job.mask)
+        picture, pool, seen = job.picture, self._pool_for(job.mask), job.seen
         if picture.from_srgb is None:
-            return carry_back(picture.own, job.mask, prepared.fitted, output, pool)
-        return carry_back_own(picture.own, picture.from_srgb, job.mask, prepared.fitted, output, pool)
+            return carry_back(picture.own, job.mask, prepared.fitted, output, pool, as_seen=seen is None)
+        own = None if seen is None else seen.own
+        return carry_back_own(picture.own, picture.from_srgb, job.mask, prepared.fitted, output, pool, own)
 
     def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, options: Any) -> list[Any]:
         self._check_open()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.runtime.foreground import HALF, foreground_ratio
+from harmonyrt.runtime.hidden_colours import Seen
 
 MEGAPIXEL_LIMIT = 200.0
 
@@ -137,7 +138,30 @@ def check_mask(mask: np.ndarray) -> bool:
     return True
 
 
+def check_seen(seen: Seen) -> bool:
+    """Warn about a composite whose transparency leaves nothing to work on, or nothing to learn from.
+
+    Returns:
+        False when no foreground is visible, so that there is nothing to do.
+    """
+    if not seen.mask.any():
+        _warn("the foreground is transparent everywhere: the composite is returned unchanged")
+        return False
+    if not seen.has_background:
+        _warn(
+            "no background is visible, the composite is a cut-out alone: the network has nothing to learn from;"
+            " paste it on its background first"
+        )
+    return True
+
+
 def _warn(message: str) -> None:
-    # Points at the caller of Harmonizer.harmonize: past _warn, check_mask, _job, a comprehension, _all and harmonize.
-    level = 6 if sys.version_info >= (3, 12) else 7  # comprehensions have had no frame of their own since 3.12
-    warnings.warn(message, HarmonyWarning, stacklevel=level)
+    warnings.warn(message, HarmonyWarning, stacklevel=_levels_to_caller())
+
+
+def _levels_to_caller() -> int:
+    """For `stacklevel` of the function that asks: the nearest frame that is not the runtime's own code."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("harmonyrt.runtime"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -67,7 +67,8 @@ class PictureFile:
             rgb = native if self.native is self.rgb else to_8_bits(picture_colours.seen(native, self.profile))
             return dataclasses.replace(self, rgb=rgb, native=native)
 
-        return picture_of(self.native, self.profile, restore)
+        alpha = None if self.alpha is None else to_8_bits(self.alpha)
+        return picture_of(self.native, self.profile, restore, alpha)
 
     def with_rgb(self, rgb: np.ndarray) -> PictureFile:
         """The same picture with other colours, for changes that were made elsewhere, in 8 bits.

@@ -259,6 +259,7 @@ def carry_back(
     fitted: Fitted,
     output: np.ndarray,
     pool: Pool = None,
+    as_seen: bool = True,
 ) -> np.ndarray:
     """The harmonized picture at the composite's size.
 
@@ -268,8 +269,10 @@ def carry_back(
         fitted: what the network saw.
         output: 3 x height x width at engine size, before blending.
         pool: threads to share the work over.
+        as_seen: the network saw the composite itself; False where it saw transparent pixels otherwise, so that its
+            picture is none of the composite.
     """
-    if mask.shape == output.shape[1:]:
+    if as_seen and mask.shape == output.shape[1:]:
         return blend(composite, mask, output)
     return apply_maps(composite, mask, fit_maps(fitted, output), pool)
 
@@ -281,6 +284,7 @@ def carry_back_own(
     fitted: Fitted,
     output: np.ndarray,
     pool: Pool = None,
+    seen: np.ndarray | None = None,
 ) -> np.ndarray:
     """The harmonized picture in its own colour space: the network's change is converted, the picture itself never is.
 
@@ -294,8 +298,9 @@ def carry_back_own(
         fitted: what the network saw, in sRGB.
         output: 3 x height x width at engine size, sRGB, before blending.
         pool: threads to share the work over.
+        seen: what the network saw instead of `own`, in the same space; None where it saw `own`.
     """
-    image = fit_image(own, fitted.mask.shape, pool)
+    image = fit_image(own if seen is None else seen, fitted.mask.shape, pool)
     after, before = (from_srgb(np.clip(p, 0, 1).transpose(1, 2, 0)) for p in (output, fitted.image))
     changed = image + (after - before).transpose(2, 0, 1)
-    return carry_back(own, mask, dataclasses.replace(fitted, image=image), changed, pool)
+    return carry_back(own, mask, dataclasses.replace(fitted, image=image), changed, pool, as_seen=seen is None)

@@ -51,6 +51,16 @@ CASES = [
     *[(w, h, "corners", "waves", "dynamic") for w, h in [(90, 90), (111, 53)]],
     *[(w, h, "corners", "leaves", "static") for w, h in [(111, 53), (144, 108), (130, 131)]],
 ]
+# the same, and the alpha that the composite has
+TRANSPARENT = [
+    (64, 64, "ellipse", "waves", "static", "left"),
+    (64, 64, "soft", "leaves", "static", "fading"),
+    (97, 131, "soft", "waves", "static", "left"),
+    (150, 100, "ellipse", "leaves", "static", "fading"),
+    (31, 33, "corners", "waves", "static", "fading"),
+    (90, 70, "ellipse", "waves", "dynamic", "left"),
+    (120, 80, "soft", "leaves", "static", "cut-out"),
+]
 
 
 def network(side: int | None) -> onnx.ModelProto:
@@ -148,6 +158,15 @@ def mask(width: int, height: int, kind: str) -> np.ndarray:
     return np.full((height, width), 255 if kind == "full" else 0, np.uint8)
 
 
+def alpha(foreground: np.ndarray, kind: str) -> np.ndarray:
+    """uint8, 255 = opaque."""
+    height, width = foreground.shape
+    across = np.broadcast_to(np.arange(width, dtype=np.float64) / width, (height, width))
+    if kind == "left":
+        return np.where(across < 0.4, 0, 255).astype(np.uint8)
+    return foreground if kind == "cut-out" else np.clip(across * 400 - 60, 0, 255).astype(np.uint8)
+
+
 def main() -> None:
     """Write bundles, pictures and vectors.json."""
     bundles = {"static": write_bundle("hand-made-64", SIDE), "dynamic": write_bundle("hand-made-dynamic", None)}
@@ -156,16 +175,20 @@ def main() -> None:
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     cases = []
-    for width, height, shape, background, kind in CASES:
+    for width, height, shape, background, kind, *transparent in [*CASES, *TRANSPARENT]:
         composite, foreground = picture(width, height, background), mask(width, height, shape)
+        if transparent:
+            composite = np.dstack([composite, alpha(foreground, transparent[0])])
         harmonized = harmonizers[kind].harmonize(composite, foreground)
-        name = f"{width}x{height}-{shape}-{background}-{kind}"
+        name = "-".join([f"{width}x{height}", shape, background, kind, *transparent])
         files = {"composite": composite, "mask": foreground, "harmonized": harmonized}
         for what, array in files.items():
             Image.fromarray(array).save(pictures / f"{name}-{what}.png", optimize=True)
         ratio = round(foreground_ratio(foreground), 6)
         written = {w: f"pictures/{name}-{w}.png" for w in files}
         cases.append({"name": name, "bundle": bundles[kind].name, "foreground_ratio": ratio, **written})
+        if transparent:
+            cases[-1]["alpha"] = True
     document = {
         "what": "composite + mask -> harmonized, by the Python runtime; others must agree to within `tolerance` levels",
         "tolerance": 1,

@@ -172,7 +172,8 @@ HRT_API void hrt_session_free(hrt_session *session);
 
 typedef enum hrt_format { HRT_RGB8 = 0, HRT_BGR8 = 1, HRT_RGBA8 = 2, HRT_BGRA8 = 3 } hrt_format;
 
-/* A composite: 8 bits a channel, interleaved. Alpha is copied to the output and otherwise ignored. */
+/* A composite: 8 bits a channel, interleaved. Alpha is copied to the output; 255 is opaque, and colours count as much as
+ * they are seen. Pixels of alpha 0 keep their bytes. Colours are not multiplied by alpha. */
 typedef struct hrt_picture {
     size_t size; /* set by hrt_picture_default() */
     const uint8_t *data;
@@ -235,12 +236,18 @@ HRT_API hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, co
 HRT_API hrt_status hrt_run_f32(hrt_session *session, const float *image, const float *mask, float *output,
                                int32_t batch, int32_t height, int32_t width);
 
-enum { HRT_NOTE_EMPTY_MASK = 1, HRT_NOTE_FULL_MASK = 2, HRT_NOTE_INVERTED_MASK = 4 };
+enum {
+    HRT_NOTE_EMPTY_MASK = 1,         /* the composite came back unchanged */
+    HRT_NOTE_FULL_MASK = 2,          /* it covers the whole picture: the network has no background to learn from */
+    HRT_NOTE_INVERTED_MASK = 4,      /* it looks inverted */
+    HRT_NOTE_HIDDEN_FOREGROUND = 8,  /* the foreground is transparent everywhere: the composite came back unchanged */
+    HRT_NOTE_NO_BACKGROUND = 16      /* no background is visible: a cut-out alone, and nothing to learn from */
+};
 
 /* About the session's last hrt_harmonize_u8, or the last picture of a batch. */
 typedef struct hrt_report {
     size_t size;             /* set by hrt_report_default() */
-    uint32_t notes;          /* HRT_NOTE_...: the mask is empty, covers all, or looks inverted */
+    uint32_t notes;          /* HRT_NOTE_...: what is probably a mistake; 0: nothing */
     double foreground_ratio; /* share of pixels whose mask is above one half (127 of 255) */
     double fit_ms;           /* resizing to the engine */
     double engine_ms;        /* the inference engine itself */

@@ -122,6 +122,10 @@ void say_notes(std::uint32_t notes) {
         std::fputs("the mask covers the whole picture: there is no background to learn from\n", stderr);
     if ((notes & HRT_NOTE_INVERTED_MASK) != 0)
         std::fputs("the mask looks inverted: the foreground must be white\n", stderr);
+    if ((notes & HRT_NOTE_HIDDEN_FOREGROUND) != 0)
+        std::fputs("the foreground is transparent everywhere: the composite comes back unchanged\n", stderr);
+    if ((notes & HRT_NOTE_NO_BACKGROUND) != 0)
+        std::fputs("no background is visible, the composite is a cut-out alone: paste it on its background first\n", stderr);
 }
 
 // A bar on a terminal, a line for each part elsewhere. PHNet has one part: nothing to tell.

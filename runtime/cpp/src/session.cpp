@@ -1,5 +1,6 @@
 #include "session.hpp"
 
+#include "hidden_colours.hpp"
 #include "options.hpp"
 #include "status.hpp"
 #include "transfer.hpp"
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 namespace hrt {
 namespace {
@@ -106,7 +108,8 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         std::vector<std::uint8_t> storage;
         Mask mask;
         hrt_report report;
-        bool empty() const { return report.notes == HRT_NOTE_EMPTY_MASK; }
+        std::optional<Seen> seen; // where something is transparent
+        bool empty() const { return (report.notes & (HRT_NOTE_EMPTY_MASK | HRT_NOTE_HIDDEN_FOREGROUND)) != 0; }
     };
     const Clock::time_point start = Clock::now();
     std::vector<Cover> covers(count);
@@ -116,7 +119,17 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         covers[i].mask = scaled(jobs[i].mask, covers[i].storage);
         covers[i].report = look_at(covers[i].mask);
         if (covers[i].empty()) continue;
-        prepared.push_back(network_->prepare(jobs[i].picture, covers[i].mask, threads_));
+        if (is_opaque(jobs[i].picture)) {
+            prepared.push_back(network_->prepare(jobs[i].picture, covers[i].mask, threads_));
+            continue;
+        }
+        const Seen &seen = covers[i].seen.emplace(hrt::seen(jobs[i].picture, covers[i].mask));
+        if (!seen.has_foreground) {
+            covers[i].report.notes |= HRT_NOTE_HIDDEN_FOREGROUND;
+            continue;
+        }
+        if (!seen.has_background) covers[i].report.notes |= HRT_NOTE_NO_BACKGROUND;
+        prepared.push_back(network_->prepare(seen.picture, seen.mask, threads_));
     }
     const Clock::time_point fit_end = Clock::now();
     const float *output = prepared.empty() ? nullptr : network_->run(prepared, options);
@@ -128,8 +141,9 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
             continue;
         }
         const Fitted &fitted = prepared[place].fitted;
-        carry_back(jobs[i].picture, covers[i].mask, fitted, output + place * fitted.image.size(), jobs[i].output,
-                   jobs[i].output_stride, threads_);
+        const std::optional<Seen> &seen = covers[i].seen;
+        carry_back(jobs[i].picture, seen ? seen->mask : covers[i].mask, fitted, output + place * fitted.image.size(),
+                   jobs[i].output, jobs[i].output_stride, threads_, !seen);
         ++place;
     }
     report_ = covers[count - 1].report;

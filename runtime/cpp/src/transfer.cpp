@@ -221,9 +221,9 @@ void blend(const Canvas &canvas, const float *result, int threads) {
 } // namespace
 
 void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
-                std::uint8_t *output, std::size_t output_stride, int threads) {
+                std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen) {
     const Canvas canvas = {picture, mask, output, output_stride};
-    if (picture.width == fitted.size.width && picture.height == fitted.size.height) {
+    if (as_seen && picture.width == fitted.size.width && picture.height == fitted.size.height) {
         blend(canvas, result, threads);
     } else {
         apply_maps(canvas, fit_maps(fitted, result), threads);

@@ -12,8 +12,9 @@ namespace hrt {
 // Writes the harmonized picture: where the mask is 0 the composite's bytes, elsewhere
 // floor(composite + mask/255 * (mapped - composite) + 0.5), clipped to 0..255.
 // `result` is planar, 3 x height x width at the fitted size, before blending; finite. The mask is not empty.
-// The output may be the composite's own buffer.
+// The output may be the composite's own buffer. `as_seen`: the network saw the composite itself; false where it saw
+// transparent pixels otherwise, so that its picture is none of the composite.
 void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
-                std::uint8_t *output, std::size_t output_stride, int threads);
+                std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen = true);
 
 } // namespace hrt

@@ -121,7 +121,7 @@ TEST_CASE("every pixel format gives the same colours, and alpha is kept") {
         std::vector<std::uint8_t> data(pair.mask.size() * step);
         for (std::size_t i = 0; i < pair.mask.size(); ++i) {
             for (std::size_t c = 0; c < 3; ++c) data[i * step + c] = pair.rgb[i * 3 + (swapped ? 2 - c : c)];
-            if (step == 4) data[i * 4 + 3] = static_cast<std::uint8_t>(i % 256);
+            if (step == 4) data[i * 4 + 3] = 255;
         }
         hrt_picture picture = pair.picture();
         picture.data = data.data();
@@ -133,9 +133,58 @@ TEST_CASE("every pixel format gives the same colours, and alpha is kept") {
         for (std::size_t i = 0; i < pair.mask.size(); ++i) {
             for (std::size_t c = 0; c < 3; ++c)
                 equal = equal && output[i * step + c] == expected[i * 3 + (swapped ? 2 - c : c)];
-            if (step == 4) equal = equal && output[i * 4 + 3] == i % 256;
+            if (step == 4) equal = equal && output[i * 4 + 3] == 255;
         }
         CHECK(equal);
+    }
+}
+
+TEST_CASE("colours that nobody sees change nothing that is seen, and keep their bytes") {
+    const ModelHandle model = open_model();
+    const SessionHandle session = open_session(model);
+    for (const auto &[width, height] : {std::pair(91, 70), {64, 64}, {40, 30}}) {
+        const Pair pair(width, height);
+        std::vector<std::uint8_t> data(pair.mask.size() * 4), first;
+        for (const std::uint8_t hidden : std::initializer_list<std::uint8_t>{0, 255, 90}) {
+            for (std::size_t i = 0; i < pair.mask.size(); ++i) {
+                const bool clear = i % static_cast<std::size_t>(width) < static_cast<std::size_t>(width / 3);
+                for (std::size_t c = 0; c < 3; ++c) data[i * 4 + c] = clear ? hidden : pair.rgb[i * 3 + c];
+                data[i * 4 + 3] = clear ? 0 : static_cast<std::uint8_t>(255 - i % 2);
+            }
+            hrt_picture picture = pair.picture();
+            picture.data = data.data();
+            picture.format = HRT_RGBA8;
+            const hrt_mask mask = pair.foreground();
+            std::vector<std::uint8_t> output(data.size());
+            REQUIRE(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
+            bool kept = true, same = true, changed = false;
+            if (first.empty()) first = output;
+            for (std::size_t i = 0; i < data.size(); ++i) {
+                const bool clear = data[i / 4 * 4 + 3] == 0;
+                kept = kept && ((!clear && i % 4 != 3) || output[i] == data[i]);
+                same = same && (clear || output[i] == first[i]);
+                changed = changed || output[i] != data[i];
+            }
+            CHECK(kept);
+            CHECK(same);
+            CHECK(changed);
+        }
+        hrt_report report = hrt_report_default();
+        const auto notes_with = [&](bool foreground_shown, bool background_shown) {
+            for (std::size_t i = 0; i < pair.mask.size(); ++i)
+                data[i * 4 + 3] = (pair.mask[i] > 0 ? foreground_shown : background_shown) ? 255 : 0;
+            hrt_picture picture = pair.picture();
+            picture.data = data.data();
+            picture.format = HRT_RGBA8;
+            const hrt_mask mask = pair.foreground();
+            std::vector<std::uint8_t> output(data.size());
+            REQUIRE(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
+            REQUIRE(hrt_session_get_report(session.get(), &report) == HRT_OK);
+            if (!foreground_shown) CHECK(output == data);
+            return report.notes;
+        };
+        CHECK(notes_with(true, false) == HRT_NOTE_NO_BACKGROUND);
+        CHECK(notes_with(false, true) == HRT_NOTE_HIDDEN_FOREGROUND);
     }
 }
 

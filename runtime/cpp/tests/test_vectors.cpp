@@ -24,7 +24,7 @@ Png read_png(const std::string &path, int channels) {
     std::memset(&image, 0, sizeof image);
     image.version = PNG_IMAGE_VERSION;
     REQUIRE_MESSAGE(png_image_begin_read_from_file(&image, path.c_str()) != 0, path);
-    image.format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+    image.format = channels == 1 ? PNG_FORMAT_GRAY : channels == 4 ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
     Png png{static_cast<int>(image.width), static_cast<int>(image.height), {}};
     png.data.resize(PNG_IMAGE_SIZE(image));
     REQUIRE(png_image_finish_read(&image, nullptr, png.data.data(), 0, nullptr) != 0);
@@ -34,10 +34,12 @@ Png read_png(const std::string &path, int channels) {
 // Largest difference to Python inside the mask; outside it every byte must be the composite's.
 int difference(hrt_session *session, const nlohmann::json &one) {
     const auto file = [&](const char *what) { return std::string(HRT_VECTORS "/") + one[what].get<std::string>(); };
-    const Png composite = read_png(file("composite"), 3), mask = read_png(file("mask"), 1),
-              expected = read_png(file("harmonized"), 3);
+    const int channels = one.value("alpha", false) ? 4 : 3;
+    const Png composite = read_png(file("composite"), channels), mask = read_png(file("mask"), 1),
+              expected = read_png(file("harmonized"), channels);
     hrt_picture picture = hrt_picture_default();
     picture.data = composite.data.data();
+    picture.format = channels == 4 ? HRT_RGBA8 : HRT_RGB8;
     picture.width = composite.width;
     picture.height = composite.height;
     hrt_mask m = hrt_mask_default();
@@ -58,7 +60,7 @@ int difference(hrt_session *session, const nlohmann::json &one) {
     CHECK(report.foreground_ratio == doctest::Approx(one["foreground_ratio"].get<double>()).epsilon(1e-5));
     int worst = 0;
     for (std::size_t i = 0; i < output.size(); ++i) {
-        if (mask.data[i / 3] == 0 && output[i] != composite.data[i]) return 256;
+        if (mask.data[i / static_cast<std::size_t>(channels)] == 0 && output[i] != composite.data[i]) return 256;
         worst = std::max(worst, std::abs(static_cast<int>(output[i]) - expected.data[i]));
     }
     return worst;
@@ -106,17 +108,17 @@ void check_backend(const std::string &backend, const char *modules, const std::s
 } // namespace
 
 TEST_CASE("vectors over the stand-in backend") {
-    check_backend("onnxruntime", HRT_STAND_IN, "vectors.json", 24);
+    check_backend("onnxruntime", HRT_STAND_IN, "vectors.json", 40);
     check_backend("onnxruntime", HRT_STAND_IN, "diffusion.json", 10);
 }
 
 // Inference engines are not instrumented: sanitizers would report what is not there.
 TEST_CASE("vectors over OpenVINO" * doctest::skip(sizeof HRT_SANITIZED > 1)) {
-    check_backend("openvino", HRT_MODULE_FOLDER, "vectors.json", 24);
+    check_backend("openvino", HRT_MODULE_FOLDER, "vectors.json", 40);
     check_backend("openvino", HRT_MODULE_FOLDER, "diffusion.json", 10);
 }
 
 TEST_CASE("vectors over ONNX Runtime" * doctest::skip(sizeof HRT_SANITIZED > 1)) {
-    check_backend("onnxruntime", HRT_MODULE_FOLDER, "vectors.json", 24);
+    check_backend("onnxruntime", HRT_MODULE_FOLDER, "vectors.json", 40);
     check_backend("onnxruntime", HRT_MODULE_FOLDER, "diffusion.json", 10);
 }
