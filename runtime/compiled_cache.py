@@ -45,6 +45,8 @@ _told: set[str] = set()
 def user_folder() -> Path | None:
     """HarmonyRT's folder in the user's cache: ``$XDG_CACHE_HOME`` if absolute, else ``~/.cache``; None for no home."""
     given = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(given) and os.environ.get("HOME") == "":
+        return None
     try:  # a relative one is invalid, says the XDG Base Directory Specification, and is to be ignored
         root = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
     except (RuntimeError, KeyError):

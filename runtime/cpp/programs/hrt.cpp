@@ -128,6 +128,10 @@ void say_notes(std::uint32_t notes) {
         std::fputs("no background is visible, the composite is a cut-out alone: paste it on its background first\n", stderr);
 }
 
+void say_warning(hrt_log_level level, const char *message, void * /*user*/) {
+    if (level >= HRT_LOG_WARNING) std::fprintf(stderr, "warning: %s\n", message);
+}
+
 // A bar on a terminal, a line for each part elsewhere. PHNet has one part: nothing to tell.
 bool show_progress(int done, int parts) {
     constexpr int width = 30;
@@ -147,6 +151,7 @@ void refuse_what_phnet_ignores(const hrt_model_info &info, const harmonyrt::Harm
 }
 
 void harmonize(const Arguments &arguments) {
+    hrt_set_log(say_warning, nullptr);
     const auto start = std::chrono::steady_clock::now();
     const harmonyrt::Model model(arguments.paths[0], arguments.options);
     harmonyrt::Session session(model);

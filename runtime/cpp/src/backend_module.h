@@ -1,5 +1,5 @@
 /* What a backend module gives the library: one table of C functions, so that modules and library may come from different
- * compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v2() and nothing else. */
+ * compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v3() and nothing else. */
 #ifndef HRT_BACKEND_MODULE_H
 #define HRT_BACKEND_MODULE_H
 
@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define HRT_MODULE_ABI 2
+#define HRT_MODULE_ABI 3
 
 /* Where a function writes why it failed. */
 typedef struct hrt_module_message {
@@ -45,6 +45,7 @@ typedef struct hrt_module_request {
     int32_t threads;                     /* 0: the engine's choice */
     int32_t streams;                     /* at least 1 */
     int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1: do not; 0: the engine's choice */
+    const char *files_sha256;            /* of the engine's verified files in the manifest's order, a comma between */
 } hrt_module_request;
 
 /* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */
@@ -55,7 +56,8 @@ typedef struct hrt_backend_module {
     const char *backend; /* "openvino", ... */
     /* Why this machine cannot run such an engine; 0 when it can. Cheap. */
     int (*why_not)(const hrt_module_request *request, hrt_module_message *message);
-    /* Loads weights; what comes back is shared by threads. */
+    /* Loads weights; what comes back is shared by threads. When it succeeds, the message may hold what the user should
+     * know, else it is "". */
     int (*open)(const hrt_module_request *request, void **engine, hrt_module_message *message);
     void (*close)(void *engine);
     const char *(*device)(const void *engine);  /* as the backend names it */

@@ -1,8 +1,11 @@
 #include "machine.hpp"
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -11,19 +14,37 @@
 namespace hrt {
 namespace {
 
-std::string cpu_model() {
+// The words of the first line of /proc/cpuinfo that has one of these names.
+std::vector<std::string> words_of(const std::vector<std::string> &names) {
     std::ifstream file("/proc/cpuinfo");
     for (std::string line; std::getline(file, line);) {
-        if (line.rfind("model name", 0) != 0) continue;
+        const std::string name = line.substr(0, line.find_first_of("\t:"));
+        if (std::find(names.begin(), names.end(), name) == names.end()) continue;
         std::istringstream words(line.substr(line.find(':') + 1));
-        std::string name;
-        for (std::string word; words >> word;) name += (name.empty() ? "" : " ") + word;
-        return name;
+        return {std::istream_iterator<std::string>(words), {}};
     }
-    return "unknown CPU";
+    return {};
+}
+
+std::string joined(const std::vector<std::string> &words) {
+    std::string text;
+    for (const std::string &word : words) text += (text.empty() ? "" : " ") + word;
+    return text;
 }
 
 } // namespace
+
+std::string cpu_model() {
+    const std::string name = joined(words_of({"model name"}));
+    return name.empty() ? "unknown CPU" : name;
+}
+
+std::string cpu_flags() {
+    std::vector<std::string> flags = words_of({"flags", "Features"});
+    std::sort(flags.begin(), flags.end());
+    flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
+    return joined(flags);
+}
 
 int cores() {
 #if defined(__linux__)

@@ -53,7 +53,7 @@ const hrt_backend_module *load(const fs::path &file, std::string &reason) {
                  "): install the inference engine, or put its libraries where the loader finds them";
         return nullptr;
     }
-    const auto get = reinterpret_cast<hrt_backend_module_function>(dlsym(library, "hrt_backend_module_v2"));
+    const auto get = reinterpret_cast<hrt_backend_module_function>(dlsym(library, "hrt_backend_module_v3"));
     const hrt_backend_module *table = get != nullptr ? get() : nullptr;
     if (table == nullptr || table->abi != HRT_MODULE_ABI) {
         reason = file.string() + " is no backend module of this version: install modules and library together";
@@ -97,6 +97,7 @@ Engine::Engine(const Module &module, const hrt_module_request &request)
     : table_(module.table()), tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
     Message message;
     if (table_.open(&request, &handle_, &message.c) != 0) throw Error(HRT_ENGINE_FAILED, message.text);
+    note_ = message.text;
 }
 
 Engine::~Engine() { table_.close(handle_); }

@@ -44,12 +44,14 @@ public:
 
     std::string device() const { return table_.device(handle_); }
     std::string version() const { return table_.version(handle_); }
+    const std::string &note() const { return note_; } // what the user should know; "" for nothing
 
 private:
     friend class EngineSession;
     const hrt_backend_module &table_;
     std::size_t tensors_; // inputs and outputs of a run
     void *handle_ = nullptr;
+    std::string note_;
 };
 
 // Buffers to run an engine with. One thread at a time.

@@ -146,6 +146,8 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
                                  const EngineOptions &options, std::string &reason) {
     const std::string version = need(*choice.spec, "version"), capability = need(*choice.spec, "compute_capability");
     const std::vector<const char *> inputs = pointers(part.inputs), outputs = pointers(part.outputs);
+    std::string hashes;
+    for (const FileSpec &one : choice.spec->files) hashes += (hashes.empty() ? "" : ",") + one.sha256;
     hrt_module_request request = {};
     request.target = choice.spec->target.c_str();
     request.precision = choice.spec->precision.c_str();
@@ -161,6 +163,7 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
     request.threads = options.threads;
     request.streams = std::max(1, options.streams);
     request.pin_threads = options.pin_threads;
+    request.files_sha256 = hashes.c_str();
 
     const Module *module = Module::find(module_name(choice, version), options.module_folder, reason);
     if (module != nullptr) reason = module->why_not(request);
@@ -204,6 +207,10 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
         std::string reason;
         if (std::shared_ptr<Engine> engine = try_open(bundle, part, choice, options, reason)) {
             notes += prefix + "opened " + choice.label() + ": " + why + "\n";
+            if (!engine->note().empty()) {
+                notes += prefix + engine->note() + "\n";
+                log(HRT_LOG_WARNING, prefix + engine->note());
+            }
             log(HRT_LOG_INFO, "opened " + bundle.path + " with " + label + ": " + why);
             return {std::move(engine), choice.spec, choice.backend, std::move(notes)};
         }

@@ -5,6 +5,7 @@
 //         static void why_not(const hrt_module_request &);   // throws std::runtime_error with the reason
 //         explicit Engine(const hrt_module_request &);
 //         const char *device() const; const char *version() const;
+//         std::string note() const;                          // may be absent: what the user should know
 //     };
 //     class Session {
 //         explicit Session(Engine &);
@@ -16,6 +17,7 @@
 
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -58,6 +60,16 @@ int guarded(hrt_module_message *message, Work &&work) noexcept {
     }
 }
 
+// What a user should know of an engine that opened; engines without note() have nothing to say.
+template <class Engine>
+auto note_of(const Engine &engine, int) -> decltype(std::string(engine.note())) {
+    return engine.note();
+}
+template <class Engine>
+std::string note_of(const Engine &, long) {
+    return "";
+}
+
 template <class Engine, class Session>
 const hrt_backend_module *module_table(const char *backend) noexcept {
     static const hrt_backend_module table = {
@@ -67,7 +79,11 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
             return guarded(message, [&] { Engine::why_not(*request); });
         },
         [](const hrt_module_request *request, void **engine, hrt_module_message *message) {
-            return guarded(message, [&] { *engine = new Engine(*request); });
+            return guarded(message, [&] {
+                auto made = std::make_unique<Engine>(*request);
+                if (const std::string note = note_of(*made, 0); !note.empty()) say(message, note.c_str());
+                *engine = made.release();
+            });
         },
         [](void *engine) { delete static_cast<Engine *>(engine); },
         [](const void *engine) { return static_cast<const Engine *>(engine)->device(); },
@@ -92,6 +108,6 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
 #endif
 
 #define HRT_BACKEND_MODULE(name, Engine, Session)                             \
-    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v2(void) { \
+    HRT_MODULE_EXPORT const hrt_backend_module *hrt_backend_module_v3(void) { \
         return hrt::backends::module_table<Engine, Session>(name);            \
     }

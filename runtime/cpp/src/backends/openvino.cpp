@@ -2,21 +2,21 @@
 //
 // The precision is always passed: left to itself, OpenVINO computes FP32 models in BF16 on CPUs that have it.
 
+#include "../compiled_cache.hpp"
+#include "../machine.hpp"
+#include "../sha256.hpp"
 #include "module.hpp"
 
 #include <openvino/openvino.hpp>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace {
-
-namespace fs = std::filesystem;
 
 std::string precision_hint(const std::string &precision) {
     if (precision == "bf16") return "bf16";
@@ -30,27 +30,6 @@ std::string last_line(const std::string &text) {
     const auto start = text.find_last_of('\n', end);
     return text.substr(start == std::string::npos ? 0 : start + 1,
                        end - (start == std::string::npos ? 0 : start + 1) + 1);
-}
-
-// Where compiled models are kept: as asked, else the user's cache (the folder that Python uses); "" for nowhere.
-std::string cache_folder(const char *asked) {
-    std::error_code error;
-    if (asked != nullptr) {
-        if (*asked == '\0') return "";
-        fs::create_directories(asked, error);
-        if (error) {
-            throw std::runtime_error(std::string("the cache folder ") + asked + " cannot be made (" + error.message() +
-                                     "); give another");
-        }
-        return asked;
-    }
-    const char *cache = std::getenv("XDG_CACHE_HOME");
-    const char *home = std::getenv("HOME");
-    if ((cache == nullptr || *cache == '\0') && (home == nullptr || *home == '\0')) return "";
-    const fs::path root = cache != nullptr && *cache != '\0' ? fs::path(cache) : fs::path(home) / ".cache";
-    const fs::path folder = root / "harmonyrt" / "openvino";
-    fs::create_directories(folder, error);
-    return error ? "" : folder.string();
 }
 
 // One for the process: plugins are loaded once. Never destroyed, since OpenVINO's own globals may go first at exit.
@@ -88,11 +67,8 @@ public:
         };
         if (request.threads > 0) settings["INFERENCE_NUM_THREADS"] = request.threads;
         if (request.pin_threads != 0) settings["ENABLE_CPU_PINNING"] = request.pin_threads > 0;
-        const std::string cache = cache_folder(request.cache);
-        if (!cache.empty()) settings["CACHE_DIR"] = cache;
         try {
-            // Given the path and not a model that was read, OpenVINO can skip reading when its cache has the answer.
-            compiled_ = core().compile_model(std::string(request.file), "CPU", settings);
+            compiled_ = compiled(request, settings);
         } catch (const ov::Exception &error) {
             throw std::runtime_error("OpenVINO " + version_ + " cannot open " + request.file + ": " +
                                      last_line(error.what()) + "; build the bundle again or install a newer openvino");
@@ -103,8 +79,67 @@ public:
     const char *version() const { return version_.c_str(); }
     ov::InferRequest request() { return compiled_.create_infer_request(); }
     const std::vector<std::string> &names() const { return names_; }
+    const std::string &note() const { return note_; }
 
 private:
+    // All that a compiled model depends on; as in runtime/backends/openvino.py.
+    hrt::CacheKey key_of(const hrt_module_request &request, const ov::AnyMap &settings) const {
+        auto capabilities = core().get_property("CPU", ov::device::capabilities);
+        std::sort(capabilities.begin(), capabilities.end());
+        std::string listed;
+        for (const std::string &one : capabilities) listed += (listed.empty() ? "" : ",") + one;
+        const std::string flags = hrt::cpu_flags();
+        hrt::Sha256 digest;
+        digest.update(flags.data(), flags.size());
+        hrt::CacheKey key = {
+            {"kind", "openvino"},
+            {"library", version_},
+            {"files", request.files_sha256},
+            {"cpu", hrt::cpu_model()},
+            {"features", digest.hex().substr(0, 16)},
+            {"capabilities", listed},
+        };
+        for (const auto &[name, value] : settings) {
+            key[name] = value.is<bool>() ? (value.as<bool>() ? "true" : "false") : value.as<std::string>();
+        }
+        return key;
+    }
+
+    // The model as an earlier opening left it in the cache, else compiled now and left there. OpenVINO's own cache goes
+    // by path, size and time, and believes what it reads; so only its export and import serve.
+    ov::CompiledModel compiled(const hrt_module_request &request, const ov::AnyMap &settings) {
+        hrt::CompiledCache cache(request.cache);
+        const hrt::CacheKey key = key_of(request, settings);
+        ov::Tensor kept; // the imported model computes with the weights where they lie in it, and shares its ownership
+        const auto make = [&kept](std::size_t size) {
+            kept = ov::Tensor(ov::element::u8, ov::Shape{size});
+            return kept.data();
+        };
+        if (cache.read(key, make)) {
+            try {
+                return imported(kept, settings);
+            } catch (const std::exception &error) {
+                cache.note(std::string("the cached model of ") + request.file + " is not used (" +
+                           last_line(error.what()) + "); compiling again");
+                cache.remove(key);
+            }
+        }
+        ov::CompiledModel made = core().compile_model(std::string(request.file), "CPU", settings);
+        cache.write(key, [&made](std::ostream &stream) { made.export_model(stream); });
+        note_ = cache.notes();
+        return made;
+    }
+
+    static ov::CompiledModel imported(const ov::Tensor &kept, const ov::AnyMap &settings) {
+#if OPENVINO_VERSION_MAJOR >= 2026
+        return core().import_model(kept, "CPU", settings);
+#else // releases that import from streams only
+        std::istringstream stream(std::string(static_cast<const char *>(kept.data()), kept.get_byte_size()));
+        return core().import_model(stream, "CPU", settings);
+#endif
+    }
+
+    std::string note_;
     std::string version_;
     std::vector<std::string> names_;
     ov::CompiledModel compiled_;
