@@ -11,6 +11,7 @@ import re
 import struct
 import sys
 import zlib
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -21,6 +22,7 @@ _ROWS_AT_ONCE = 256
 _COMPRESSION_LEVEL = 4
 _EXCHANGED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _TIFF_PLANES_TOGETHER = 1
+_INCH = 0.0254  # metres
 
 
 def decode(image: ImageFile.ImageFile, file: BinaryIO) -> np.ndarray | None:
@@ -49,6 +51,20 @@ def decode(image: ImageFile.ImageFile, file: BinaryIO) -> np.ndarray | None:
     return pixels
 
 
+def decode_ppm(image: ImageFile.ImageFile, file: BinaryIO) -> np.ndarray | None:
+    """(H,W,3) uint16 of a binary PPM with more than 8 bits, of which Pillow keeps 8; None for other files."""
+    tile = image.tile[0] if image.tile else None
+    if image.format != "PPM" or image.mode != "RGB" or tile is None or tile.codec_name != "ppm":
+        return None
+    highest = tile.args[1] if isinstance(tile.args, tuple) else 255
+    if not isinstance(highest, int) or highest <= 255:
+        return None
+    width, height = image.size
+    file.seek(tile.offset)
+    stored = np.frombuffer(file.read(width * height * 6), ">u2").reshape(height, width, 3).astype(np.uint32)
+    return ((np.minimum(stored, highest) * 65535 + highest // 2) // highest).astype(np.uint16)
+
+
 def _rawmode(image: ImageFile.ImageFile) -> object:
     """How Pillow means to unpack the first tile."""
     if not image.tile:
@@ -67,16 +83,36 @@ def _decoded_as(file: BinaryIO, kind: str, rawmode: str) -> np.ndarray:
     return np.asarray(again)
 
 
-def encode_png(file: BinaryIO, pixels: np.ndarray, profile: bytes | None, exif: bytes | None) -> None:
-    """Write (H,W,C) uint16 with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels as a PNG."""
+def encode_png(
+    file: BinaryIO,
+    pixels: np.ndarray,
+    profile: bytes | None,
+    exif: bytes | None,
+    dpi: tuple[float, float] | None = None,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Write (H,W,C) uint16 with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels as a PNG.
+
+    Args:
+        file: where to.
+        pixels: what.
+        profile: an ICC profile, or None.
+        exif: EXIF, or None.
+        dpi: dots per inch, or None.
+        more: further chunks that belong before the pixels.
+    """
     height, width, channels = pixels.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     file.write(b"\x89PNG\r\n\x1a\n")
     _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    for kind, data in more:
+        _chunk(file, kind, data)
     if profile:
         _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
     if exif:
         _chunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    if dpi:
+        _chunk(file, b"pHYs", struct.pack(">IIB", *(round(d / _INCH) for d in dpi), 1))
     compressor = zlib.compressobj(_COMPRESSION_LEVEL)
     above = np.zeros((1, width * channels * 2), np.uint8)
     for start in range(0, height, _ROWS_AT_ONCE):
@@ -90,11 +126,22 @@ def encode_png(file: BinaryIO, pixels: np.ndarray, profile: bytes | None, exif: 
     _chunk(file, b"IEND", b"")
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG, whole."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    file.write(png_chunk(kind, data))
 
 
-def encode_tiff(file: BinaryIO, pixels: np.ndarray, profile: bytes | None, exif: bytes | None) -> None:
+def encode_tiff(
+    file: BinaryIO,
+    pixels: np.ndarray,
+    profile: bytes | None,
+    exif: bytes | None,
+    dpi: tuple[float, float] | None = None,
+) -> None:
     """Write (H,W,C) uint16 with 1, 2, 3 or 4 channels as an uncompressed TIFF, with the plain tags of `exif`."""
     if pixels.shape[2] == 2:  # 16-bit grey with alpha is a TIFF that few programs read
         pixels = pixels[..., [0, 0, 0, 1]]
@@ -113,6 +160,9 @@ def encode_tiff(file: BinaryIO, pixels: np.ndarray, profile: bytes | None, exif:
     directory[277] = channels
     directory[278] = height  # rows of the only strip
     directory[273], directory[279] = 0, len(data)  # where the strip is: Pillow adds the directory's own length
+    if dpi:
+        directory[282], directory[283] = dpi
+        directory[296] = 2  # per inch
     if channels == 4:
         directory[338] = 2  # alpha that is not multiplied into the colours
     if profile:

@@ -11,14 +11,18 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.runtime import deep_pictures
+from harmonyrt.runtime import deep_pictures, file_structure, tiff_files
+from harmonyrt.runtime.picture_meaning import meaning_of
+from harmonyrt.runtime.picture_repairs import TEXT_LIMIT, loaded_jpeg, raised_text_limit
+
+Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+"""A path, the bytes of a file, or an open one."""
 
 READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """Pillow's names of the formats that are read. A list, since some of Pillow's other readers start programs."""
@@ -49,7 +53,8 @@ class Stored:
 
     Attributes:
         pixels: (H,W,C), upright: grey, grey and alpha, RGB, RGBA or CMYK; uint8, or uint16 where the file has 16 bits.
-        profile: the ICC profile, if any.
+        profile: the ICC profile, if any, or one made of what the file says of its colours.
+        chunks: PNG chunks that say the same or more: cICP, mDCV, cLLI.
         exif: EXIF without what described the stored pixels, if any.
         dpi: dots per inch, if any.
         file_format: Pillow's name of the format.
@@ -59,6 +64,7 @@ class Stored:
 
     pixels: np.ndarray
     profile: bytes | None
+    chunks: tuple[tuple[bytes, bytes], ...]
     exif: bytes | None
     dpi: tuple[float, float] | None
     file_format: str
@@ -66,54 +72,65 @@ class Stored:
     notes: tuple[str, ...]
 
 
-def decode(source: str | Path | bytes, where: str, max_megapixels: float) -> Stored:
-    """Read a file, or the bytes of one, which messages name `where`.
+def decode(source: Source, where: str, max_megapixels: float) -> Stored:
+    """Read a file, the bytes of one, or from an open one, which messages name `where`.
 
     Raises:
         HarmonyError: missing, unreadable, empty, damaged, not a picture, an animation, or too large.
     """
-    with _opened(source, where, max_megapixels) as (image, file):
-        mode = image.mode
-        pixels = _decoded(image, file, where)
-        exif, orientation, notes = _exif_of(image, where)
-        upright = np.ascontiguousarray(_UPRIGHT.get(orientation, lambda a: a)(pixels))
+    with _opened(source, where, max_megapixels) as opened:
+        image, file, page = opened
+        if page is not None and tiff_files.is_deep(page):
+            deep = tiff_files.decode_deep(page, image, file, where)
+            pixels, mode, notes = tiff_files.as_colours(page, deep, where)
+        else:
+            assert image is not None
+            mode = image.mode
+            pixels, notes = _decoded(image, file, where)
+            if page is not None:
+                notes += tiff_files.left_out_by_pillow(page, where)
+        if page is not None and page.pages > 1:
+            notes.append(f"{where} has {page.pages} pages; the first is taken")
+        exif, orientation, dpi = _tags_of(image, page, where, notes)
+        meaning = meaning_of(image, page, file, where, grey=pixels.shape[2] <= 2)
         return Stored(
-            pixels=upright,
-            profile=image.info.get("icc_profile") or None,
+            pixels=np.ascontiguousarray(_UPRIGHT.get(orientation, lambda a: a)(pixels)),
+            profile=meaning.profile,
+            chunks=meaning.chunks,
             exif=exif,
-            dpi=_plain_dpi(image.info.get("dpi")),
-            file_format="JPEG" if image.format == "MPO" else str(image.format),
+            dpi=dpi,
+            file_format="TIFF" if image is None else "JPEG" if image.format == "MPO" else str(image.format),
             mode=mode,
-            notes=tuple(notes),
+            notes=(*notes, *meaning.notes),
         )
 
 
 @contextlib.contextmanager
 def _opened(
-    source: str | Path | bytes, where: str, max_megapixels: float
-) -> Iterator[tuple[ImageFile.ImageFile, BinaryIO]]:
-    """The picture, recognised and found small enough but not decoded yet, and its file."""
-    with _file(source, where) as file:
+    source: Source, where: str, max_megapixels: float
+) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO, tiff_files.FirstPage | None]]:
+    """The picture, recognised and found small enough but not decoded yet, its file, and the first page of a TIFF.
+
+    The picture is None where only the page is known.
+    """
+    with _file(source, where) as file, raised_text_limit():
         if not file.read(1):
             raise HarmonyError(f"{where} is empty (0 bytes); give a picture such as PNG, JPEG, TIFF or WebP")
-        file.seek(0)
         try:
-            with _pillow_limit:  # ours is checked below, and is the one that a user can set
-                before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-                try:
-                    image = Image.open(file, formats=_known_to_pillow())
-                finally:
-                    Image.MAX_IMAGE_PIXELS = before
-            width, height = image.size
+            page = tiff_files.first_page(file, where)
+            file.seek(0)
+            image = _open_by_pillow(file, page)
+            width, height = page.size if image is None and page is not None else image.size  # type: ignore[union-attr]
             if width * height > max_megapixels * 1e6:
                 raise HarmonyError(
                     f"{where} has {width * height / 1e6:.3g} megapixels ({width} x {height}), more than the limit of"
                     f" {max_megapixels:g}; scale it down, or raise the limit with --max-megapixels"
                 )
-            frames = 1 if image.format in ("MPO", "TIFF") else getattr(image, "n_frames", 1)
+            alone = image is None or image.format in ("MPO", "TIFF")
+            frames = 1 if alone else getattr(image, "n_frames", 1)
             if frames > 1:
                 raise HarmonyError(f"{where} is an animation of {frames} frames; give it frame by frame")
-            yield image, file
+            yield image, file, page
         except HarmonyError:
             raise
         except UnidentifiedImageError:
@@ -123,9 +140,27 @@ def _opened(
         except MemoryError:
             raise WorkFailed(f"{where} does not fit into this machine's memory; scale it down") from None
         except _DAMAGE as error:
+            if "PngImagePlugin.MAX_TEXT" in str(error):
+                raise HarmonyError(
+                    f"{where} holds more than {TEXT_LIMIT >> 20} MB of text or colour profile; save it without"
+                ) from None
             raise HarmonyError(
                 f"{where} is damaged or cut short ({first_line(error)}); give a picture that opens elsewhere"
             ) from None
+
+
+def _open_by_pillow(file: BinaryIO, page: tiff_files.FirstPage | None) -> ImageFile.ImageFile | None:
+    try:
+        with _pillow_limit:  # ours is checked by the caller, and is the one that a user can set
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return Image.open(file, formats=_known_to_pillow())
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+    except UnidentifiedImageError:
+        if page is not None and tiff_files.is_deep(page):
+            return None
+        raise
 
 
 def _known_to_pillow() -> list[str]:
@@ -138,9 +173,15 @@ def _known_to_pillow() -> list[str]:
 
 
 @contextlib.contextmanager
-def _file(source: str | Path | bytes, where: str) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
+def _file(source: Source, where: str) -> Iterator[BinaryIO]:
+    if isinstance(source, (bytes, bytearray, memoryview)):
         yield io.BytesIO(source)
+        return
+    if hasattr(source, "read"):
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise HarmonyError(f"{where} was opened as text; open it with mode 'rb'")
+        yield io.BytesIO(content)
         return
     try:
         file = open(source, "rb")  # noqa: SIM115
@@ -152,24 +193,27 @@ def _file(source: str | Path | bytes, where: str) -> Iterator[BinaryIO]:
         if os.path.isdir(source):  # what Windows says about folders
             raise HarmonyError(f"{where} is a folder; give a picture file") from None
         raise HarmonyError(f"{where} may not be read; allow it with chmod +r, or copy the file") from None
+    except TypeError:
+        raise HarmonyError(
+            f"a {type(source).__name__} was given as a picture file; give a path, bytes, or a file opened with 'rb'"
+        ) from None
     except (OSError, ValueError) as error:
         raise HarmonyError(f"{where} cannot be opened ({first_line(error)}); check the path") from None
     with file:
         yield file
 
 
-def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> np.ndarray:
-    """(H,W,C) as stored: grey, grey and alpha, RGB, RGBA, or CMYK; uint8, or uint16 where the file has it."""
-    if image.format == "TIFF" and _is_planar_16_bit(image):
-        raise HarmonyError(f"{where} keeps 16-bit colours in separate planes, uncompressed; save it interleaved")
+def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> tuple[np.ndarray, list[str]]:
+    """(H,W,C) as stored: grey, grey and alpha, RGB, RGBA, or CMYK; uint8, or uint16 where the file has it. Notes."""
+    if image.format == "JPEG2000" and image.mode in ("I;16", "I"):
+        return _deep_grey(image, where)[..., None], []
     deep = deep_pictures.decode(image, file)
+    if deep is None:
+        deep = deep_pictures.decode_ppm(image, file)
+    if deep is None and (image.mode.startswith("I;16") or image.mode == "I"):
+        deep = _deep_grey(image, where)[..., None]
     if deep is not None:
-        return deep
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise HarmonyError(f"{where} has values outside 16 bits; save it with 8 or 16 bits per channel")
-        return values.astype(np.uint16)[..., None]
+        return _keyed(deep, image.info.get("transparency")), []
     keyed = "transparency" in image.info
     wanted = {
         "1": "L",
@@ -187,16 +231,59 @@ def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> np.ndarr
     }.get(image.mode)
     if wanted is None:
         raise HarmonyError(f"{where} has pixels of the kind {image.mode}; save it as RGB with 8 or 16 bits per channel")
-    image.load()
-    pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    notes = _depth_lost(image, file, where)
+    loaded: Image.Image = image
+    if image.format in ("JPEG", "MPO"):
+        loaded, more = loaded_jpeg(image, file, where)
+        notes += more
+    loaded.load()
+    pixels = np.asarray(loaded if loaded.mode == wanted else loaded.convert(wanted))
+    return pixels if pixels.ndim == 3 else pixels[..., None], notes
 
 
-def _is_planar_16_bit(image: ImageFile.ImageFile) -> bool:
-    """Pillow misreads these without an error."""
-    assert isinstance(image, TiffImagePlugin.TiffImageFile)
-    tags = image.tag_v2
-    return tags.get(284) == 2 and tags.get(259, 1) == 1 and 16 in tags.get(258, ()) and len(tags.get(258, ())) > 1
+def _deep_grey(image: ImageFile.ImageFile, where: str) -> np.ndarray:
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise HarmonyError(f"{where} has values outside 16 bits; save it with 8 or 16 bits per channel")
+    return values.astype(np.uint16)
+
+
+def _keyed(deep: np.ndarray, key: Any) -> np.ndarray:
+    """Alpha 0 where a 16-bit picture has its transparent colour."""
+    if key is None or deep.shape[2] not in (1, 3) or isinstance(key, bytes):
+        return deep
+    alpha = np.where((deep == np.asarray(key, np.int64)).all(axis=2), np.uint16(0), np.uint16(65535))
+    return np.dstack([deep, alpha])
+
+
+def _depth_lost(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> list[str]:
+    """A note where the file has more bits than the pixels that Pillow gives.
+
+    Raises:
+        HarmonyError: it has 16, and this should have been kept.
+    """
+    bits = 8
+    if image.format == "JPEG2000":
+        bits = file_structure.jpeg2000_bits(file)
+    elif image.format == "PPM" and image.tile and image.tile[0].codec_name == "ppm_plain":
+        arguments = image.tile[0].args
+        highest = arguments[1] if isinstance(arguments, tuple) else 255
+        bits = 16 if isinstance(highest, int) and highest > 255 else 8
+    elif image.format == "PNG" and file_structure.png_chunks(file).get(b"IHDR", b"")[8:9] == b"\x10":
+        raise HarmonyError(f"{where} holds 16 bits per channel in a way that is not read; save it as plain RGB")
+    return [f"{where} holds {bits} bits per channel, of which 8 are read"] if bits > 8 else []
+
+
+def _tags_of(
+    image: ImageFile.ImageFile | None, page: tiff_files.FirstPage | None, where: str, notes: list[str]
+) -> tuple[bytes | None, int, tuple[float, float] | None]:
+    """EXIF without what described the stored pixels; the orientation; dots per inch. Notes are added to `notes`."""
+    if image is None:
+        assert page is not None
+        return None, page.orientation, _plain_dpi(page.dpi)
+    exif, orientation, more = _exif_of(image, where)
+    notes += more
+    return exif, orientation, _plain_dpi(image.info.get("dpi"))
 
 
 def _exif_of(image: ImageFile.ImageFile, where: str) -> tuple[bytes | None, int, list[str]]:

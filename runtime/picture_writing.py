@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,9 +15,10 @@ from PIL import Image
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
-from harmonyrt.runtime import deep_pictures
+from harmonyrt.runtime import deep_pictures, picture_colours
+from harmonyrt.runtime.picture_colours import to_8_bits
 from harmonyrt.runtime.picture_decoding import first_line
-from harmonyrt.runtime.pictures import PictureFile, to_8_bits
+from harmonyrt.runtime.pictures import PictureFile
 
 WRITABLE = {
     ".png": "PNG",
@@ -36,6 +40,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 _WITH_ALPHA = ("PNG", "TIFF", "WEBP")
 _WITH_16_BITS = ("PNG", "TIFF")
+_PNG_HEADER = 33  # bytes: signature and IHDR
 
 
 def format_for(path: str | Path) -> str:
@@ -91,7 +96,8 @@ def write_picture_file(picture: PictureFile, path: str | Path) -> list[str]:
 
 def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str) -> list[str]:
     """Write into an open file. Arguments, result and errors as :func:`write_picture_file`."""
-    notes, native, alpha = [], picture.native, picture.alpha
+    picture, notes = _for_format(picture, file_format, where)
+    native, alpha = picture.native, picture.alpha
     if native.dtype == np.uint16 and file_format not in _WITH_16_BITS:
         notes.append(f"{where} holds 8 of the picture's 16 bits; choose .png or .tif to keep them all")
         native, alpha = to_8_bits(native), None if alpha is None else to_8_bits(alpha)
@@ -99,12 +105,15 @@ def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str) -> 
         if alpha.min() < np.iinfo(alpha.dtype).max:
             raise HarmonyError(f"cannot write {where}: {file_format} has no transparency; choose .png, .tif or .webp")
         alpha = None
+    notes += _meaning_lost(picture, file_format, where)
     layers = native if native.ndim == 3 else native[..., None]
     if alpha is not None:
         layers = np.concatenate([layers, alpha[..., None]], axis=2)
     if native.dtype == np.uint16:
-        encode = deep_pictures.encode_png if file_format == "PNG" else deep_pictures.encode_tiff
-        encode(file, layers, picture.profile, picture.exif)
+        if file_format == "PNG":
+            deep_pictures.encode_png(file, layers, picture.profile, picture.exif, picture.dpi, picture.chunks)
+        else:
+            deep_pictures.encode_tiff(file, layers, picture.profile, picture.exif, picture.dpi)
         return notes
     image = Image.fromarray(np.ascontiguousarray(layers[..., 0] if layers.shape[2] == 1 else layers))
     extra = {"icc_profile": picture.profile, "exif": picture.exif, "dpi": picture.dpi}
@@ -115,7 +124,46 @@ def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str) -> 
     if file_format == "TIFF" and picture.exif:
         options.pop("compression")  # with one, Pillow writes through libtiff, which loses EXIF's own directory
     try:
-        image.save(file, file_format, **options)
+        if file_format == "PNG" and picture.chunks:
+            whole = io.BytesIO()
+            image.save(whole, file_format, **options)
+            file.write(_with_chunks(whole.getvalue(), picture.chunks))
+        else:
+            image.save(file, file_format, **options)
     except (ValueError, SystemError, OverflowError, struct.error) as error:  # sides beyond the format's limit, mostly
         raise HarmonyError(f"cannot write {where} as {file_format} ({first_line(error)}); choose .png") from None
     return notes
+
+
+def _with_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A PNG with chunks behind its header; Pillow writes cICP, but not what belongs to it."""
+    more = b"".join(deep_pictures.png_chunk(kind, data) for kind, data in chunks)
+    return png[:_PNG_HEADER] + more + png[_PNG_HEADER:]
+
+
+def _for_format(picture: PictureFile, file_format: str, where: str) -> tuple[PictureFile, list[str]]:
+    """WebP has no grey, and a grey profile would not fit: such a picture is written in sRGB."""
+    if file_format != "WEBP" or picture.native.ndim == 3 or picture.profile is None:
+        return picture, []
+    plain = dataclasses.replace(picture, native=picture.rgb, profile=None, alpha=_alpha_8(picture))
+    return plain, [f"{where} holds colours only: the grey picture becomes sRGB"] if _shows(picture) else []
+
+
+def _alpha_8(picture: PictureFile) -> np.ndarray | None:
+    return None if picture.alpha is None else to_8_bits(picture.alpha)
+
+
+def _meaning_lost(picture: PictureFile, file_format: str, where: str) -> list[str]:
+    """Notes about colours that look different once the format cannot say what they mean."""
+    notes = []
+    if file_format == "BMP" and picture.profile is not None and _shows(picture):
+        notes.append(f"{where} cannot hold the picture's colour profile and looks different without; choose .png")
+    if file_format != "PNG" and picture.profile is None and any(kind == b"cICP" for kind, _ in picture.chunks):
+        code = next(data for kind, data in picture.chunks if kind == b"cICP")
+        if code[1:2] in (b"\x10", b"\x12"):
+            notes.append(f"{where} cannot say that the picture is HDR and looks different; choose .png")
+    return notes
+
+
+def _shows(picture: PictureFile) -> bool:
+    return not picture_colours.is_srgb(picture.profile or b"", 1 if picture.native.ndim == 2 else 3)

@@ -12,8 +12,8 @@ says what is read, what is written and what is refused.
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from harmonyrt.runtime import picture_colours
 from harmonyrt.runtime.composites import Picture, picture_of
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
 from harmonyrt.runtime.picture_colours import to_8_bits
-from harmonyrt.runtime.picture_decoding import decode
+from harmonyrt.runtime.picture_decoding import Source, decode
 
 _ROWS_AT_ONCE = 256
 
@@ -42,6 +42,7 @@ class PictureFile:
         file_format: Pillow's name, for example ``"JPEG"``.
         mode: Pillow's name of the stored pixels, for example ``"CMYK"``.
         notes: sentences for the user about what could not be kept.
+        chunks: PNG chunks that say more of the colours than a profile can (cICP, mDCV, cLLI).
     """
 
     rgb: np.ndarray
@@ -53,6 +54,7 @@ class PictureFile:
     file_format: str = "PNG"
     mode: str = "RGB"
     notes: tuple[str, ...] = ()
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def bits(self) -> int:
@@ -102,12 +104,12 @@ class MaskFile:
 
 
 def read_picture_file(
-    source: str | Path | bytes, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT
+    source: Source, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT
 ) -> PictureFile:
     """Read a picture.
 
     Args:
-        source: a file, or the bytes of one.
+        source: a path, the bytes of a file, or one that is open for reading bytes.
         name: how messages name it; the path when not given.
         max_megapixels: larger pictures are refused before they are decoded.
 
@@ -124,7 +126,7 @@ def read_picture_file(
     channels = 1 if pixels.shape[2] <= 2 else 3
     alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[2] in (2, 4) else None
     native = np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels[..., :3])
-    native, profile, profile_notes = _with_way_back(native, profile, where)
+    stored_in, (native, profile, profile_notes) = native, _with_way_back(native, profile, where)
     return PictureFile(
         rgb=to_8_bits(picture_colours.seen(native, profile)),
         native=native,
@@ -135,12 +137,11 @@ def read_picture_file(
         file_format=stored.file_format,
         mode=stored.mode,
         notes=(*notes, *profile_notes),
+        chunks=stored.chunks if native is stored_in and stored.mode != "CMYK" else (),
     )
 
 
-def read_mask_file(
-    source: str | Path | bytes, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT
-) -> MaskFile:
+def read_mask_file(source: Source, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT) -> MaskFile:
     """Read a mask: bright = foreground. Of a picture whose alpha varies (a cut-out), the alpha is the mask.
 
     Raises:
@@ -157,8 +158,13 @@ def read_mask_file(
     return MaskFile(np.ascontiguousarray(to_8_bits(values)), tuple(notes))
 
 
-def _name(source: str | Path | bytes, name: str | None) -> str:
-    return name or ("the picture" if isinstance(source, bytes) else str(source))
+def _name(source: Source, name: str | None) -> str:
+    if name is not None:
+        return name
+    if isinstance(source, (str, os.PathLike)):
+        return os.fsdecode(source)
+    opened = getattr(source, "name", None)  # of a file
+    return opened if isinstance(opened, str) else "the picture"
 
 
 def _luma(colours: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ OPTIONAL = [
     "transformers",
     "cuda",
     "nncf",
+    "tifffile",
+    "imagecodecs",
 ]
 BUILD_ONLY = ["torch", "onnx", "onnxscript", "safetensors", "matplotlib", "psutil"]
 
