@@ -105,7 +105,7 @@ def test_cmyk_of_16_bits_is_used_with_8_and_said():
     [
         (RGB.astype(np.float32), {}, "32-bit floats"),
         (GREY.astype(np.float32), {"photometric": "minisblack"}, "32-bit floats"),
-        (RGB.astype(np.float16), {}, "16-bit floats"),
+        ((RGB / 65535).astype(np.float16), {}, "16-bit floats"),
         (RGB.astype(np.uint32), {}, "32 bits per channel"),
         (RGB, {"photometric": "cielab"}, "neither grey nor RGB"),
     ],
