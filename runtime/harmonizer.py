@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,12 +186,12 @@ class Harmonizer:
         return self._all([(composite, mask)], fit_mask, options)[0]
 
     def harmonize_batch(
-        self, composites: Sequence[Any], masks: Sequence[Any], *, fit_mask: bool = False, options: Any = None
+        self, composites: Iterable[Any], masks: Iterable[Any], *, fit_mask: bool = False, options: Any = None
     ) -> list[Any]:
         """Harmonize several composites; sizes and types may differ. Engines that take a batch get them together.
 
         Args:
-            composites: as for :meth:`harmonize`.
+            composites: as for :meth:`harmonize`; any iterable, read to its end before the engine runs.
             masks: one for each.
             fit_mask: as for :meth:`harmonize`.
             options: the same for all.
@@ -198,6 +199,7 @@ class Harmonizer:
         Raises:
             HarmonyError: another number of masks, or a composite or mask that cannot be used (before the engine runs).
         """
+        composites, masks = _several(composites, "composites", 4), _several(masks, "masks", 3)
         if len(composites) != len(masks):
             raise HarmonyError(f"{len(composites)} composites came with {len(masks)} masks; give one mask for each")
         return self._all(list(zip(composites, masks, strict=True)), fit_mask, options)
@@ -283,3 +285,11 @@ class Harmonizer:
             results.append(job.picture.restore(self._carried(job, job.prepared, next(outputs))))
         self.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
         return results
+
+
+def _several(given: Any, what: str, axes: int) -> list[Any]:
+    """A list of pictures; an array counts as several when it has an axis for them."""
+    one = isinstance(given, (str, bytes, os.PathLike)) or (isinstance(given, np.ndarray) and given.ndim < axes)
+    if one or not isinstance(given, Iterable):
+        raise HarmonyError(f"the {what} are a single {type(given).__name__}; give a list, or use harmonize() for one")
+    return list(given)

@@ -6,6 +6,8 @@ has: a finer mask could not be seen in it.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import warnings
 from typing import Any
@@ -22,15 +24,17 @@ MEGAPIXEL_LIMIT = 200.0
 # Above this share, a foreground that also covers the picture's corners is probably the background.
 _INVERTED_SHARE = 0.6
 _INVERTED_CORNERS = 3
+_FLOAT_SLACK = 1e-3  # beyond 0 and 1: rounding of the program that made the mask
 
 
 def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False) -> np.ndarray:
     """Bring a mask to the runtime's form.
 
     Args:
-        mask: height x width (or x 1) array: bool; integers from 0 to 255, or 0 and 1 only; floats from 0 to 1.
-            Or a PIL image of mode 1, L, I;16, RGB(A), LA or P. Where an RGBA or LA mask has an alpha that varies, the
-            alpha is the mask (a cut-out); else its brightness is.
+        mask: height x width (or x 1) array: bool; integers from 0 to 255, or 0 and 1 only; uint16; floats from
+            0 to 1, give or take rounding.
+            Or a PIL image of mode 1, L, I;16, I, F, RGB(A), LA or P. Where an RGBA or LA mask has an alpha that
+            varies, the alpha is the mask (a cut-out); else its brightness is.
         width: of the composite.
         height: of the composite.
         fit_mask: resize a mask of another size, instead of refusing it.
@@ -46,7 +50,7 @@ def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False) -> np.
     elif isinstance(mask, np.ndarray):
         levels = _mask_from_array(mask)
     else:
-        raise HarmonyError(f"the mask is a {type(mask).__name__}; give an array of height x width or a PIL image")
+        raise HarmonyError(_other_type(mask))
     found_height, found_width = levels.shape
     if (found_width, found_height) == (width, height):
         return levels
@@ -56,6 +60,16 @@ def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False) -> np.
             " give a mask of the same size, or fit_mask=True (--fit-mask) to resize it"
         )
     return np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _other_type(mask: Any) -> str:
+    kind = type(mask).__name__
+    if isinstance(mask, (str, bytes, bytearray, os.PathLike, io.IOBase)):
+        return (
+            f"the mask is a {kind}; pixels are taken here, not files: read it with"
+            " harmonyrt.runtime.pictures.read_mask_file, or open it with PIL.Image.open"
+        )
+    return f"the mask is a {kind}; give a NumPy array of height x width or a PIL image"
 
 
 def _mask_from_pil(mask: Image.Image) -> np.ndarray:
@@ -68,11 +82,13 @@ def _mask_from_pil(mask: Image.Image) -> np.ndarray:
         if mask.mode in ("1", "L", "RGB"):
             levels = np.asarray(mask if mask.mode == "L" else mask.convert("L"))
             return _from_integers(levels)
-        if mask.mode.startswith("I;16"):
-            return _from_integers(np.asarray(mask))
+        if mask.mode == "I" or mask.mode.startswith("I;16"):
+            return _from_integers(_unsigned(np.asarray(mask)))
+        if mask.mode == "F":
+            return _from_floats(np.asarray(mask))
     except (OSError, SyntaxError, ValueError) as error:
         raise HarmonyError(f"the mask cannot be decoded ({error}); the file is damaged or cut short") from None
-    raise HarmonyError(f"the mask is a PIL image of mode {mask.mode}; convert it first, with .convert('L')")
+    raise HarmonyError(f"the mask is a PIL image of mode {mask.mode}; convert it to L, black and white, first")
 
 
 def _mask_from_array(mask: np.ndarray) -> np.ndarray:
@@ -93,10 +109,11 @@ def _mask_from_array(mask: np.ndarray) -> np.ndarray:
 
 def _from_integers(mask: np.ndarray) -> np.ndarray:
     low, high = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
-    if mask.dtype == np.uint16 and high > 255:
+    if mask.dtype.kind == "u" and mask.dtype.itemsize == 2 and high > 255:
         return ((mask.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if low < 0 or high > 255:
-        raise HarmonyError(f"the mask has integers from {low} to {high}; give 0 to 255, or 0 and 1")
+        more = "; 16 bits as uint16" if low >= 0 and high <= 65535 else ""
+        raise HarmonyError(f"the mask has integers from {low} to {high}; give 0 to 255, or 0 and 1{more}")
     levels = mask.astype(np.uint8, copy=False)
     return levels * np.uint8(255) if high == 1 else levels
 
@@ -105,9 +122,17 @@ def _from_floats(mask: np.ndarray) -> np.ndarray:
     low, high = (float(mask.min()), float(mask.max())) if mask.size else (0.0, 0.0)
     if not (np.isfinite(low) and np.isfinite(high)):  # NaN shows in the minimum
         raise HarmonyError("the mask has NaN or infinite values; give floats from 0 to 1")
-    if low < 0 or high > 1:
-        raise HarmonyError(f"the mask has floats from {low:g} to {high:g}; give 0 to 1 (for 0..255: divide by 255)")
-    return (mask * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    if low < -_FLOAT_SLACK or high > 1 + _FLOAT_SLACK:
+        slight = low > -0.5 and high < 2  # what a resize with overshoot makes; dividing would ruin it
+        advice = "cut off, with .clip(0, 1)" if slight else "scaled (for 0..255: divide by 255)"
+        raise HarmonyError(f"the mask has floats from {low:g} to {high:g}; give 0 to 1: {advice}")
+    return (mask.clip(0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def _unsigned(mask: np.ndarray) -> np.ndarray:
+    """32-bit integers that fit into 16 bits as those: that is how PIL holds some 16-bit files."""
+    fits = mask.dtype == np.int32 and mask.size and int(mask.min()) >= 0 and int(mask.max()) <= 65535
+    return mask.astype(np.uint16) if fits else mask
 
 
 def check_mask(mask: np.ndarray) -> bool:

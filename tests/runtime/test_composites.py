@@ -139,3 +139,17 @@ def test_advice_does_no_harm(composite, words):
     with pytest.raises(HarmonyError, match=words) as caught:
         read_picture(composite)
     assert "\n" not in str(caught.value)
+
+
+def test_batches_may_come_from_generators(harmonizer, ramp, mask):
+    found = harmonizer.harmonize_batch((ramp for _ in range(3)), iter([mask] * 3))
+    assert len(found) == 3
+    assert (found[2] == harmonizer.harmonize(ramp, mask)).all()
+    stacked = harmonizer.harmonize_batch(np.stack([ramp, ramp]), np.stack([mask, mask]))
+    assert (stacked[1] == found[0]).all()
+
+
+@pytest.mark.parametrize("one", [np.zeros((4, 6, 3), np.uint8), Image.new("RGB", (6, 4)), "folder"])
+def test_a_single_picture_is_no_batch(harmonizer, one):
+    with pytest.raises(HarmonyError, match=r"use harmonize\(\) for one"):
+        harmonizer.harmonize_batch(one, [np.zeros((4, 6), np.uint8)])

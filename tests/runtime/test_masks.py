@@ -148,3 +148,37 @@ def test_ordinary_masks_are_not_complained_about(rows, columns):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check_mask(mask)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">i2", ">i4", ">f4", ">f8", ">u1"])
+def test_the_byte_order_of_a_mask_changes_nothing(dtype):
+    high = {"u2": 65535, "f4": 1, "f8": 1}.get(dtype[1:], 255)
+    assert (read_mask((HALF * high).astype(dtype), 6, 4) == HALF * np.uint8(255)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_may_be_off_by_rounding(dtype):
+    levels = np.where(HALF, 1 + 1e-7, -1e-7)
+    levels[0, 5], levels[0, 0] = 1.0008, -0.0008
+    assert (read_mask(levels.astype(dtype), 6, 4) == HALF * np.uint8(255)).all()
+
+
+def test_pil_masks_of_integers_and_floats_are_read():
+    assert (read_mask(Image.fromarray(HALF.astype(np.int32) * 65535), 6, 4) == HALF * np.uint8(255)).all()
+    assert (read_mask(Image.fromarray(HALF.astype(np.float32)), 6, 4) == HALF * np.uint8(255)).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (HALF * 1.1, r"clip\(0, 1\)"),
+        (HALF * 255.0, "divide by 255"),
+        (HALF.astype(np.int32) * 40000, "16 bits as uint16"),
+        (Path("mask.png"), "read_mask_file"),
+        (b"mask", "read_mask_file"),
+        ([[0, 1]], "NumPy array"),
+    ],
+)
+def test_the_advice_about_a_mask_does_no_harm(mask, words):
+    with pytest.raises(HarmonyError, match=words):
+        read_mask(mask, 6, 4)
