@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo test cpp lint bench bench-guard wheel docs clean
+.PHONY: demo test test-fast cpp lint bench bench-guard wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -21,6 +21,10 @@ test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# While working: no builds that take long, no wheels, no C++.
+test-fast: $(SET_UP)
+	$(BIN)/python -m pytest -m "not slow"
 
 # libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
 cpp: $(SET_UP)

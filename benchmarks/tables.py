@@ -1,6 +1,6 @@
-"""Tables from committed JSON: `python -m harmonyrt.benchmarks.tables` renews two documents.
+"""Tables from committed JSON: `python -m harmonyrt.benchmarks.tables` renews three documents.
 
-Both documents keep what is outside their marks; docs/benchmarks.md has three tables, results/README.md all of them.
+They keep what is outside their marks: README.md has one table, docs/benchmarks.md three, results/README.md all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Measured
-from harmonyrt.benchmarks.front_page import front_page
+from harmonyrt.benchmarks.front_page import front_page, readme
 from harmonyrt.benchmarks.pictures import draw, frame_rates
 from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read, short_machine_line
 from harmonyrt.benchmarks.targets import targets
@@ -152,9 +152,11 @@ def rewrite(document: Path, fresh: str) -> bool:
 def documents(root: Path) -> dict[Path, str]:
     """What belongs between the marks of each document of a checkout."""
     results = root / "benchmarks" / "results"
+    runs = committed_runs(results)
     elsewhere = [committed_runs(path) for path in sorted(results.iterdir()) if path.is_dir()]
     return {
-        root / "docs" / "benchmarks.md": front_page(committed_runs(results), elsewhere, results / "opening.json"),
+        root / "README.md": readme(runs),
+        root / "docs" / "benchmarks.md": front_page(runs, elsewhere, results / "opening.json"),
         results / "README.md": "\n".join([*index(results), tables(results)]),
     }
 

@@ -47,6 +47,19 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Give every page of docs/ a place among the guides, and the API reference its package."""
+    listed = str(config["nav"])
+    guides = next(entry["Guides"] for entry in config["nav"] if "Guides" in entry)
+    guides += [{_title(page): page.name} for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in listed]
+    _copy_modules()
+    return config
+
+
+def _title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+
+
+def _copy_modules() -> None:
     """Copy the rooms' modules to build/docs/harmonyrt, where the API reference finds them; it follows no links."""
     package = ROOT / "build" / "docs" / "harmonyrt"
     shutil.rmtree(package, ignore_errors=True)
@@ -55,7 +68,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             place = package / module.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(ROLE.sub(r"`\1`", module.read_text(encoding="utf-8")), encoding="utf-8")
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
