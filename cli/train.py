@@ -44,7 +44,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.001, help="Length of the run in minutes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Length of the run in steps.")] = None,
     recipe: Annotated[
-        Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1 as published, days.")
+        Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1, 160 epochs.")
     ] = Recipe.practical,
     optimizer: Annotated[Optimizer | None, typer.Option(help="Default: the recipe's.")] = None,
     loss: Annotated[Loss | None, typer.Option(help="Default: the recipe's.")] = None,
@@ -135,7 +135,13 @@ def _config(
 def _stages(recipe: Recipe, lr: float | None, given: list[str] | None) -> tuple[Any, ...]:
     import dataclasses
 
+    from harmonyrt.common import HarmonyError
     from harmonyrt.training.config import PAPER_STAGES, PRACTICAL_STAGES, parse_stages
 
+    if given and recipe is Recipe.paper:
+        raise HarmonyError(
+            "--recipe paper is three stages (without the PFE, with a frozen encoder, whole) that --stage would replace;"
+            " leave --stage out, or choose --recipe practical"
+        )
     stages = parse_stages(given) if given else PRACTICAL_STAGES if recipe is Recipe.practical else PAPER_STAGES
     return stages if lr is None else tuple(dataclasses.replace(s, lr=lr) for s in stages)

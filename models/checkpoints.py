@@ -109,14 +109,18 @@ def _meaning(
                 f" say which holds with --{_OPTIONS.get(name, name).replace('_', '-')}, or download it again"
             )
     said = {**header, **carried, **chosen}
+    notes = []
+    if "extractor" not in said and not any(name.startswith("feature_extractor.") for name in tensors):
+        said["extractor"] = False
+        notes.append(f"{path.name} has no feature extractor (PFE); it was taken as a network without one")
     if "output" in said:
-        return said, ()
+        return said, tuple(notes)
     sentence = (
         f"{path.name} does not say whether its network predicts a picture or a change; it was taken as released"
         " checkpoints are (output sigmoid). Where HarmonyRT trained it and another tool saved it again, pass"
         " --network-output residual, and --patch-shrinkage and --change-shrinkage as trained"
     )
-    return said, (sentence,)
+    return said, (*notes, sentence)
 
 
 _OPTIONS = {"output": "network_output"}
@@ -137,7 +141,7 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
         widths.append(weight.shape[0])
     while (scores := tensors.get(f"normalizers.{len(grids)}.grid_weights")) is not None and scores.ndim == 4:
         grids.append(scores.shape[-1])
-    if len(widths) == 7 and 2 <= len(grids) <= 4 and widths[-1] % 8 == 0:
+    if len(widths) == 7 and 2 <= len(grids) <= len(widths) and widths[-1] % 8 == 0:
         return PHNetConfig(enc_sizes=tuple(widths), grid_count=tuple(grids))
 
     def shared(config: PHNetConfig) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from harmonyrt.models.phnet import PHNetConfig
 PREFIX = "harmonyrt."
 """What the name of a tensor that is no weight begins with."""
 CARRIER = PREFIX + "meaning"
-FIELDS = ("output", "patch_shrinkage", "change_shrinkage", "trained_sizes")
+FIELDS = ("output", "patch_shrinkage", "change_shrinkage", "trained_sizes", "extractor")
 """Of :class:`PHNetConfig`: what tensor shapes do not tell."""
 OUTPUTS = ("sigmoid", "residual")
 LARGEST_SIDE = 16384
@@ -33,12 +34,15 @@ LARGEST_SIDE = 16384
 
 def meaning_of(config: PHNetConfig) -> dict[str, Any]:
     """The fields that shapes do not tell, as JSON can hold them."""
-    return {name: getattr(config, name) for name in FIELDS[:-1]} | {"trained_sizes": list(config.trained_sizes)}
+    return {name: getattr(config, name) for name in FIELDS} | {"trained_sizes": list(config.trained_sizes)}
 
 
 def as_metadata(config: PHNetConfig) -> dict[str, str]:
-    """The same as the texts of a safetensors header; shrinkages of 0 and unknown sizes are left out."""
-    given = {name: value for name, value in meaning_of(config).items() if value}
+    """The same as the texts of a safetensors header; what is as in released checkpoints is left out, but for output."""
+    meaning = meaning_of(config)
+    if meaning.pop("extractor") is False:
+        return {**as_metadata(replace(config, extractor=True)), "extractor": "false"}
+    given = {name: value for name, value in meaning.items() if value}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
 
 
@@ -98,6 +102,8 @@ def checked(meaning: Mapping[str, Any], where: str) -> dict[str, Any]:
     found = {name: meaning[name] for name in FIELDS if name in meaning}
     if "output" in found and found["output"] not in OUTPUTS:
         raise HarmonyError(f"{where}: output {found['output']!r} is not known; use one of {', '.join(OUTPUTS)}")
+    if not isinstance(found.get("extractor", True), bool):
+        raise HarmonyError(f"{where}: extractor {found['extractor']!r} is neither true nor false; download it again")
     for name in ("patch_shrinkage", "change_shrinkage"):
         share = found.get(name, 0.0)
         number = isinstance(share, (int, float)) and not isinstance(share, bool)

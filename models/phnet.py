@@ -6,7 +6,7 @@ checkpoints, so a state dict loads with ``strict=True``. Reading order: :class:`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
@@ -45,6 +45,7 @@ class PHNetConfig:
             mostly guesses, and spoil pictures that were nearly right. 0 withholds nothing.
         trained_sizes: sides in pixels of the square pictures that the weights were trained on, ascending; () is
             unknown. It changes nothing that the network computes, so two configurations are equal without it.
+        extractor: False has no PFE: the SE block keeps its channel gates alone (paper, table 1).
     """
 
     enc_sizes: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
@@ -54,11 +55,18 @@ class PHNetConfig:
     output: Literal["sigmoid", "residual"] = "sigmoid"
     patch_shrinkage: float = 0.0
     change_shrinkage: float = 0.0
-    trained_sizes: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    trained_sizes: tuple[int, ...] = field(default=(), compare=False)
+    extractor: bool = True
 
     def __post_init__(self) -> None:
         for name in ("enc_sizes", "grid_count", "init_weights", "trained_sizes"):  # JSON brings lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def __repr__(self) -> str:
+        """Without what changes nothing: training runs go on only where this text is the same."""
+        left_out = {"trained_sizes", *(["extractor"] if self.extractor else [])}
+        shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in left_out]
+        return f"PHNetConfig({', '.join(shown)})"
 
 
 FFHQH = PHNetConfig()
@@ -161,12 +169,14 @@ class GatedSqueezeExcitation(nn.Module):
         hidden = channels // reduction
         self.fc = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
 
-    def forward(self, x: Tensor, extracted: Tensor) -> Tensor:
+    def forward(self, x: Tensor, extracted: Tensor | None) -> Tensor:
         return x * self.gates(x, extracted)
 
-    def gates(self, x: Tensor, extracted: Tensor) -> Tensor:
-        """(B,C,1,1), in [0, 2]."""
+    def gates(self, x: Tensor, extracted: Tensor | None) -> Tensor:
+        """(B,C,1,1), in [0, 2]; without a feature extractor in [0, 1]."""
         channel_gates = self.fc(x.mean((2, 3)))[:, :, None, None]
+        if extracted is None:
+            return channel_gates
         picture_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
         return channel_gates + picture_gate
 
@@ -213,7 +223,8 @@ class PHNet(nn.Module):
         self.first_normalized_stage = len(sizes) - len(config.grid_count)
         widths = sizes[::-1]  # what the decoder passes through, deepest first
 
-        self.feature_extractor = FeatureExtractor(config.grid_count[1])
+        if config.extractor:
+            self.feature_extractor = FeatureExtractor(config.grid_count[1])
         self.encoder = nn.ModuleList(_encoder_block(i, sizes[i], sizes[i + 1]) for i in range(stages))
         self.normalizers = nn.ModuleList(
             PatchNormalizer(channels, grid, config.init_weights, config.init_value, config.patch_shrinkage)
@@ -237,7 +248,7 @@ class PHNet(nn.Module):
             (B,3,H,W): the sigmoid map, or for ``output="residual"`` the composite plus the predicted change. Blending
             (``out * mask + image * (1 - mask)``) is left to the caller.
         """
-        extracted = self.feature_extractor(image, mask)
+        extracted = self.feature_extractor(image, mask) if self.config.extractor else None
 
         features, masks, x, m = [], [], image, mask
         for level, block in enumerate(self.encoder):

@@ -24,7 +24,8 @@ class Stage:
         share: how much of the run it takes, against the other stages' shares.
         lr: learning rate before the schedule's factor.
         freeze: names of submodules whose weights stand still, for example ``("encoder",)``.
-        extractor: False cuts the PFE's gate off the SE block (the paper's first stage).
+        extractor: False cuts the PFE's gate off the SE block (the paper's first stage), in validation and in what is
+            shipped as well.
         settled_norms: measure BatchNorm's statistics anew on this stage's pictures, then train with them as they
             stand: small batches of large pictures otherwise train one network and ship another.
     """
@@ -51,6 +52,7 @@ PAPER_STAGES = (
     Stage(size=256, batch=16, share=50, lr=1e-7),
 )
 """Section 5.1: without the PFE, then with it and the encoder frozen, then all of it; shares are its epochs."""
+PAPER_EPOCHS = 160.0
 
 
 def parse_stages(texts: Sequence[str]) -> tuple[Stage, ...]:
@@ -81,7 +83,8 @@ class TrainConfig:
     Attributes:
         data: data root (folders of images/ and masks/, folders of photos), or a dataset in iHarmony4's layout.
         out: run folder: checkpoint.pt, log.jsonl, grids/. A run that is there already is resumed.
-        steps, minutes: length of the run; exactly one. Minutes count while the program runs, pauses included.
+        steps, minutes, epochs: length of the run; exactly one. Minutes count while the program runs, pauses included.
+            In an epoch as many composites are seen as the training split has: the dataset's, or one of each photo.
         schedule: ``cosine`` falls to 1 % of the stage's rate over the whole run; ``constant`` is what was released (a
             scheduler that is never stepped).
         ema: decay of the averaged weights, which are the ones that are validated and shipped.
@@ -102,6 +105,7 @@ class TrainConfig:
     stages: tuple[Stage, ...] = PRACTICAL_STAGES
     steps: int | None = None
     minutes: float | None = None
+    epochs: float | None = None
     loss: Literal["foreground", "released", "paper"] = "foreground"
     optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.01
@@ -124,10 +128,11 @@ class TrainConfig:
     patch_shrinkage: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise HarmonyError("a run's length is given in steps or in minutes: set exactly one")
-        if (self.steps or self.minutes or 0) <= 0:
-            raise HarmonyError("a run's length must be positive; give more steps or minutes")
+        lengths = [length for length in (self.steps, self.minutes, self.epochs) if length is not None]
+        if len(lengths) != 1:
+            raise HarmonyError("a run's length is given in steps, in minutes or in epochs: set exactly one")
+        if lengths[0] <= 0:
+            raise HarmonyError("a run's length must be positive; give more steps, minutes or epochs")
         if self.patch_shrinkage is not None and not 0 <= self.patch_shrinkage <= 1:
             raise HarmonyError(f"patch_shrinkage is a share from 0 to 1, not {self.patch_shrinkage}; give another")
         for name, known in (("loss", LOSSES), ("optimizer", ("adamw", "lion"))):
@@ -141,9 +146,13 @@ class TrainConfig:
 
 
 def paper_config(data: Path, out: Path, **changes: Any) -> TrainConfig:
-    """The run of section 5.1: three stages, Lion, constant rates, the paper's loss, sigmoid output."""
+    """The run of section 5.1: three stages, 160 epochs in all, Lion, constant rates, the paper's loss, sigmoid output.
+
+    `changes` are of :class:`TrainConfig`; a length among them replaces the epochs.
+    """
+    length = {} if {"steps", "minutes", "epochs"} & changes.keys() else {"epochs": PAPER_EPOCHS}
     settings: dict[str, Any] = {
-        "steps": 160_000,
+        **length,
         "network": IHARMONY4,
         "loss": "paper",
         "optimizer": "lion",

@@ -29,6 +29,11 @@ class Synthesis:
             raise HarmonyError(f"{root} has no pictures in its train split; give a folder with more pictures")
         album.load()
         self.composer = Composer(album, plan)
+        self.pictures = len(album.pictures)
+
+    def __len__(self) -> int:
+        """Photos in the training split."""
+        return self.pictures
 
     def batch(self, size: int, count: int, seed: list[int]) -> Tensors:
         made = self.composer.batch(size, count, seed)
@@ -51,6 +56,10 @@ class PairedDataset:
         self.names = [Path(line).name for line in lines]
         if not self.names:
             raise HarmonyError(f"{lists[0]} names no composites; run harmonyrt synthesize with more pictures")
+
+    def __len__(self) -> int:
+        """Composites in the split."""
+        return len(self.names)
 
     @staticmethod
     def is_one(root: Path) -> bool:

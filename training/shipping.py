@@ -37,6 +37,8 @@ def ship(state: dict[str, Tensor], config: PHNetConfig, path: str | Path, **fact
     """
     tensors = {}
     for name, value in state.items():
+        if name.startswith("feature_extractor.") and not config.extractor:
+            continue  # as of a stage that trains without it
         if value.is_floating_point():
             keep = name.endswith(KEPT_IN_FLOAT32)
             value = value.detach().cpu().to(torch.float32 if keep else torch.float16)

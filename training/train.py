@@ -86,6 +86,13 @@ def with_patch_shrinkage(network: PHNet, share: float) -> PHNet:
     return changed
 
 
+def with_extractor(network: PHNet) -> PHNet:
+    """The same weights in a PHNet with a fresh feature extractor, as the paper adds it after the first stage."""
+    changed = PHNet(dataclasses.replace(network.config, extractor=True))
+    changed.load_state_dict(network.state_dict(), strict=False)
+    return changed
+
+
 def _check_machine(config: TrainConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA card; use device cpu")
@@ -118,9 +125,13 @@ class _Run:
         self.config, self.report = config, report
         torch.manual_seed(config.seed)
         network = load_phnet(config.init) if config.init else PHNet(config.network)
+        if not network.config.extractor and any(stage.extractor for stage in config.stages):
+            report.say("the weights to start from have no feature extractor; it starts afresh")
+            network = with_extractor(network)
         if config.patch_shrinkage is not None:
             network = with_patch_shrinkage(network, config.patch_shrinkage)
         self.network = network.requires_grad_(True).to(config.device).train()
+        self.has_extractor = network.config.extractor
         self.average = Average(self.network, config.ema)
         (accelerate if config.compiled else keep_norms_in_float32)(self.network)
         self.optimizer = build_optimizer(self.network, config.optimizer, config.stages[0].lr, config.weight_decay)
@@ -132,6 +143,13 @@ class _Run:
         self.settled_stage = int(progress.get("settled_stage", -1))
         paired = PairedDataset.is_one(config.data)
         self.source = PairedDataset(config.data) if paired else Synthesis(config.data, config.plan)
+        self.shares = [stage.share for stage in config.stages]
+        self.steps = config.steps
+        if config.epochs is not None:
+            each = config.epochs / sum(self.shares)
+            self.shares = [stage.share * each * math.ceil(len(self.source) / stage.batch) for stage in config.stages]
+            self.steps = max(1, round(sum(self.shares)))
+            report.say(f"{config.epochs:g} epochs of {len(self.source)} composites: {self.steps} steps")
         self.held_out = (
             PairedDataset(config.data, "val").fixed(SIZE) if paired else fixed_composites(config.data, "val")
         )
@@ -146,14 +164,14 @@ class _Run:
     @property
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1."""
-        done = self.step / self.config.steps if self.config.steps else self.minutes / self.config.minutes
+        done = self.step / self.steps if self.steps else self.minutes / self.config.minutes
         return min(done, 1.0)
 
     def stage_index(self) -> int:
-        total = sum(stage.share for stage in self.config.stages)
+        total = sum(self.shares)
         end = 0.0
-        for index, stage in enumerate(self.config.stages):
-            end += stage.share / total
+        for index, share in enumerate(self.shares):
+            end += share / total
             if self.progress < end - 1e-9:
                 return index
         return len(self.config.stages) - 1
@@ -165,6 +183,7 @@ class _Run:
         return stage.lr * warm * (FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * self.progress)) / 2)
 
     def go(self, interrupted: list[int]) -> TrainResult:
+        self._gate(self.config.stages[self.stage_index()])  # for a run that is over already
         while self.progress < 1 and not interrupted:
             index = self.stage_index()
             with self._staged(index) as stage:
@@ -182,9 +201,7 @@ class _Run:
         self.report.say(f"stage {index + 1} of {len(self.config.stages)}: {stage}")
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not any(name.startswith(f"{frozen}.") for frozen in stage.freeze))
-        hook = None
-        if not stage.extractor:  # sigmoid(-inf) = 0: the SE block keeps its channel gates only
-            hook = self.network.feature_extractor.register_forward_hook(_shut_gate)
+        self._gate(stage)
         self.network.train()
         if stage.settled_norms:
             if self.settled_stage != index:
@@ -194,9 +211,12 @@ class _Run:
         try:
             yield stage
         finally:
-            if hook is not None:
-                hook.remove()
             self.network.requires_grad_(True)
+
+    def _gate(self, stage: Stage) -> None:
+        """With or without the feature extractor, as the stage says: what is trained, validated and shipped alike."""
+        for network in (self.network, self.average.network):
+            network.config = dataclasses.replace(network.config, extractor=stage.extractor and self.has_extractor)
 
     @torch.no_grad()
     def _settle_norms(self, index: int, stage: Stage) -> None:
@@ -283,10 +303,6 @@ class _Run:
         )
         text = json.dumps(dataclasses.asdict(self.config), default=str, indent=1)
         (self.config.out / "config.json").write_text(text)
-
-
-def _shut_gate(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-    return torch.full_like(output, -torch.inf)
 
 
 def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:

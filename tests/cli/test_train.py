@@ -81,7 +81,20 @@ def test_a_stage_that_cannot_be_is_one_sentence(data, asked, run, stage):
 def test_the_papers_recipe_has_a_length_of_its_own(data, asked, run):
     assert run("train", data, "-o", "run", "--recipe", "paper").code == 0
     assert asked.configs[0].loss == "paper"
-    assert asked.configs[0].steps == 160_000
+    assert (asked.configs[0].epochs, asked.configs[0].steps) == (160, None)
+    assert [stage.share for stage in asked.configs[0].stages] == [100, 10, 50]
+
+
+def test_a_length_replaces_the_papers(data, asked, run):
+    assert run("train", data, "-o", "run", "--recipe", "paper", "--steps", 7).code == 0
+    assert (asked.configs[0].epochs, asked.configs[0].steps) == (None, 7)
+
+
+def test_stages_do_not_replace_the_papers_in_silence(data, asked, run):
+    done = run("train", data, "-o", "run", "--recipe", "paper", "--stage", "64:8:1")
+    assert done.code == 2
+    assert "leave --stage out" in done.error
+    assert not asked.configs
 
 
 def test_an_interrupted_run_says_how_it_goes_on(data, asked, run):

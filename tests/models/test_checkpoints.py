@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harmonyrt.common import HarmonyError
-from harmonyrt.models import FFHQH, IHARMONY4, PHNet, load_phnet
+from harmonyrt.common import HarmonyError, HarmonyWarning
+from harmonyrt.models import FFHQH, IHARMONY4, PHNet, PHNetConfig, load_phnet
+from harmonyrt.models.meaning import CARRIER, carrier
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,34 @@ def test_configuration_is_recognised_from_shapes(config, tmp_path):
     assert not loaded.training
     for (name, want), got in zip(network.state_dict().items(), loaded.state_dict().values(), strict=True):
         assert torch.equal(want, got), name
+
+
+@pytest.mark.parametrize("grids", [(2, 1), (10, 5, 1), (4, 3, 2, 1), (5, 4, 3, 2, 1), (6, 5, 4, 3, 2, 1)])
+def test_every_depth_of_patch_normalization_opens(grids, tmp_path):
+    """D6 alone to D2..6; the paper's table has D6 to D3..6 (the last entry belongs to no stage)."""
+    config = PHNetConfig(enc_sizes=(3, 8, 8, 8, 8, 8, 16), grid_count=grids)
+    network = PHNet(config).eval()
+    loaded = load_phnet(saved(tmp_path, network.state_dict()))
+    assert loaded.config == config
+    image, mask = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(image, mask), network(image, mask))
+
+
+def test_a_network_without_pfe_opens_as_what_it_is(tmp_path):
+    config = dataclasses.replace(IHARMONY4, extractor=False)
+    network = PHNet(config).eval()
+    with pytest.warns(HarmonyWarning, match="no feature extractor"):
+        loaded = load_phnet(saved(tmp_path, network.state_dict()), output="sigmoid")
+    assert loaded.config == config
+    image, mask = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(image, mask), network(image, mask))
+
+
+def test_a_file_that_says_it_has_pfe_and_has_not_is_refused(state, tmp_path):
+    left = {k: v for k, v in state.items() if not k.startswith("feature_extractor.")}
+    assert "feature_extractor" in refusal(saved(tmp_path, {**left, CARRIER: carrier(IHARMONY4)}))
 
 
 def test_safetensors_in_half_precision_with_output_form(state, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import pytest
 import torch
@@ -86,3 +87,12 @@ def test_scoring_prints_json(small_data, tmp_path, capsys, identity):
     assert scoring.main([str(tmp_path / "absent.safetensors"), "--data", str(small_data)]) == 2
     assert scoring.main([str(path), "--data", str(small_data), "--size", "32", "--seeds", "8", "-1"]) == 2
     assert "from 0 on, not -1" in capsys.readouterr().err
+
+
+def test_a_network_without_pfe_is_saved_and_opens_without_a_word(tmp_path):
+    config = dataclasses.replace(SMALL, extractor=False)
+    path = ship(PHNet(config).state_dict(), config, tmp_path / "w.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_phnet(path).config == config
+    assert load_phnet(ship(PHNet(SMALL).state_dict(), config, path)).config == config  # of a stage that trains without

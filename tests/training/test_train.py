@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -156,6 +157,46 @@ def test_without_the_extractor_its_weights_learn_nothing(config):
     assert torch.equal(saved[name], fresh[name])
 
 
+def test_a_stage_without_the_extractor_is_validated_and_shipped_without_it(config, monkeypatch):
+    validated = []
+    original = __import__("harmonyrt.training.train", fromlist=["compare"]).compare
+
+    def compared(network, *rest):
+        validated.append(network.config.extractor)
+        return original(network, *rest)
+
+    monkeypatch.setattr("harmonyrt.training.train.compare", compared)
+    stages = (Stage(32, 2, extractor=False, share=1.0), Stage(32, 2, share=1.0))
+    first, _ = _run(replace(config, stages=stages[:1]))
+    shipped = load_phnet(first.weights)
+    assert not shipped.config.extractor
+    assert not [name for name in shipped.state_dict() if name.startswith("feature_extractor")]
+    assert validated == [False]
+    validated.clear()
+    both, _ = _run(replace(config, out=config.out / "both", stages=stages, validate_every=0.0))
+    assert validated == [False] * 3 + [True] * 4
+    assert load_phnet(both.weights).config.extractor
+
+
+def test_weights_without_the_extractor_are_gone_on_from(config):
+    first, _ = _run(replace(config, stages=(Stage(32, 2, extractor=False),)))
+    on, said = _run(replace(config, out=config.out / "on", init=first.weights))
+    assert "starts afresh" in said
+    assert load_phnet(on.weights).config.extractor
+    without = replace(config, out=config.out / "without", init=first.weights, stages=(Stage(32, 2, extractor=False),))
+    again, _ = _run(without)
+    assert not load_phnet(again.weights).config.extractor
+
+
+def test_epochs_are_of_the_training_split(config):
+    pictures = len(Synthesis(config.data, config.plan))
+    stages = (Stage(32, 2, share=2), Stage(32, 3, share=1))
+    result, said = _run(replace(config, steps=None, epochs=3.0, stages=stages))
+    steps = 2 * math.ceil(pictures / 2) + math.ceil(pictures / 3)
+    assert result.steps == steps
+    assert f"3 epochs of {pictures} composites: {steps} steps" in said
+
+
 def test_settled_norms_do_not_move_during_their_stage(config):
     _, _ = _run(replace(config, stages=(Stage(32, 2, settled_norms=True),), ema=0.0))
     checkpoint = torch.load(config.out / "checkpoint.pt", weights_only=True)
@@ -203,6 +244,8 @@ def test_the_papers_stages(tmp_path):
         ({"steps": None}, "exactly one"),
         ({"minutes": 3.0}, "exactly one"),
         ({"steps": -5}, "positive"),
+        ({"epochs": 3.0}, "exactly one"),
+        ({"steps": None, "epochs": 0.0}, "positive"),
         ({"stages": (Stage(size=100),)}, "multiple of 8"),
         ({"patch_shrinkage": 1.5}, "from 0 to 1"),
     ],
