@@ -28,6 +28,7 @@ import numpy as np
 
 from harmonyrt.benchmarks.worker import peak_rss_mb
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.program import run_program
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.manifest import EngineSpec, Parity
@@ -303,11 +304,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="add the result to this file")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    try:
-        return _run(arguments)
-    except HarmonyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run_program(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:

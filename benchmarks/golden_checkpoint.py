@@ -18,6 +18,7 @@ from pathlib import Path
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
+from harmonyrt.common.program import run_program
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 STATE_DICTS = {"39.9m": "phnet_state_dict.json", "10m": "phnet_iharmony4_state_dict.json"}
@@ -47,12 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="the checkpoint that is written (.pth)")
     parser.add_argument("--size", choices=STATE_DICTS, default="39.9m", help="which of the two configurations")
     arguments = parser.parse_args(argv)
-    try:
-        write(arguments.output, arguments.size)
-    except HarmonyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_program(lambda: write(arguments.output, arguments.size))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ from PIL import Image
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
+from harmonyrt.common.progress import reporting
 from harmonyrt.evaluation.iharmony4 import Pair, read_split
 from harmonyrt.evaluation.metrics import psnr
 from harmonyrt.export import rewrites, verify
-from harmonyrt.export.progress import reporting
 from harmonyrt.export.recipe import BundleRecipe, plan
 from harmonyrt.export.targets import BUILDERS, BuildOptions
 from harmonyrt.export.workshop import Workshop

@@ -12,8 +12,8 @@ from harmonyrt.calibration.calibrated import Calibration
 from harmonyrt.calibration.observe import Feed
 from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
 from harmonyrt.calibration.report import plot
-from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
+from harmonyrt.common.files import make_folder
 
 CALIBRATION_FILE = "calibration.json"
 PLOT_FILE = "sensitivity.png"
@@ -45,10 +45,7 @@ def calibrate(
     """
     if options.sensitivity:
         require("matplotlib", "calibration", "the sensitivity plot")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
+    make_folder(output)
     calibration = calibrate_graph(model, feeds, options)
     calibration = replace(calibration, checkpoint_sha256=checkpoint_sha256, rewrites=tuple(rewrites))
     calibration.save(output / CALIBRATION_FILE)

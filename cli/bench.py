@@ -67,8 +67,8 @@ def bench(
     from harmonyrt.benchmarks.compare import Effort, measure
     from harmonyrt.benchmarks.results import finished_run, write
     from harmonyrt.cli.bundles import chosen_bundle
-    from harmonyrt.cli.console import say
     from harmonyrt.common import HarmonyError
+    from harmonyrt.common.progress import say
 
     if plot is not None:
         from harmonyrt.benchmarks.plot import kind_of
@@ -150,6 +150,7 @@ def _command() -> str:
 def _print_table(run) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from harmonyrt.benchmarks.results import HEADINGS, describe, machine_line, rows, stages_line
 
@@ -157,10 +158,10 @@ def _print_table(run) -> None:
     for i, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows(run):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as they are: paths may hold [brackets]
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     console.print(table)
     for m in run.measured:
         if m.stages:
-            console.print(f"{describe(m)}: {stages_line(m)}", highlight=False, soft_wrap=True)
+            console.print(f"{describe(m)}: {stages_line(m)}", markup=False, highlight=False, soft_wrap=True)

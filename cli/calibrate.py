@@ -46,10 +46,12 @@ def calibrate(
 
     Writes calibration.json, which harmonyrt build --calibration takes, and sensitivity.png.
     """
-    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.cli.console import print_json
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
     from harmonyrt.common.files import sha256_of
+    from harmonyrt.common.progress import say
+    from harmonyrt.common.streams import current as streams
 
     if (composites is None) != (masks is None):
         raise HarmonyError("composites and masks come together; pass both --composites and --masks, or neither")
@@ -64,6 +66,8 @@ def calibrate(
     from harmonyrt.export.to_onnx import export_phnet, trace
     from harmonyrt.models import load_phnet
 
+    if not as_json:
+        streams().results_are_files()
     sides = (size, size)
     parse_size(str(size))
     feeds = _feeds(composites, masks, sides, count)
@@ -85,7 +89,7 @@ def calibrate(
 @contextlib.contextmanager
 def _phases() -> Iterator[Callable[[str, float | None], None]]:
     """A bar of its own for each phase of the work."""
-    from harmonyrt.cli.console import growing_progress
+    from harmonyrt.common.progress import growing_progress
 
     with contextlib.ExitStack() as stack:
         shown, show = "", None
@@ -107,6 +111,9 @@ def _feeds(composites: Path | None, masks: Path | None, size: tuple[int, int], c
         return [{"image": one.image, "mask": one.mask} for one in shipped(size, count)]
     from harmonyrt.calibration.feeds import feeds_from_files
     from harmonyrt.cli.pairs import paired
+    from harmonyrt.common.progress import say
 
-    pairs = paired(composites, masks).pairs[:count]
-    return feeds_from_files([(pair.composite, pair.mask) for pair in pairs], size)
+    pairing = paired(composites, masks)
+    for line in [*(f"note: {sentence}" for _, sentence in pairing.failed), *pairing.remarks()]:
+        say(line)
+    return feeds_from_files([(pair.composite, pair.mask) for pair in pairing.pairs[:count]], size)

@@ -1,4 +1,4 @@
-"""What verbs say: results on stdout, chatter on stderr, a bar for long work on a terminal and plain lines elsewhere."""
+"""What verbs print: results on stdout; what the runtime and libraries remark is collected, or dropped."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 import logging
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-_SECONDS_BETWEEN_LINES = 5.0
+from harmonyrt.common.progress import printable
 
 
-def say(line: str) -> None:
-    """A line of chatter."""
-    print(line, file=sys.stderr, flush=True)
+def print_path(path: str | Path) -> None:
+    """The path of a file that was written; as it is, for other programs, and harmless on a terminal."""
+    print(printable(str(path)) if sys.stdout.isatty() else path, flush=True)
 
 
 def print_json(data: Any) -> None:
@@ -77,57 +77,3 @@ def silent_libraries() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(null)
         os.close(kept)
-
-
-@contextlib.contextmanager
-def progress(total: int, doing: str) -> Iterator[Callable[[str], None]]:
-    """Show how far a loop has come: a bar on a terminal, a line every few seconds elsewhere.
-
-    Args:
-        total: how many steps there are.
-        doing: what is being done, for example ``"harmonizing"``.
-
-    Yields:
-        To be called after each step with its name.
-    """
-    done = 0
-    with _shown(doing) as show:
-
-        def step(name: str) -> None:
-            nonlocal done
-            done += 1
-            show(done, total, name)
-
-        yield step
-
-
-@contextlib.contextmanager
-def growing_progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """The same for a loop that counts itself: to be called with (steps done, steps in all)."""
-    with _shown(doing) as show:
-        yield lambda done, total: show(done, total, "")
-
-
-@contextlib.contextmanager
-def _shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        # Results that are printed meanwhile may pass through the bar's console only where both are the same terminal.
-        with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as bar:
-            task = bar.add_task(doing, total=None)
-            yield lambda done, total, name: bar.update(
-                task, completed=done, total=total, description=f"{doing} {name}".strip()
-            )
-        return
-    said = time.monotonic()
-
-    def show(done: int, total: int, name: str) -> None:
-        nonlocal said
-        if done == total or time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
-            say(f"{doing} {done}/{total} {name}".rstrip())
-
-    yield show

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from harmonyrt.cli.console import say
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.progress import say
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXAMPLE = CHECKOUT / "examples"

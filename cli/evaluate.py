@@ -39,7 +39,8 @@ def evaluate(
     import dataclasses
 
     from harmonyrt.cli.bundles import chosen_bundle
-    from harmonyrt.cli.console import collected, print_json, progress, say
+    from harmonyrt.cli.console import collected, print_json
+    from harmonyrt.common.progress import progress, say
     from harmonyrt.evaluation.iharmony4 import read_split
     from harmonyrt.evaluation.protocol import evaluate as run
     from harmonyrt.runtime import Harmonizer

@@ -82,8 +82,11 @@ def harmonize(
 
     cat composite.png | harmonyrt harmonize - mask.png > harmonized.png
     """
-    from harmonyrt.cli.harmonizing import Wish, run
+    from harmonyrt.cli.harmonizing import STREAM, Wish, check_device, run_one
+    from harmonyrt.cli.harmonizing_folders import run_folder
+    from harmonyrt.common.streams import current as streams
 
+    check_device(device)
     wish = Wish(
         composite=composite,
         mask=mask,
@@ -103,6 +106,8 @@ def harmonize(
         max_megapixels=max_megapixels,
         as_json=as_json,
     )
-    code = run(wish)
+    if not as_json and output != STREAM:
+        streams().results_are_files()
+    code = run_folder(wish) if composite != STREAM and Path(composite).is_dir() else run_one(wish)
     if code:
         raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""What `harmonyrt harmonize` does once its options are read."""
+"""What `harmonyrt harmonize` does with one picture, once its options are read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
-from harmonyrt.cli.console import collected, growing_progress, print_json, say, silent_libraries
+from harmonyrt.cli.console import collected, print_json, print_path, silent_libraries
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import is_special, written_whole
+from harmonyrt.common.progress import growing_progress, say
+from harmonyrt.common.streams import current as streams
+from harmonyrt.common.streams import read_stdin
 from harmonyrt.runtime import masks
 from harmonyrt.runtime.foreground import foreground_ratio
 from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
@@ -73,29 +77,30 @@ class Done:
     notes: tuple[str, ...]
 
 
-def run(wish: Wish) -> int:
-    """Harmonize what was asked for.
+def check_device(device: str | None) -> None:
+    """Refuse a device that no backend has.
+
+    Raises:
+        HarmonyError: it is neither cpu nor a card.
+    """
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise HarmonyError(f"device {device!r} is not known; give cpu, cuda or cuda:N")
+
+
+def run_one(wish: Wish) -> int:
+    """Harmonize one composite.
 
     Returns:
-        0, or for a folder the exit code of its failures.
+        0.
 
     Raises:
         HarmonyError: wrong usage or input.
     """
-    if wish.device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", wish.device):
-        raise HarmonyError(f"device {wish.device!r} is not known; give cpu, cuda or cuda:N")
-    if wish.composite != STREAM and Path(wish.composite).is_dir():
-        from harmonyrt.cli.harmonizing_folders import run_folder
-
-        return run_folder(wish)
-    return _run_one(wish)
-
-
-def _run_one(wish: Wish) -> int:
     output = wish.output or (STREAM if wish.composite == STREAM else None)
     _check_usage(wish, output)
     if output != STREAM:
-        check_writable(output)
+        if not is_special(output):
+            check_writable(output)
         _check_no_input(Path(output), wish.composite, wish.mask)
         if is_there(Path(output), wish.existing):
             say(f"{output} is there already: skipped")
@@ -112,7 +117,8 @@ def _run_one(wish: Wish) -> int:
     if wish.as_json:
         print_json(report(harmonizer, [done]))
     elif output != STREAM:
-        print(output)
+        if not is_special(output):  # through which the picture went, perhaps to stdout
+            print_path(output)
         say(f"harmonized {done.width}x{done.height} pixels in {done.seconds:.2f} s")
     return 0
 
@@ -130,6 +136,8 @@ def _check_usage(wish: Wish, output: str | None) -> None:
         raise HarmonyError(f"{wish.mask} is a folder and {wish.composite} is not; give two pictures or two folders")
     if output == STREAM and wish.as_json:
         raise HarmonyError("--json and the picture cannot both go to stdout; write the picture to a file with -o")
+    if output == STREAM and "stdout" in streams().closed:
+        raise HarmonyError("stdout is closed, and the picture would be lost; redirect it, or name a file with -o")
     if output == STREAM and sys.stdout.isatty():
         raise HarmonyError("stdout is a terminal, which cannot show a picture; redirect it, or name a file with -o")
 
@@ -141,7 +149,9 @@ def _check_no_input(output: Path, *inputs: str | None) -> None:
 
 
 def is_there(output: Path, existing: str) -> bool:
-    """Whether to pass over an output that is there already."""
+    """Whether to pass over an output that is there already. A named pipe or a device is no output of an earlier run."""
+    if is_special(output):
+        return False
     if existing == "refuse" and output.exists():
         raise HarmonyError(f"{output} is there already; choose another output, or pass --existing replace")
     return existing == "skip" and output.exists()
@@ -154,9 +164,7 @@ def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
         HarmonyError: either cannot be read, or they do not go together.
     """
     limit = wish.max_megapixels
-    source, name = (
-        (sys.stdin.buffer.read(), "the picture from stdin") if composite == STREAM else (composite, composite)
-    )
+    source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
     with silent_libraries():
         picture = read_picture_file(source, name=name, max_megapixels=limit)
         found = None if mask is None else read_mask_file(mask, max_megapixels=limit)
@@ -229,13 +237,25 @@ def _diffusing(harmonizer: Any, wish: Wish) -> Iterator[Any]:
 
 
 def _written(result: PictureFile, output: str, wish: Wish) -> list[str]:
-    if output != STREAM:
+    if output == STREAM:
+        data, notes = _encoded(result, WRITABLE[wish.format or ".png"], "stdout")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return notes
+    if not is_special(output):
         return write_picture_file(result, output)
-    stream = io.BytesIO()  # whole before the first byte goes out
-    notes = save(result, stream, WRITABLE[wish.format or ".png"], "stdout")
-    sys.stdout.buffer.write(stream.getbuffer())
-    sys.stdout.buffer.flush()
+    own = Path(output).suffix.lower()
+    data, notes = _encoded(result, WRITABLE[own if own in WRITABLE else wish.format or ".png"], output)
+    with written_whole(output) as scratch:
+        scratch.write_bytes(data)
     return notes
+
+
+def _encoded(result: PictureFile, file_format: str, where: str) -> tuple[memoryview, list[str]]:
+    """The whole file, before its first byte goes out."""
+    stream = io.BytesIO()
+    notes = save(result, stream, file_format, where)
+    return stream.getbuffer(), notes
 
 
 def report(harmonizer: Any, results: list[Done]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.cli.console import print_json, progress, say
+from harmonyrt.cli.console import print_json, print_path
 from harmonyrt.cli.harmonizing import STREAM, Done, Wish, harmonized, is_there, opened, read_inputs, report
-from harmonyrt.cli.pairs import Pair, Pairing, paired
-from harmonyrt.common import HarmonyError
+from harmonyrt.cli.pairs import SUFFIXES, Pair, Pairing, paired
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.files import make_folder
+from harmonyrt.common.progress import progress, say
 from harmonyrt.runtime.picture_writing import WRITABLE, write_picture_file
 
 
@@ -29,7 +31,7 @@ def run_folder(wish: Wish) -> int:
     failures: list[tuple[Path, HarmonyError]] = []
     said: set[str] = set()
     with opened(wish) as (harmonizer, lines):
-        _make_folder(output)
+        make_folder(output)
         with progress(len(pairing.pairs), "harmonizing") as step:
             for pair, target in _targets(pairing, output, wish.format):
                 try:
@@ -37,17 +39,24 @@ def run_folder(wish: Wish) -> int:
                     if done is not None:
                         results.append(done)
                         if not wish.as_json:
-                            print(target, flush=True)
-                except HarmonyError as error:
-                    failures.append((pair.composite, error))
+                            print_path(target)
+                except Exception as error:  # whatever it is, it is this pair's: the others are done all the same
+                    failures.append((pair.composite, _of_pair(error, pair)))
                 _say_new(lines, said, pair.composite.name)
                 step(pair.composite.name)
-    for path in pairing.without_mask:
-        failures.append(
-            (path, HarmonyError(f"{path} has no mask of the same name in {wish.mask}; add one or remove it"))
-        )
+    failures += [(path, HarmonyError(sentence)) for path, sentence in pairing.failed]
     _summarize(wish, harmonizer, pairing, results, failures)
     return 0 if not failures else 1 if any(error.exit_code == 1 for _, error in failures) else 2
+
+
+def _of_pair(error: Exception, pair: Pair) -> HarmonyError:
+    """An error as a sentence that names the pair."""
+    if isinstance(error, HarmonyError):
+        return error
+    if isinstance(error, MemoryError):
+        return WorkFailed(f"{pair.composite} does not fit into this machine's memory; scale it down")
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return WorkFailed(f"{pair.composite} failed ({said}); please report this with the picture and its mask")
 
 
 def _output_folder(wish: Wish) -> Path:
@@ -66,23 +75,24 @@ def _output_folder(wish: Wish) -> Path:
     return output
 
 
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HarmonyError(f"cannot make the folder {output}: {error.strerror}; choose another output") from None
-
-
 def _targets(pairing: Pairing, output: Path, suffix: str | None) -> Iterator[tuple[Pair, Path]]:
-    """Each pair with its output: the composite's name, with a suffix that can be written, and unlike all before."""
-    taken: set[str] = set()
-    for pair in pairing.pairs:
-        own = pair.composite.suffix
-        name = pair.composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
-        if name in taken:
-            name = pair.composite.name + (suffix or ".png")
-        taken.add(name)
+    """Each pair with its output: the composite's name, with a suffix that can be written, and unlike all others."""
+    wanted = {pair: _own_name(pair.composite, suffix) for pair in pairing.pairs}
+    taken = {name for pair, name in wanted.items() if name == pair.composite.name}  # these keep their names
+    for pair, name in wanted.items():
+        if name != pair.composite.name:
+            longer = pair.composite.name
+            while name in taken:
+                longer = name = longer + (suffix or ".png")
+            taken.add(name)
         yield pair, output / name
+
+
+def _own_name(composite: Path, suffix: str | None) -> str:
+    own = composite.suffix
+    if own.lower() not in SUFFIXES:  # none, or part of the name: v1.2
+        return composite.name + (suffix or ".png")
+    return composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
 
 
 def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done | None:
@@ -112,13 +122,14 @@ def _summarize(
         content = report(harmonizer, results)
         content["failed"] = [{"composite": str(path), "error": str(error)} for path, error in failures]
         content["unused_masks"] = [str(path) for path in pairing.without_composite]
+        content["passed_over"] = list(pairing.passed_over)
         print_json(content)
     for note in sorted({note for done in results for note in done.notes}):
         say(f"note: {note}")
-    for path in pairing.without_composite:
-        say(f"note: no composite goes with the mask {path}")
+    for line in pairing.remarks():
+        say(line)
     for _, error in failures:
         say(f"error: {error}")
-    skipped = len(pairing.pairs) + len(pairing.without_mask) - len(results) - len(failures)
+    skipped = len(pairing.pairs) + len(pairing.failed) - len(results) - len(failures)
     extra = f", {skipped} skipped because they are there already" if skipped else ""
     say(f"{len(results)} harmonized, {len(failures)} failed{extra}")

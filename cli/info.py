@@ -17,7 +17,7 @@ def info(
 ) -> None:
     """Show what is in a bundle, after proving its files whole by their hashes."""
     from harmonyrt.cli.bundles import chosen_bundle
-    from harmonyrt.cli.console import say
+    from harmonyrt.common.progress import say
     from harmonyrt.runtime.bundle import open_bundle
 
     path, lines = chosen_bundle(bundle)

@@ -8,18 +8,16 @@ package.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
-import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import typer
 
 from harmonyrt.cli import bench, calibrate, doctor, evaluate, harmonize, info, synthesize, train, verify
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.program import run_program
 
 _PROGRAMS = {
     "build": ("harmonyrt.export.build_engines", "Build verified bundles from a checkpoint."),
@@ -78,28 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 fine, 1 the work failed, 2 wrong usage or input, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with _terminated_cleanly():
+
+    def work() -> int:
         try:
-            code = _run(arguments)
-            sys.stdout.flush()
-            return code
-        except HarmonyError as error:
-            _say_error(str(error))
-            return error.exit_code
-        except BrokenPipeError:  # who read our output has seen enough, as `| head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except MemoryError:
-            _say_error("the machine ran out of memory; give a smaller picture, or run fewer programs beside this one")
-            return 1
-        except KeyboardInterrupt:
-            return 130
+            return _run(arguments)
         except Exception as error:
             usage = _usage_sentence(error)
             if usage is None:
                 raise
-            _say_error(usage)
-            return 2
+            raise HarmonyError(usage) from None
+
+    return run_program(work)
 
 
 def _run(arguments: list[str]) -> int:
@@ -118,29 +105,6 @@ def _usage_sentence(error: Exception) -> str | None:
     path = context.command_path if context is not None else "harmonyrt"
     message = " ".join(error.format_message().split()).rstrip(".")
     return f"{message[:1].lower()}{message[1:]}; see {path} --help"
-
-
-def _say_error(sentence: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(f"error: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _terminated_cleanly() -> Iterator[None]:
-    """SIGTERM unwinds the stack, so that scratch files go away."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    try:
-        before = signal.signal(signal.SIGTERM, leave)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ def synthesize(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a dataset of composites in iHarmony4's folder layout, with train, val and test lists."""
-    from harmonyrt.cli.console import growing_progress, print_json, say
+    from harmonyrt.cli.console import print_json
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
+    from harmonyrt.common.progress import growing_progress, say
+    from harmonyrt.common.streams import current as streams
 
     require("torch", "train", "harmonyrt synthesize")
     if not data.is_dir():
@@ -29,6 +31,8 @@ def synthesize(
     from harmonyrt.training.synthesize import SynthesisConfig
     from harmonyrt.training.synthesize import synthesize as run
 
+    if not as_json:
+        streams().results_are_files()
     with growing_progress("synthesizing") as progress:
         result = run(SynthesisConfig(data, output, variants=variants, photos=photos, seed=seed), progress)
     if as_json:

@@ -84,9 +84,11 @@ def train(
 
     Ctrl-C ends it after the step in hand; the same command goes on.
     """
-    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.cli.console import print_json
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
+    from harmonyrt.common.progress import say
+    from harmonyrt.common.streams import current as streams
 
     if recipe is Recipe.practical and (steps is None) == (minutes is None):
         raise HarmonyError("a run's length is given once; pass --minutes or --steps")
@@ -110,6 +112,8 @@ def train(
             raise HarmonyError(f"{data} is a dataset of pairs, which are taken as they are; leave out --plan")
         chosen["plan"] = read_plan(plan)
     chosen["stages"] = _stages(recipe, lr, stage)
+    if not as_json:
+        streams().results_are_files()
     result = run(_config(recipe, data, output, steps, minutes, chosen))
     if as_json:
         print_json({"steps": result.steps, "minutes": result.minutes, "finished": result.finished,

@@ -26,8 +26,9 @@ def verify(
     Leaves with 1 when an engine is outside its gate.
     """
     from harmonyrt.cli.bundles import chosen_bundle
-    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.cli.console import print_json
     from harmonyrt.common.errors import require
+    from harmonyrt.common.progress import say
     from harmonyrt.runtime.bundle import open_bundle
 
     path, lines = chosen_bundle(bundle)

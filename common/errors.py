@@ -7,8 +7,6 @@ and leaves with :attr:`HarmonyError.exit_code`; anything else that escapes is a 
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Callable
 from types import ModuleType
 
 
@@ -26,20 +24,6 @@ class WorkFailed(HarmonyError):
 
 class HarmonyWarning(UserWarning):
     """Something that works but is probably not what was meant, such as an empty mask or an assumption about weights."""
-
-
-def reported(work: Callable[[], object]) -> int:
-    """Do a program's work; what goes wrong is its sentence on stderr.
-
-    Returns:
-        The exit code: 0, or the error's.
-    """
-    try:
-        work()
-    except HarmonyError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
 
 
 def require(module: str, extra: str, why: str) -> ModuleType:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harmonyrt.common.errors import HarmonyError
+from harmonyrt.common.errors import HarmonyError, WorkFailed
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a full disk: the work failed, the input was fine."""
+_REPEATED = 16
+"""Characters of a name that its scratch file repeats: a name may have 255 bytes, and the scratch file's is longer."""
 
 
 def sha256_of(path: str | Path) -> str:
@@ -25,23 +33,56 @@ def _sha256(file) -> str:  # Python 3.10 has no hashlib.file_digest
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """Yield a scratch path beside `path`; on success it becomes `path` in one rename, on any error it is removed.
+def make_folder(path: str | Path, advice: str = "choose another output") -> Path:
+    """Make a folder and its parents; one that is there already is fine.
 
-    The scratch name keeps the suffix of `path`, since writers choose a format by it.
+    Args:
+        path: the folder.
+        advice: the end of the sentence when it cannot be made.
 
     Raises:
-        HarmonyError: when the folder is missing or cannot be written.
+        HarmonyError: something else has that name, or it cannot be made.
     """
     path = Path(path)
     try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarmonyError(f"cannot make the folder {path}: {error.strerror}; {advice}") from None
+    return path
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether a path is a named pipe or a device such as /dev/null: bytes go through it, and nothing is kept."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path; on success it becomes `path` in one rename, on any error it is removed.
+
+    The scratch file lies in the folder of `path` and keeps its suffix, since writers choose a format by it. Where
+    `path` is a link, the file that it names is written and the link stays. A named pipe or a device is not replaced:
+    what was written goes into it once it is whole.
+
+    Raises:
+        HarmonyError: when the folder is missing or cannot be written.
+        WorkFailed: when who reads a named pipe leaves, or the device takes no more.
+    """
+    named, path = Path(path), Path(os.path.realpath(path))
+    special = is_special(named)
+    folder = None if special else path.parent
+    try:
         handle, scratch_name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent
+            prefix=f".{named.stem[:_REPEATED]}.", suffix=f".partial{named.suffix[:_REPEATED]}", dir=folder
         )
     except OSError as error:
-        raise HarmonyError(
-            f"cannot write {path}: {error.strerror}; choose another output or make the folder writable"
+        kind = WorkFailed if error.errno in NO_ROOM else HarmonyError
+        raise kind(
+            f"cannot write {named}: {error.strerror}; choose another output or make the folder writable"
         ) from None
     os.close(handle)
     scratch = Path(scratch_name)
@@ -49,10 +90,22 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     os.umask(umask)
     try:
         yield scratch
+        if special:
+            _poured(scratch, named)
+            return
         scratch.chmod(0o666 & ~umask)  # mkstemp made it private
         try:
             os.replace(scratch, path)
         except OSError as error:
-            raise HarmonyError(f"cannot write {path}: {error.strerror}; choose another output") from None
+            raise HarmonyError(f"cannot write {named}: {error.strerror}; choose another output") from None
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _poured(scratch: Path, into: Path) -> None:
+    try:
+        with open(scratch, "rb") as source, open(into, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except OSError as error:
+        advice = "see that it is read to its end" if isinstance(error, BrokenPipeError) else "choose another output"
+        raise WorkFailed(f"cannot write to {into}: {error.strerror}; {advice}") from None

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.errors import require
+from harmonyrt.common.progress import Reporter, reporting
 from harmonyrt.export import tune
 from harmonyrt.export.bundle import bundle_being_written, check_place, file_spec, write_manifest
-from harmonyrt.export.progress import Reporter, reporting
 from harmonyrt.export.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
 from harmonyrt.export.rewrites import fitting
 from harmonyrt.export.targets import BUILDERS, BuiltEngine

@@ -17,6 +17,9 @@ from typing import NoReturn
 
 try:
     from harmonyrt.common import HarmonyError, HarmonyWarning
+    from harmonyrt.common.program import run_program
+    from harmonyrt.common.progress import say
+    from harmonyrt.common.streams import current as streams
     from harmonyrt.export import rewrites
     from harmonyrt.export.build import build_bundles
     from harmonyrt.export.bundle import check_place
@@ -72,21 +75,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `harmonyrt build`; returns the exit code: 0 fine, 1 an engine failed, 2 wrong usage, 130 interrupted."""
-    try:
+    given = list(sys.argv[1:] if argv is None else argv)
+
+    def work() -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", HarmonyWarning)
             warnings.showwarning = _say_warning
-            return _dispatch(list(sys.argv[1:] if argv is None else argv))
-    except HarmonyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the bundle that was being built was not written", file=sys.stderr)
-        return 130
+            return _dispatch(given)
+
+    return run_program(work, interrupted="interrupted; the bundle that was being built was not written")
 
 
 def _say_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")
 
 
 def _dispatch(given: list[str]) -> int:
@@ -104,6 +105,8 @@ def _run(arguments: argparse.Namespace) -> int:
             check_place(output / recipe.name)
         print_plan([(r, output / r.name, _status(r, output, arguments.force)) for r in recipes], arguments.json)
         return 0
+    if not arguments.json:
+        streams().results_are_files()
     outcomes = build_bundles(recipes, output, arguments.force)
     if arguments.json:
         print(json.dumps(as_json(outcomes), indent=2))

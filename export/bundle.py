@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.common.files import sha256_of
+from harmonyrt.common.files import make_folder, sha256_of
 from harmonyrt.export.targets import Progress
 from harmonyrt.runtime.manifest import FILE_NAME, FileSpec, Manifest
 
@@ -76,10 +76,7 @@ def check_place(place: Path, mark: str = FILE_NAME) -> None:
 def _made_folder(folder: Path) -> Iterator[None]:
     """Make a folder and its parents; those that were new and are still empty afterwards are taken away again."""
     new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HarmonyError(f"cannot make {folder}: {error.strerror}; give another folder with --output") from None
+    make_folder(folder, "give another folder with --output")
     try:
         yield
     finally:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
+from harmonyrt.common.signals import held_signals
 from harmonyrt.export import tensorrt_bf16, tensorrt_turing
 from harmonyrt.export import tensorrt_network as networks
 from harmonyrt.export import tensorrt_settings as settings
-from harmonyrt.export.held_signals import held_signals
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
 from harmonyrt.export.tensorrt_opset import lower_opset
 from harmonyrt.runtime.backends import cuda, tensorrt_versions

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyWarning
+from harmonyrt.common.progress import Reporter
 from harmonyrt.export.given_calibration import CALIBRATION_SIZE, calibration_rewrites
-from harmonyrt.export.progress import Reporter
 from harmonyrt.export.recipe import BundleRecipe
 from harmonyrt.export.rewrites import fitting
 from harmonyrt.export.targets import Size

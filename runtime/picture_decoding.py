@@ -44,6 +44,7 @@ _DAMAGE = (  # what Pillow raises about files that are not as they should be
     zlib.error,
 )  # fmt: skip
 _MOST_DPI = 100_000  # more is damage
+_MOST_PIPED = 2 << 30  # bytes
 _pillow_limit = threading.Lock()
 
 
@@ -200,7 +201,18 @@ def _file(source: Source, where: str) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         raise HarmonyError(f"{where} cannot be opened ({first_line(error)}); check the path") from None
     with file:
-        yield file
+        yield file if file.seekable() else io.BytesIO(_piped(file, where))
+
+
+def _piped(file: BinaryIO, where: str) -> bytes:
+    """All that comes through a pipe: pictures are read back and forth, which a pipe cannot do."""
+    try:
+        data = file.read(_MOST_PIPED + 1)
+    except OSError as error:
+        raise HarmonyError(f"{where} cannot be read ({first_line(error)}); give a picture file") from None
+    if len(data) > _MOST_PIPED:
+        raise HarmonyError(f"{where} is a pipe that sends more than {_MOST_PIPED >> 30} GiB; give a picture file")
+    return data
 
 
 def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> tuple[np.ndarray, list[str]]:

@@ -66,10 +66,11 @@ def check_writable(path: str | Path) -> None:
     format_for(path)
     if path.is_dir():
         raise HarmonyError(f"{path} is a folder; name the output file")
-    if not path.parent.is_dir():
-        raise HarmonyError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise HarmonyError(f"cannot write {path}: the folder {path.parent} is read-only; choose another output")
+    folder = path.parent if not path.is_symlink() else Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise HarmonyError(f"cannot write {path}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.W_OK):
+        raise HarmonyError(f"cannot write {path}: the folder {folder} is read-only; choose another output")
 
 
 def write_picture_file(picture: PictureFile, path: str | Path) -> list[str]:

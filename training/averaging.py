@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.errors import reported
+from harmonyrt.common.program import run_program
 from harmonyrt.models import load_phnet
 from harmonyrt.training.shipping import ship
 
@@ -60,7 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file that is written")
     options = parser.parse_args(arguments)
-    return reported(lambda: average(options.weights, options.output))
+
+    def work() -> None:
+        average(options.weights, options.output)
+
+    return run_program(work)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.errors import reported
+from harmonyrt.common.program import run_program
 from harmonyrt.models import load_phnet
 from harmonyrt.training.shipping import ship
 
@@ -46,7 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--share", type=float, required=True, help="0 to 1; 0 takes it back")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file that is written")
     options = parser.parse_args(arguments)
-    return reported(lambda: with_change_shrinkage(options.weights, options.share, options.output))
+
+    def work() -> None:
+        with_change_shrinkage(options.weights, options.share, options.output)
+
+    return run_program(work)
 
 
 if __name__ == "__main__":

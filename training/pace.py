@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harmonyrt.common.errors import reported
 from harmonyrt.common.files import written_whole
+from harmonyrt.common.program import run_program
 from harmonyrt.models import IHARMONY4, PHNet, PHNetConfig
 from harmonyrt.training.forms import accelerate, keep_norms_in_float32
 from harmonyrt.training.optimizers import build_optimizer
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
             with written_whole(given.json) as scratch:
                 scratch.write_text(text)
 
-    return reported(run)
+    return run_program(run)
 
 
 if __name__ == "__main__":

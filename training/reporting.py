@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
+
+from harmonyrt.common.progress import display
 
 SMOOTHING = 0.98
 
@@ -21,31 +24,20 @@ class Reporter:
         self.said = time.monotonic()
         self.steps_said = 0
         self.last_score = ""
-        self.bar: Any = None  # rich's Progress, on a terminal
 
     def __enter__(self) -> Reporter:
-        self.file = open(self.log_path, "a", buffering=1)
-        if self.stream.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-            self.bar = Progress(*columns, console=Console(file=self.stream))
-            self.bar.start()
-            self.task = self.bar.add_task("training", total=1.0)
+        with contextlib.ExitStack() as stack:
+            self.file = stack.enter_context(open(self.log_path, "a", buffering=1))
+            self.display = stack.enter_context(display(self.stream, counts=False))
+            self._close = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-        self.file.close()
+        self._close.close()
 
     def say(self, line: str) -> None:
         """One line of chatter."""
-        if self.bar is not None:
-            self.bar.console.print(line)
-        else:
-            print(line, file=self.stream, flush=True)
+        self.display.say(line)
 
     def step(
         self, step: int, progress: float, minutes: float, size: int, loss: float, rate: float, every: float
@@ -53,15 +45,14 @@ class Reporter:
         """After every optimizer step; writes a line every `every` minutes."""
         self.loss = loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
         text = f"step {step}  {size} px  loss {self.loss:.4f}{self.last_score}"
-        if self.bar is not None:
-            self.bar.update(self.task, completed=progress, description=text)
+        self.display.update(text, progress, 1.0)
         seconds = time.monotonic() - self.said
         if seconds < every * 60:
             return
         speed = (step - self.steps_said) / seconds if self.steps_said else 0.0
         self.said, self.steps_said = time.monotonic(), step
         self._log(step=step, minutes=round(minutes, 2), size=size, loss=round(self.loss, 5), rate=rate, speed=speed)
-        if self.bar is None:
+        if not self.display.has_bar:
             self.say(f"{minutes:6.1f} min {progress:5.1%}  {text}  rate {rate:.1e}  {speed:.2f} steps/s")
 
     def validation(self, step: int, minutes: float, report: dict) -> None:

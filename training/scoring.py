@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.errors import reported
+from harmonyrt.common.program import run_program
 from harmonyrt.evaluation import metrics
 from harmonyrt.models import load_phnet
 from harmonyrt.training.composites import Batch, Composer
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = evaluate_split(network, options.data, options.split, options.size, options.seeds)
         print(json.dumps(report, indent=1))
 
-    return reported(score)
+    return run_program(score)
 
 
 if __name__ == "__main__":

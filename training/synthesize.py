@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.files import make_folder
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.pictures import Album, Picture, find_pictures
 from harmonyrt.training.plan import TEST_PLAN, Plan
@@ -91,11 +92,8 @@ def synthesize(config: SynthesisConfig, progress: Callable[[int, int], None] | N
 def _prepare(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         raise HarmonyError(f"{out} is not empty; choose a new folder for the dataset")
-    try:
-        for name in ("composite_images", "masks", "real_images"):
-            (out / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HarmonyError(f"cannot create {out}: {error.strerror}; choose another folder") from None
+    for name in ("composite_images", "masks", "real_images"):
+        make_folder(out / name, "choose another folder")
 
 
 def _short_names(pictures: list[Picture]) -> list[str]:

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import make_folder
+from harmonyrt.common.signals import noticed_signals
 from harmonyrt.models import PHNet, load_phnet
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
@@ -71,8 +72,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
         HarmonyError: the data, the run folder or the device cannot be used.
     """
     _check_machine(config)
-    config.out.mkdir(parents=True, exist_ok=True)
-    with reporter or Reporter(config.out / "log.jsonl") as report, _interruptible() as interrupted:
+    make_folder(config.out)
+    with reporter or Reporter(config.out / "log.jsonl") as report, noticed_signals() as interrupted:
         return _Run(config, report).go(interrupted)
 
 
@@ -101,21 +102,6 @@ def _check_machine(config: TrainConfig) -> None:
         raise HarmonyError(
             "compiled training needs a C++ compiler, and none is installed; install g++, or train without"
         )
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them (in the main thread, where handlers can be set)."""
-    received: list[int] = []
-    old = {}
-    with contextlib.suppress(ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            old[number] = signal.signal(number, lambda n, frame: received.append(n))
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 class _Run:

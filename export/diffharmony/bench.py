@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import WorkFailed
+from harmonyrt.common.progress import Reporter
 from harmonyrt.export.build import Outcome
 from harmonyrt.export.bundle import file_spec, write_manifest
 from harmonyrt.export.diffharmony.provenance import Provenance
 from harmonyrt.export.diffharmony.recipe import FALLBACK, DiffusionRecipe
-from harmonyrt.export.progress import Reporter
 from harmonyrt.export.recipe import tool_versions
 from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
 from harmonyrt.runtime.diffusion.plan import FAMILY, LoopPlan

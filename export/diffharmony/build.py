@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common.errors import require
+from harmonyrt.common.progress import Reporter, reporting
 from harmonyrt.export.build import Outcome
 from harmonyrt.export.bundle import bundle_being_written, check_place
 from harmonyrt.export.diffharmony.bench import Bench, Facts
 from harmonyrt.export.diffharmony.provenance import lines, provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
-from harmonyrt.export.progress import Reporter, reporting
 from harmonyrt.export.recipe import unchanged
 from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
 

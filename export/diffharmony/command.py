@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.progress import say
+from harmonyrt.common.streams import current as streams
 from harmonyrt.export.bundle import check_place
 from harmonyrt.export.diffharmony.build import build_bundles
 from harmonyrt.export.diffharmony.plain_folder import MARK, PlainRecipe, write_plain
@@ -77,6 +78,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         print_plan(rows, arguments.json)  # type: ignore[arg-type]
         return 0
     _say_random(recipes[0].source)
+    if not arguments.json:
+        streams().results_are_files()
     outcomes = build_bundles(recipes, output, arguments.force)
     if arguments.json:
         print(json.dumps(as_json(outcomes), indent=2))
@@ -110,6 +113,8 @@ def _run_plain(arguments: argparse.Namespace) -> int:
         print(json.dumps({"folder": str(place), **recipe.facts()}, indent=2) if arguments.json else place)
         return 0
     _say_random(recipe.source)
+    if not arguments.json:
+        streams().results_are_files()
     status, written = write_plain(recipe, Path(arguments.output), arguments.force)
     if arguments.json:
         components = [dataclasses.asdict(one) for one in written]
@@ -128,7 +133,7 @@ def _run_plain(arguments: argparse.Namespace) -> int:
 
 def _say_random(source: Source) -> None:
     if source.random:
-        print("harmonyrt: the weights are random: engines for latency work, their pictures are noise", file=sys.stderr)
+        say("harmonyrt: the weights are random: engines for latency work, their pictures are noise")
 
 
 def _status(recipe: DiffusionRecipe, output: Path, force: bool) -> str:

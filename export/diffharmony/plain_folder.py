@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.errors import require
+from harmonyrt.common.progress import reporting
 from harmonyrt.export.bundle import bundle_being_written, check_place
-from harmonyrt.export.progress import reporting
 from harmonyrt.export.recipe import size_name, source_sha256, tool_versions
 
 if TYPE_CHECKING:

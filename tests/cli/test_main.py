@@ -1,5 +1,6 @@
 """What all verbs share: help, exit codes, and a machine on which nothing optional is installed."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from harmonyrt.cli.main import _PROGRAMS, app, main
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.streams import StdoutLeft
 
 VERBS = sorted({command.name for command in app.registered_commands})
 OPTIONAL = ("torch", "onnx", "onnxscript", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "diffusers",
@@ -83,7 +85,8 @@ def test_wrong_verbs_are_one_sentence(run):
 @pytest.mark.parametrize(
     ("error", "code"),
     [(HarmonyError("bad input; mend it"), 2), (WorkFailed("failed; try again"), 1), (KeyboardInterrupt(), 130),
-     (MemoryError(), 1), (BrokenPipeError(), 1)],
+     (MemoryError(), 1), (StdoutLeft(), 1), (OSError(errno.ENOSPC, "full"), 1),
+     (PermissionError(errno.EACCES, "no", "here.png"), 2)],
 )  # fmt: skip
 def test_exit_codes(monkeypatch, capfd, error, code):
     def fail(arguments):
@@ -92,7 +95,7 @@ def test_exit_codes(monkeypatch, capfd, error, code):
     monkeypatch.setattr("harmonyrt.cli.main._run", fail)
     assert main(["info"]) == code
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == (0 if isinstance(error, KeyboardInterrupt | BrokenPipeError) else 1)
+    assert len(lines) == (0 if isinstance(error, KeyboardInterrupt | StdoutLeft) else 1)
 
 
 def test_a_bug_keeps_its_trace(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import signal, sys
-from harmonyrt.export.held_signals import held_signals
+from harmonyrt.common.signals import held_signals
 
 signal.signal(signal.SIGINT, {handler})
 try:
