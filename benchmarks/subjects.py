@@ -131,7 +131,8 @@ def _load_engine(subject: Subject) -> Loaded:
 def _load_picture(subject: Subject) -> Loaded:
     from harmonyrt.runtime import Harmonizer
     from harmonyrt.runtime.bundle import open_bundle
-    from harmonyrt.runtime.pictures import read_mask_file, read_picture_file
+    from harmonyrt.runtime.mask_files import read_mask_file
+    from harmonyrt.runtime.pictures import read_picture_file
 
     where = (subject.backend, subject.threads, subject.device)
     harmonizer = Harmonizer.open(subject.path, *where, target=subject.target, cache=subject.cache)

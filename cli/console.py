@@ -31,7 +31,7 @@ def collected() -> Iterator[list[str]]:
 
     An error then stands alone on stderr.
     """
-    from harmonyrt.runtime.masks import HarmonyWarning
+    from harmonyrt.common import HarmonyNote, HarmonyWarning
 
     lines: list[str] = []
     handler = _Collector(lines)
@@ -40,7 +40,9 @@ def collected() -> Iterator[list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other packages' remarks, which tell a user nothing
         warnings.simplefilter("always", HarmonyWarning)
-        warnings.showwarning = lambda message, *rest: lines.append(f"warning: {message}")
+        warnings.showwarning = lambda message, kind, *rest: lines.append(
+            f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {message}"
+        )
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         try:

@@ -43,6 +43,10 @@ def harmonize(
     ] = None,
     fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")] = False,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="The mask is white on the background.")] = False,
+    label: Annotated[
+        list[int] | None,
+        typer.Option("--label", help="Of a mask that holds labels: which one is the foreground. May be given again."),
+    ] = None,
     alpha_mask: Annotated[
         bool, typer.Option("--alpha-mask", help="The composite's alpha is the mask; the output has none.")
     ] = False,
@@ -94,6 +98,7 @@ def harmonize(
         bundle=bundle,
         fit_mask=fit_mask,
         invert_mask=invert_mask,
+        label=tuple(label or ()),
         alpha_mask=alpha_mask,
         side_by_side=side_by_side,
         format=None if output_format is None else f".{output_format.value}",

@@ -8,6 +8,7 @@ import io
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,16 @@ import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
 from harmonyrt.cli.console import collected, print_json, print_path, silent_libraries
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.common.files import is_special, written_whole
 from harmonyrt.common.progress import growing_progress, say
 from harmonyrt.common.streams import current as streams
 from harmonyrt.common.streams import read_stdin
-from harmonyrt.runtime import masks
 from harmonyrt.runtime.foreground import foreground_ratio
+from harmonyrt.runtime.mask_files import alpha_as_mask, matched, read_mask_file
+from harmonyrt.runtime.masks import MaskFile, fitted_mask
 from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
-from harmonyrt.runtime.pictures import MaskFile, PictureFile, read_mask_file, read_picture_file, to_8_bits
+from harmonyrt.runtime.pictures import PictureFile, read_picture_file
 
 STREAM = "-"
 
@@ -40,6 +42,7 @@ class Wish:
     bundle: Path | None
     fit_mask: bool
     invert_mask: bool
+    label: tuple[int, ...]
     alpha_mask: bool
     side_by_side: bool
     format: str | None
@@ -105,11 +108,12 @@ def run_one(wish: Wish) -> int:
         if is_there(Path(output), wish.existing):
             say(f"{output} is there already: skipped")
             return 0
-    inputs = read_inputs(wish, wish.composite, wish.mask)
+    with collected() as remarks:
+        inputs = read_inputs(wish, wish.composite, wish.mask)
     with opened(wish) as (harmonizer, lines):
         result, done = harmonized(harmonizer, inputs, wish, output)
         notes = [*inputs.notes, *_written(result, output, wish)]
-    for line in lines:
+    for line in [*remarks, *lines]:
         say(line)
     for note in notes:
         say(f"note: {note}")
@@ -167,15 +171,16 @@ def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
     source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
     with silent_libraries():
         picture = read_picture_file(source, name=name, max_megapixels=limit)
-        found = None if mask is None else read_mask_file(mask, max_megapixels=limit)
-    if found is None:
-        if picture.alpha is None:
-            raise HarmonyError(f"{name} has no alpha channel to take as the mask; give a mask")
-        found = MaskFile(to_8_bits(picture.alpha))
-        picture = dataclasses.replace(picture, alpha=None)
+        found = None if mask is None else read_mask_file(mask, max_megapixels=limit, label=wish.label or None)
+    if mask is None or found is None:
+        picture, found = alpha_as_mask(picture, name)
+    else:
+        found = matched(found, picture, mask, name)
+    for sentence in found.warnings:
+        warnings.warn(sentence, HarmonyWarning, stacklevel=2)
     values = 255 - found.values if wish.invert_mask else found.values
     height, width = picture.rgb.shape[:2]
-    values = masks.read_mask(values, width, height, wish.fit_mask)
+    values = fitted_mask(values, width, height, wish.fit_mask)
     return Inputs(picture, values, (*picture.notes, *found.notes))
 
 
@@ -210,7 +215,7 @@ def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tupl
     picture, mask = inputs.picture, inputs.mask
     started = time.perf_counter()
     with _diffusing(harmonizer, wish) as options:
-        result = harmonizer.harmonize(picture, mask, options=options)
+        result = harmonizer.harmonize(picture, MaskFile(mask), options=options)
     seconds = time.perf_counter() - started
     if wish.side_by_side:
         row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), result.rgb], axis=1)

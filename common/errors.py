@@ -26,6 +26,10 @@ class HarmonyWarning(UserWarning):
     """Something that works but is probably not what was meant, such as an empty mask or an assumption about weights."""
 
 
+class HarmonyNote(HarmonyWarning):
+    """How something was understood that could have been meant otherwise, such as labels in a mask. Plain, only said."""
+
+
 def require(module: str, extra: str, why: str) -> ModuleType:
     """Import an optional package where it is used.
 

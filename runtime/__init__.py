@@ -1,7 +1,7 @@
 """Opens bundles and runs them. Needs numpy, pillow and one inference engine; never torch."""
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning, WorkFailed
 from harmonyrt.runtime.harmonizer import Harmonizer, Info, Timings
-from harmonyrt.runtime.masks import HarmonyWarning
+from harmonyrt.runtime.masks import MaskFile
 
-__all__ = ["Harmonizer", "HarmonyError", "HarmonyWarning", "Info", "Timings", "WorkFailed"]
+__all__ = ["Harmonizer", "HarmonyError", "HarmonyNote", "HarmonyWarning", "Info", "MaskFile", "Timings", "WorkFailed"]

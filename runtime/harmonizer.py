@@ -20,7 +20,7 @@ from harmonyrt.runtime.composites import Picture, read_picture
 from harmonyrt.runtime.hidden_colours import Seen
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest, Parity
-from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, check_mask, check_seen, read_mask
+from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Label, check_mask, check_seen, read_mask
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
 from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.tensors import run_tensors
@@ -161,7 +161,9 @@ class Harmonizer:
         )
         return cls(manifest, network, info, megapixel_limit)
 
-    def harmonize(self, composite: Any, mask: Any, *, fit_mask: bool = False, options: Any = None) -> Any:
+    def harmonize(
+        self, composite: Any, mask: Any, *, fit_mask: bool = False, label: Label | None = None, options: Any = None
+    ) -> Any:
         """Harmonize one composite, at its own size.
 
         Args:
@@ -171,6 +173,7 @@ class Harmonizer:
             mask: of the same size, foreground = white = 1: bool, uint8 or float array, or PIL image; values between
                 blend. See :func:`harmonyrt.runtime.masks.read_mask` for all forms.
             fit_mask: resize a mask of another size, instead of refusing it.
+            label: one or several values of the mask that are the foreground, of a mask that holds labels.
             options: of the model, for example `harmonyrt.runtime.diffusion.RunOptions`; None for its defaults.
 
         Returns:
@@ -180,13 +183,20 @@ class Harmonizer:
             HarmonyError: a composite or mask that cannot be used.
 
         Warns:
+            HarmonyNote: values of the mask that are not black and white, and how they were understood.
             HarmonyWarning: an empty mask (the composite is returned unchanged), a mask of the whole picture, one that
                 looks inverted, or a cut-out without any visible background.
         """
-        return self._all([(composite, mask)], fit_mask, options)[0]
+        return self._all([(composite, mask)], fit_mask, label, options)[0]
 
     def harmonize_batch(
-        self, composites: Iterable[Any], masks: Iterable[Any], *, fit_mask: bool = False, options: Any = None
+        self,
+        composites: Iterable[Any],
+        masks: Iterable[Any],
+        *,
+        fit_mask: bool = False,
+        label: Label | None = None,
+        options: Any = None,
     ) -> list[Any]:
         """Harmonize several composites; sizes and types may differ. Engines that take a batch get them together.
 
@@ -194,6 +204,7 @@ class Harmonizer:
             composites: as for :meth:`harmonize`; any iterable, read to its end before the engine runs.
             masks: one for each.
             fit_mask: as for :meth:`harmonize`.
+            label: likewise; the same for all.
             options: the same for all.
 
         Raises:
@@ -202,7 +213,7 @@ class Harmonizer:
         composites, masks = _several(composites, "composites", 4), _several(masks, "masks", 3)
         if len(composites) != len(masks):
             raise HarmonyError(f"{len(composites)} composites came with {len(masks)} masks; give one mask for each")
-        return self._all(list(zip(composites, masks, strict=True)), fit_mask, options)
+        return self._all(list(zip(composites, masks, strict=True)), fit_mask, label, options)
 
     def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
         """Run the engine on tensors of its own size, without fitting, carrying back or blending.
@@ -249,10 +260,10 @@ class Harmonizer:
     def _pool_for(self, mask: np.ndarray) -> Pool:
         return self._pool if mask.size >= _WORTH_THREADS else None
 
-    def _job(self, composite: Any, mask: Any, fit_mask: bool) -> _Job:
+    def _job(self, composite: Any, mask: Any, fit_mask: bool, label: Label | None) -> _Job:
         picture = read_picture(composite, self._megapixel_limit)
         height, width, _ = picture.rgb.shape
-        levels = read_mask(mask, width, height, fit_mask)
+        levels = read_mask(mask, width, height, fit_mask, label)
         if not check_mask(levels):
             return _Job(picture, levels, None)
         pool = self._pool_for(levels)
@@ -270,10 +281,10 @@ class Harmonizer:
         own = None if seen is None else seen.own
         return carry_back_own(picture.own, picture.from_srgb, job.mask, prepared.fitted, output, pool, own)
 
-    def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, options: Any) -> list[Any]:
+    def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, label: Label | None, options: Any) -> list[Any]:
         self._check_open()
         began = time.perf_counter()
-        jobs = [self._job(composite, mask, fit_mask) for composite, mask in pairs]
+        jobs = [self._job(composite, mask, fit_mask, label) for composite, mask in pairs]
         started = time.perf_counter()
         outputs = iter(self._network.run([job.prepared for job in jobs if job.prepared is not None], options))
         ran = time.perf_counter()

@@ -61,6 +61,8 @@ class Stored:
         file_format: Pillow's name of the format.
         mode: Pillow's name of the kind of pixels.
         notes: sentences for the user.
+        orientation: EXIF's, 1 to 8, which has been applied.
+        indices: (H,W) uint8, upright: of a palette, whose colours `pixels` shows; None for other files.
     """
 
     pixels: np.ndarray
@@ -71,6 +73,18 @@ class Stored:
     file_format: str
     mode: str
     notes: tuple[str, ...]
+    orientation: int = 1
+    indices: np.ndarray | None = None
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored rows and columns as the upright picture that an EXIF orientation asks for."""
+    return np.ascontiguousarray(_UPRIGHT.get(orientation, lambda a: a)(pixels))
+
+
+def turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """What :func:`turned` undoes."""
+    return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def decode(source: Source, where: str, max_megapixels: float) -> Stored:
@@ -93,9 +107,10 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
         if page is not None and page.pages > 1:
             notes.append(f"{where} has {page.pages} pages; the first is taken")
         exif, orientation, dpi = _tags_of(image, page, where, notes)
+        orientation = orientation if orientation in _UPRIGHT else 1
         meaning = meaning_of(image, page, file, where, grey=pixels.shape[2] <= 2)
         return Stored(
-            pixels=np.ascontiguousarray(_UPRIGHT.get(orientation, lambda a: a)(pixels)),
+            pixels=turned(pixels, orientation),
             profile=meaning.profile,
             chunks=meaning.chunks,
             exif=exif,
@@ -103,6 +118,8 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
             file_format="TIFF" if image is None else "JPEG" if image.format == "MPO" else str(image.format),
             mode=mode,
             notes=(*notes, *meaning.notes),
+            orientation=orientation,
+            indices=turned(np.asarray(image), orientation) if image is not None and mode == "P" else None,
         )
 
 

@@ -1,7 +1,7 @@
 """Picture files: read upright and in sRGB for the network, written back in their own colours, depth and transparency.
 
     picture = read_picture_file("composite.png")
-    harmonized = harmonizer.harmonize(picture, read_mask_file("mask.png").values)
+    harmonized = harmonizer.harmonize(picture, read_mask_file("mask.png"))
     picture_writing.write_picture_file(harmonized, "harmonized.png")
 
 The network sees sRGB. What it changed is carried back to the picture's own space in floats, so that fine gradations
@@ -43,6 +43,7 @@ class PictureFile:
         mode: Pillow's name of the stored pixels, for example ``"CMYK"``.
         notes: sentences for the user about what could not be kept.
         chunks: PNG chunks that say more of the colours than a profile can (cICP, mDCV, cLLI).
+        orientation: EXIF's, 1 to 8, which has been applied.
     """
 
     rgb: np.ndarray
@@ -55,6 +56,7 @@ class PictureFile:
     mode: str = "RGB"
     notes: tuple[str, ...] = ()
     chunks: tuple[tuple[bytes, bytes], ...] = ()
+    orientation: int = 1
 
     @property
     def bits(self) -> int:
@@ -95,14 +97,6 @@ class PictureFile:
         return dataclasses.replace(self, rgb=rgb, native=native)
 
 
-@dataclass(frozen=True)
-class MaskFile:
-    """A mask that was read: (H,W) uint8, 255 = foreground, and sentences for the user about how it was read."""
-
-    values: np.ndarray
-    notes: tuple[str, ...] = ()
-
-
 def read_picture_file(
     source: Source, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT
 ) -> PictureFile:
@@ -116,7 +110,7 @@ def read_picture_file(
     Raises:
         HarmonyError: missing, unreadable, empty, damaged, not a picture, an animation, or too large.
     """
-    where = _name(source, name)
+    where = name_of(source) if name is None else name
     stored = decode(source, where, max_megapixels)
     pixels, profile, notes = stored.pixels, stored.profile, list(stored.notes)
     if stored.mode == "CMYK":
@@ -138,50 +132,16 @@ def read_picture_file(
         mode=stored.mode,
         notes=(*notes, *profile_notes),
         chunks=stored.chunks if native is stored_in and stored.mode != "CMYK" else (),
+        orientation=stored.orientation,
     )
 
 
-def read_mask_file(source: Source, *, name: str | None = None, max_megapixels: float = MEGAPIXEL_LIMIT) -> MaskFile:
-    """Read a mask: bright = foreground. Of a picture whose alpha varies (a cut-out), the alpha is the mask.
-
-    Raises:
-        HarmonyError: as :func:`read_picture_file`.
-    """
-    where = _name(source, name)
-    stored = decode(source, where, max_megapixels)
-    pixels = stored.pixels
-    if pixels.shape[2] in (2, 4) and pixels[..., -1].min() < pixels[..., -1].max():
-        values, notes = pixels[..., -1], [f"the mask is the alpha channel of {where}"]
-    else:
-        grey = pixels[..., 0] if pixels.shape[2] <= 2 else _luma(pixels[..., :3])
-        values, notes = _levels_of_a_mask(grey, stored.mode == "P", where)
-    return MaskFile(np.ascontiguousarray(to_8_bits(values)), tuple(notes))
-
-
-def _name(source: Source, name: str | None) -> str:
-    if name is not None:
-        return name
+def name_of(source: Source, otherwise: str = "the picture") -> str:
+    """How messages name what is read: its path, an open file's own name, or `otherwise`."""
     if isinstance(source, (str, os.PathLike)):
         return os.fsdecode(source)
     opened = getattr(source, "name", None)  # of a file
-    return opened if isinstance(opened, str) else "the picture"
-
-
-def _luma(colours: np.ndarray) -> np.ndarray:
-    grey = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.rint(grey).astype(colours.dtype)
-
-
-def _levels_of_a_mask(grey: np.ndarray, palette: bool, where: str) -> tuple[np.ndarray, list[str]]:
-    """Masks of labels: 0 and 1 in a grey file, or two colours of a palette, mean background and foreground."""
-    low, high = int(grey.min()), int(grey.max())
-    if high == 1:
-        return (grey > 0).astype(np.uint8) * 255, [f"{where} holds the values 0 and 1: taken as background, foreground"]
-    if palette and low != high and (low, high) != (0, 255) and bool(((grey == low) | (grey == high)).all()):
-        return (grey == high).astype(np.uint8) * 255, [
-            f"{where} has two colours: the brighter one is taken as the foreground"
-        ]
-    return grey, []
+    return opened if isinstance(opened, str) else otherwise
 
 
 def _cmyk_as_rgb(stored: np.ndarray, profile: bytes | None, where: str) -> tuple[np.ndarray, str]:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import deep_pictures, tiff_files
+from harmonyrt.runtime.mask_files import read_mask_file
 from harmonyrt.runtime.picture_writing import write_picture_file
-from harmonyrt.runtime.pictures import read_mask_file, read_picture_file
+from harmonyrt.runtime.pictures import read_picture_file
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("imagecodecs")

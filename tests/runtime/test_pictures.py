@@ -10,8 +10,9 @@ from PIL import Image, ImageCms
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import deep_pictures
+from harmonyrt.runtime.mask_files import read_mask_file
 from harmonyrt.runtime.picture_writing import check_writable, write_picture_file
-from harmonyrt.runtime.pictures import read_mask_file, read_picture_file, to_8_bits
+from harmonyrt.runtime.pictures import read_picture_file, to_8_bits
 
 RNG = np.random.default_rng(7)
 
