@@ -16,8 +16,7 @@ from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
-from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, fitting, names_of
-from harmonyrt.runtime.machine import TILES
+from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, SLOWER_THAN_PLAIN, fitting, names_of
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
@@ -156,7 +155,7 @@ def _rewrites(m: Measured) -> str:
     faster = set(fitting(FASTER, size, about["target"], about["precision"]))
     if faster <= names:
         return ""
-    if about["precision"] == "bf16" and names == set(names_of(DEFAULT, "bf16", {TILES})):
+    if about["precision"] == "bf16" and names == set(names_of(DEFAULT, SLOWER_THAN_PLAIN)):
         return "for AMX"
     return f"with {', '.join(sorted(faster & names))} only" if faster & names else "low memory"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import tensorrt_versions as trt
+from harmonyrt.runtime.cpu_speed import WORTHWHILE, CpuSpeed
 from harmonyrt.runtime.machine_report import Machine
 
 _BUILD = ("torch", "onnx", "onnxscript", "safetensors")
@@ -34,11 +35,11 @@ class Ability:
     to_do: str = ""
 
 
-def abilities(machine: Machine) -> list[Ability]:
-    """What `machine` can do."""
+def abilities(machine: Machine, speed: CpuSpeed | None = None) -> list[Ability]:
+    """What `machine` can do; `speed` is what was measured of its CPU."""
     return [
         _onnxruntime(machine),
-        _openvino(machine),
+        _openvino(machine, speed),
         _onnxruntime_cuda(machine),
         _tensorrt(machine, "tensorrt"),
         _tensorrt(machine, "tensorrt-rtx"),
@@ -58,13 +59,25 @@ def _onnxruntime(machine: Machine) -> Ability:
     return Ability(what, True, f"onnxruntime {version}")
 
 
-def _openvino(machine: Machine) -> Ability:
+def _openvino(machine: Machine, speed: CpuSpeed | None) -> Ability:
     what, version = "run bundles with OpenVINO on the CPU", machine.packages["openvino"]
     if version is None:
         return Ability(what, False, "openvino is not installed", "pip install 'harmonyrt[openvino]'")
-    fast = [name for name in machine.cpu.features if "BF16" in name]
-    why = f"openvino {version}" + (f"; {fast[-1]} makes bf16 bundles worthwhile" if fast else "")
-    return Ability(what, True, why)
+    return Ability(what, True, "; ".join([f"openvino {version}", *_precisions(speed)]))
+
+
+def _precisions(speed: CpuSpeed | None) -> list[str]:
+    """Which bundles are faster than FP32 ones here, by measurement: feature flags do not tell."""
+    if speed is None:
+        return []
+    words = []
+    for precision in ("bf16", "fp16", "int8"):
+        times = speed.against_fp32(precision)
+        if times is not None and times < WORTHWHILE:
+            words.append(f"{precision} bundles are worthwhile: measured {1 / times:.1f} times as fast as fp32")
+        elif times is not None and precision != "int8":
+            words.append(f"{precision} is no faster than fp32 here: measured {times:.2f} times its time")
+    return words
 
 
 def _onnxruntime_cuda(machine: Machine) -> Ability:

@@ -18,7 +18,8 @@ from harmonyrt.export.given_calibration import GivenCalibration, given_calibrati
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends import tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.machine import cpu_model_and_flags, machine_name
+from harmonyrt.runtime.cpu_speed import measured_once
+from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
 
 MODELS = ("phnet",)
@@ -182,9 +183,7 @@ def plan(
     _check_known("target", targets, TARGETS)
     check_options(options)
     parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
-    # What a build tunes, it measures with all that was asked for; otherwise this CPU's kind decides.
-    features = frozenset[str]() if tune is not None else cpu_model_and_flags()[1]
-    chosen = {precision: rewrites.names_of(rewrite_names, precision, features) for precision in precisions}
+    chosen = {precision: rewrites.names_of(rewrite_names) for precision in precisions}
     path = find_checkpoint(checkpoint)
     try:
         sha256 = sha256_of(path)
@@ -193,6 +192,11 @@ def plan(
     if calibration is not None and "int8" not in precisions:
         raise HarmonyError("a calibration serves int8 alone; add int8 to --precisions, or leave --calibration out")
     given = None if calibration is None else given_calibration(calibration, sha256, chosen["int8"])
+    # What a build tunes, it measures with all that was asked for; otherwise what was measured of this CPU decides.
+    if tune is None and "bf16" in precisions and "openvino" in targets and "fast" in rewrite_names:
+        speed = measured_once()
+        if speed is not None and speed.plain_is_faster("bf16"):
+            chosen["bf16"] = rewrites.names_of(rewrite_names, rewrites.SLOWER_THAN_PLAIN)
     recipes = []
     for size in parsed:
         for precision in dict.fromkeys(precisions):

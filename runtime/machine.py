@@ -7,9 +7,6 @@ import os
 import platform
 from pathlib import Path
 
-TILES = "amx_bf16"
-"""The feature of a CPU that multiplies BF16 matrices in tiles (AMX), as Linux names it."""
-
 
 def cores() -> int:
     """CPU cores that this process may use, whole ones, at least 1."""

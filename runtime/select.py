@@ -8,6 +8,10 @@ The order of ``backend="auto"``:
 4. ``openvino`` on the CPU;
 5. ``onnxruntime`` on the CPU.
 
+Where a bundle has engines of several precisions for 4 or 5, they come in the order of their speed on this CPU as it was
+measured (:mod:`harmonyrt.runtime.cpu_speed`: once for each CPU and version of OpenVINO, and only where a bundle has
+something else than FP32); FP32 comes first where nothing was measured. What is slower than FP32 here says so.
+
 ``device="cpu"`` leaves out 2 and 3, ``device="cuda"`` leaves out 4 and 5. Whatever is passed over is reported with
 its reason.
 """
@@ -16,12 +20,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from dataclasses import dataclass, replace
 from types import ModuleType
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.cpu_speed import PRECISIONS, WORTHWHILE, CpuSpeed, kept, measured_once
 from harmonyrt.runtime.machine import cores, machine_name, may_have_card
 from harmonyrt.runtime.manifest import TARGETS, EngineSpec, Manifest, Measurement
 
@@ -73,7 +79,8 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
         raise HarmonyError(f"backend {backend!r} is not known; give auto or one of {', '.join(BACKENDS)}")
     if target is not None and target not in TARGETS:
         raise HarmonyError(f"target {target!r} is not known; give one of {', '.join(TARGETS)}")
-    choices, why = _choices(bundle.manifest, backend, target, options)
+    speed = _speed(bundle.manifest, target, options) if backend == "auto" else None
+    choices, why = _choices(bundle.manifest, backend, target, options, speed)
     skipped: list[tuple[str, str]] = []
     for choice in choices:
         reason, session = _try(bundle, choice)
@@ -81,6 +88,9 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
             for label, cause in skipped:
                 expected = may_have_card() or not label.endswith(", cuda)")
                 log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
+            if (slow := _slower_than_fp32(choice, speed)) is not None:
+                why = f"{why}; {slow}"
+                log.warning("%s: %s", bundle.path, slow)
             log.info("opened %s with %s: %s", bundle.path, choice.label, why)
             return Selected(choice, session, why, tuple(skipped))
         skipped.append((choice.label, reason))
@@ -117,11 +127,43 @@ def backend_module(name: str) -> ModuleType:
         raise HarmonyError(f"this installation has no {name} backend; install the full harmonyrt") from None
 
 
-def _choices(manifest: Manifest, backend: str, target: str | None, options: SessionOptions) -> tuple[list[Choice], str]:
+def _speed(manifest: Manifest, target: str | None, options: SessionOptions) -> CpuSpeed | None:
+    """What was measured of this CPU, or is now; None where it decides nothing."""
+    engines = [e for e in manifest.engines if target in (None, e.target) and e.target in OPENS["openvino"]]
+    if options.device not in (None, "cpu") or all(engine.precision == "fp32" for engine in engines):
+        return None
+    if options.device is None and may_have_card():  # most likely the CPU will not run it: not worth the wait
+        return kept(options.cache)
+    return measured_once(options.cache)
+
+
+def _expected(precision: str, speed: CpuSpeed | None) -> float:
+    """What the precisions of one target are sorted by."""
+    if speed is None:
+        return PRECISIONS.index(precision)
+    return speed.best(precision) or math.inf
+
+
+def _slower_than_fp32(choice: Choice, speed: CpuSpeed | None) -> str | None:
+    precision = choice.engine.precision
+    times = speed.against_fp32(precision) if speed is not None and choice.options.device == "cpu" else None
+    if times is None or times <= 1 / WORTHWHILE:
+        return None
+    return f"measured on this CPU, {precision} takes {times:.2f} times the time of fp32: an fp32 bundle is faster here"
+
+
+def _choices(
+    manifest: Manifest, backend: str, target: str | None, options: SessionOptions, speed: CpuSpeed | None
+) -> tuple[list[Choice], str]:
     engines = {e.target: e for e in reversed(manifest.engines) if target in (None, e.target)}
 
     def ways(name: str, device: str | None) -> list[Choice]:
         return [Choice(name, engines[t], replace(options, device=device)) for t in OPENS[name] if t in engines]
+
+    def by_speed(way: Choice) -> list[EngineSpec]:
+        """The engines of its target, the fastest precision first."""
+        same = [engine for engine in manifest.engines if engine.target == way.engine.target]
+        return sorted(same, key=lambda engine: _expected(engine.precision, speed))
 
     if backend != "auto":
         # A backend asked for by name gets its own engines only: OpenVINO reads ONNX when the bundle has no IR.
@@ -134,10 +176,13 @@ def _choices(manifest: Manifest, backend: str, target: str | None, options: Sess
         if asked is not None and asked.split(":")[0] != kind:
             continue
         # The TensorRT and CUDA rows find their card themselves; the CPU rows are told to stay there.
-        choices += ways(name, asked or (None if name == "tensorrt" else kind))[: None if name == "tensorrt" else 1]
+        found = ways(name, asked or (None if name == "tensorrt" else kind))[: None if name == "tensorrt" else 1]
+        choices += [replace(way, engine=e) for way in found for e in by_speed(way)] if kind == "cpu" else found
     measured = _fastest(manifest, options)
     if measured is None:
-        return choices, _untuned(manifest)
+        several = len({c.engine.precision for c in choices if c.options.device == "cpu"}) > 1
+        by_rates = f"; {speed.sentence()}, as measured on this CPU" if several and speed is not None else ""
+        return choices, _untuned(manifest) + by_rates
     first = [c for c in choices if (c.backend, c.engine.target) == (measured.backend, measured.target)]
     count = f"{measured.threads} thread{'s' if measured.threads != 1 else ''}"
     why = f"measured fastest here: {measured.milliseconds:.1f} ms with {count}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ import pytest
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
+_CACHE = tempfile.TemporaryDirectory(prefix="harmonyrt-tests-")
 GOLDEN = Path(os.environ.get("HARMONYRT_GOLDEN", Path(__file__).parent / "golden"))
 # Largest absolute error that a case allows, by the longest prefix of its name (shared/golden/check_example.py).
 TOLERANCE = {"phnet": 1e-5, "phnet_tiny_mask128": 5e-5, "dh_pipeline": 2e-4, "dh": 5e-5}
+
+
+# Tests choose what was measured of the CPU; nothing is measured, read from or left in the user's cache unasked.
+os.environ["HARMONYRT_MEASURE"] = "0"
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 def _recipe():

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.machine import TILES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -111,9 +110,9 @@ LOW_MEMORY = (
 FASTER = ("recast-transposed", "winograd")
 """Those that buy speed with memory and time to load."""
 
-SLOWER_ON_TILES = ("gate-fold", *FASTER)
-"""Those that slow BF16 down where the CPU multiplies BF16 matrices in tiles (AMX). A plain convolution runs near the
-rate of the tiles there; weights that are computed for each picture and Winograd's transforms only add traffic."""
+SLOWER_THAN_PLAIN = ("gate-fold", *FASTER)
+"""Those that slow BF16 down where the CPU convolves fast in BF16: with AMX a plain convolution runs near the rate of
+its tiles, and weights that are computed for each picture and Winograd's transforms only add traffic."""
 
 SETS = {"fast": LOW_MEMORY + FASTER, "low-memory": LOW_MEMORY, "none": ()}
 """Names that stand for several rewrites; what an engine cannot take of them is left out."""
@@ -122,14 +121,12 @@ DEFAULT = ("fast",)
 """What an engine gets when nobody says otherwise; docs/building.md has the measurements behind it."""
 
 
-def names_of(asked: Sequence[str], precision: str = "fp32", features: Collection[str] = frozenset()) -> tuple[str, ...]:
+def names_of(asked: Sequence[str], without: Collection[str] = ()) -> tuple[str, ...]:
     """Rewrites by name, with the names of :data:`SETS` spelled out.
 
     Args:
         asked: names of rewrites and of sets.
-        precision: of the engine.
-        features: of the CPU that will run it, as Linux names them. Where the precision is slower with some rewrites
-            there, ``"fast"`` does not stand for those; named by themselves they stay.
+        without: what ``"fast"`` does not stand for; named by themselves they stay.
 
     Raises:
         HarmonyError: a name that is not known.
@@ -138,8 +135,7 @@ def names_of(asked: Sequence[str], precision: str = "fp32", features: Collection
         if name not in REWRITES and name not in SETS:
             raise HarmonyError(f"rewrite {name!r} is not known; choose from {', '.join((*SETS, *REWRITES))}")
     sets: dict[str, tuple[str, ...]] = dict(SETS)
-    if precision == "bf16" and TILES in features:
-        sets["fast"] = tuple(name for name in sets["fast"] if name not in SLOWER_ON_TILES)
+    sets["fast"] = tuple(name for name in sets["fast"] if name not in without)
     return tuple(dict.fromkeys(name for given in asked for name in sets.get(given, (given,))))
 
 

@@ -18,7 +18,8 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.compiled_cache import CompiledCache
-from harmonyrt.runtime.machine import TILES, cpu_model_and_flags
+from harmonyrt.runtime.cpu_speed import kept
+from harmonyrt.runtime.machine import cpu_model_and_flags
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 log = logging.getLogger("harmonyrt.runtime")
@@ -85,12 +86,14 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         HarmonyError: OpenVINO cannot read or compile the file.
     """
     openvino = require("openvino", "openvino", _WHO)
-    if engine.precision == "bf16" and "winograd" in engine.rewrites and TILES in cpu_model_and_flags()[1]:
-        log.warning(
-            "%s was built for CPUs without AMX, and is slower here than it could be:"
-            " build it on this machine, or with --rewrites low-memory",
-            path,
-        )
+    if engine.precision == "bf16" and "winograd" in engine.rewrites:
+        speed = kept(options.cache)
+        if speed is not None and speed.plain_is_faster("bf16"):
+            log.warning(
+                "%s is slower here than it could be, since this CPU is measured faster in BF16 without Winograd:"
+                " build it on this machine, or with --rewrites low-memory",
+                path,
+            )
     settings: dict[str, str | int | bool] = {
         "INFERENCE_PRECISION_HINT": _HINTS[engine.precision],
         "PERFORMANCE_HINT": "LATENCY",

@@ -14,8 +14,7 @@ from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.tables import BEGIN, END, around, documents, index, opening, overview, tables
 from harmonyrt.benchmarks.targets import targets
 from harmonyrt.benchmarks.timing import summarize
-from harmonyrt.export.rewrites import names_of
-from harmonyrt.runtime.machine import TILES
+from harmonyrt.export.rewrites import SLOWER_THAN_PLAIN, names_of
 
 MACHINE = {"cpu": {"model": "a CPU", "features": [], "cores_granted": 2}, "cards": [], "packages": {}}
 
@@ -118,7 +117,7 @@ def test_another_machine_has_tables_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("names", "called"),
     [
-        (names_of(["fast"], "bf16", {TILES}), "openvino bf16, for AMX"),
+        (names_of(["fast"], SLOWER_THAN_PLAIN), "openvino bf16, for AMX"),
         (names_of(["low-memory"]), "openvino bf16, low memory"),
         (names_of(["fast"]), "openvino bf16"),
         ((), "openvino bf16, no rewrites"),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harmonyrt.cli.abilities import abilities
+from harmonyrt.runtime.cpu_speed import CpuSpeed
 from harmonyrt.runtime.machine_report import PACKAGES, Card, Cpu, Machine, machine
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -119,3 +120,33 @@ def test_this_machine_in_words_and_in_json(run):
     report = json.loads(run("doctor", "--json").out)
     assert report["machine"]["cpu"]["cores_granted"] > 0
     assert {"what", "able", "why", "to_do"} == set(report["abilities"][0])
+
+
+def test_what_is_worthwhile_is_measured_and_not_read_off_flags(ability):
+    found = imagined(openvino="2026.4.1")  # a CPU with AVX-512 BF16
+    assert "bf16" not in ability(found, "OpenVINO").why
+    slow = CpuSpeed("A CPU", "2026.4.1", {"fp32": 10.0, "bf16": 13.3, "fp16": 18.0, "int8": 4.0}, 10.0)
+    (why,) = [one.why for one in abilities(found, slow) if "OpenVINO" in one.what]
+    assert "bf16 is no faster than fp32 here: measured 1.33 times its time" in why
+    assert "fp16 is no faster than fp32 here: measured 1.80 times its time" in why
+    assert "int8 bundles are worthwhile: measured 2.5 times as fast as fp32" in why
+    fast = CpuSpeed("A CPU", "2026.4.1", {"fp32": 10.0, "bf16": 2.0}, 10.0)
+    (why,) = [one.why for one in abilities(found, fast) if "OpenVINO" in one.what]
+    assert "bf16 bundles are worthwhile: measured 5.0 times as fast" in why
+
+
+def test_the_speed_of_this_cpu_and_the_cache_in_words_and_in_json(run, monkeypatch, tmp_path):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "harmonyrt.runtime.cpu_speed._measured_now", lambda openvino: CpuSpeed("x", "y", {"fp32": 2.0}, 9.0)
+    )
+    assert "not measured: harmonyrt doctor --measure" in run("doctor").out
+    said = run("doctor", "--measure").out
+    assert "GFLOP/s: fp32" in said
+    assert f"{tmp_path}/harmonyrt/compiled, holds 0 of at most 4096 MiB" in said
+    report = json.loads(run("doctor", "--json").out)
+    assert report["cpu_speed"]["milliseconds"] == {"fp32": 2.0}
+    assert report["cache"]["limit_bytes"] == 4096 << 20
+    monkeypatch.setenv("HARMONYRT_CACHE_MIB", "0")
+    assert "not used: switched off" in run("doctor").out

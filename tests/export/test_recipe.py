@@ -8,6 +8,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.export import recipe as recipes
 from harmonyrt.export.recipe import parse_size, plan, size_name
 from harmonyrt.export.targets import BuildOptions
+from harmonyrt.runtime.cpu_speed import CpuSpeed
 
 
 @pytest.fixture
@@ -90,13 +91,18 @@ def test_bf16_leaves_out_what_slows_down_a_cpu_with_tiles(tmp_path, monkeypatch)
     (tmp_path / "some.pth").write_bytes(b"weights")
     options = BuildOptions(target="", size=None)
 
-    def rewrites(features, **more):
-        monkeypatch.setattr(recipes, "cpu_model_and_flags", lambda: ("a CPU", frozenset(features)))
-        found = plan("phnet", tmp_path / "some.pth", ["64"], ["fp32", "bf16"], ["openvino"], ["fast"], options, **more)
+    def rewrites(plain, winograd, targets=("openvino",), **more):
+        speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": winograd}, 10.0)
+        monkeypatch.setattr(recipes, "measured_once", lambda: speed)
+        found = plan("phnet", tmp_path / "some.pth", ["64"], ["fp32", "bf16"], targets, ["fast"], options, **more)
         return [recipe.rewrites for recipe in found]
 
-    fp32, bf16 = rewrites({"amx_bf16"})
+    fp32, bf16 = rewrites(plain=1.0, winograd=4.0)
     assert "winograd" in fp32
     assert not {"winograd", "gate-fold"} & set(bf16)
-    assert rewrites({"avx512_bf16"}) == [fp32, fp32]
-    assert rewrites({"amx_bf16"}, tune=20.0) == [fp32, fp32]  # tuning measures instead
+    assert rewrites(plain=4.0, winograd=2.0) == [fp32, fp32]
+    assert rewrites(plain=1.95, winograd=2.0) == [fp32, fp32]  # that is noise
+    assert rewrites(plain=1.0, winograd=4.0, tune=20.0) == [fp32, fp32]  # tuning measures instead
+    monkeypatch.setattr(recipes, "measured_once", lambda: None)  # without OpenVINO, or switched off
+    found = plan("phnet", tmp_path / "some.pth", ["64"], ["fp32", "bf16"], ["openvino"], ["fast"], options)
+    assert [recipe.rewrites for recipe in found] == [fp32, fp32]

@@ -9,6 +9,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions, openvino
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.compiled_cache import CompiledCache
+from harmonyrt.runtime.cpu_speed import CpuSpeed
 
 pytest.importorskip("openvino")
 
@@ -62,19 +63,18 @@ def test_the_precision_is_the_one_of_the_engine_and_not_the_cpus_favourite(bundl
 
 
 @pytest.mark.parametrize(
-    ("features", "precision", "warned"),
-    [
-        ({"amx_bf16"}, "bf16", True),
-        ({"avx512_bf16"}, "bf16", False),
-        ({"amx_bf16"}, "fp32", False),
-    ],
+    ("plain", "precision", "warned"),
+    [(1.0, "bf16", True), (4.0, "bf16", False), (1.9, "bf16", False), (1.0, "fp32", False)],
 )
-def test_winograd_in_bf16_is_announced_where_tiles_are_faster(bundle, monkeypatch, caplog, features, precision, warned):
-    monkeypatch.setattr(openvino, "cpu_model_and_flags", lambda: ("a CPU", frozenset(features)))
+def test_winograd_in_bf16_is_announced_where_it_is_measured_slower(
+    bundle, monkeypatch, caplog, plain, precision, warned
+):
+    speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": 2.0}, 10.0)
+    monkeypatch.setattr(openvino, "kept", lambda cache: speed)
     engine = dataclasses.replace(engine_of(bundle, precision=precision), rewrites=("winograd",))
     with contextlib.suppress(HarmonyError):  # this CPU may lack BF16: it is said before
         open_session(bundle, engine)
-    assert ("built for CPUs without AMX" in caplog.text) == warned
+    assert ("measured faster in BF16 without Winograd" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -1,0 +1,243 @@
+"""How fast this CPU convolves in each precision: measured, not read off its feature flags.
+
+Flags mislead: an Intel CPU with AVX512-BF16 and AVX512-FP16 and without AMX takes 1.33 times the time of FP32 in BF16,
+and 1.8 times in FP16 (PHNet 39.9 M, 256 px, one thread). So OpenVINO itself runs, on one thread, two convolutions of
+the kind that PHNet spends its time in, plainly and in the Winograd form of `build`'s default rewrites, in each
+precision that it offers here: round after round, the best of each. The result is kept per CPU and version of OpenVINO
+(:mod:`harmonyrt.runtime.compiled_cache`); one that is damaged or of another version is measured anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from harmonyrt.runtime.compiled_cache import CompiledCache
+from harmonyrt.runtime.machine import cpu_model_and_flags
+
+log = logging.getLogger("harmonyrt.runtime")
+
+SWITCH = "HARMONYRT_MEASURE"
+"""Set to 0, nothing is measured unasked."""
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+WINOGRAD = "winograd"
+PLAIN_WINS = 0.9
+"""Winograd's form is given up where plain convolutions take less than this share of its time."""
+WORTHWHILE = 0.95
+"""A precision pays where it takes less than this share of FP32's time; what lies nearer is noise."""
+
+_LAYERS = ((512, 32), (128, 64))  # channels in and out, side of the picture: four fifths of the work in the wide one
+_GFLOP = sum(2 * channels**2 * 9 * side**2 for channels, side in _LAYERS) / 1e9
+_OFFERED_AS = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_IN_WINOGRAD = ("fp32", "bf16")  # the precisions that `build` rewrites to it
+_LEAST_ROUNDS, _MOST_ROUNDS, _SECONDS = 3, 40, 1.5
+_COPIED = 1 << 26  # bytes: more than a core's share of any cache
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class CpuSpeed:
+    """What was measured.
+
+    Attributes:
+        cpu: the processor's name.
+        library: OpenVINO's version.
+        milliseconds: of the convolutions, by precision, and by ``"<precision> winograd"``; one thread. What OpenVINO
+            does not offer on this CPU is absent.
+        copy_gb_per_s: read and written by one thread that copies memory, in 10^9 bytes a second.
+    """
+
+    cpu: str
+    library: str
+    milliseconds: dict[str, float]
+    copy_gb_per_s: float
+
+    def best(self, precision: str) -> float | None:
+        """Milliseconds in the faster form; None where this CPU does not have the precision."""
+        forms = [self.milliseconds.get(name) for name in (precision, f"{precision} {WINOGRAD}")]
+        return min((time for time in forms if time is not None), default=None)
+
+    def gflops(self, precision: str) -> float | None:
+        """10^9 operations of the plain convolutions a second, on one thread, in the faster form."""
+        taken = self.best(precision)
+        return None if taken is None else _GFLOP / taken * 1000
+
+    def against_fp32(self, precision: str) -> float | None:
+        """Time taken as a multiple of FP32's: below 1 the precision pays."""
+        taken, fp32 = self.best(precision), self.best("fp32")
+        return None if taken is None or fp32 is None else taken / fp32
+
+    def plain_is_faster(self, precision: str) -> bool:
+        """Whether plain convolutions take clearly less time than Winograd's form; False where that was not measured."""
+        form, plain = self.milliseconds.get(f"{precision} {WINOGRAD}"), self.milliseconds.get(precision)
+        return form is not None and plain is not None and plain < PLAIN_WINS * form
+
+    def sentence(self) -> str:
+        """For people: ``"bf16 takes 1.33 times the time of fp32"`` and so on."""
+        found = [(name, self.against_fp32(name)) for name in PRECISIONS[1:]]
+        words = [f"{name} {times:.2f}" for name, times in found if times is not None]
+        return f"time as a multiple of fp32's: {', '.join(words)}" if words else "only fp32"
+
+
+def kept(cache: str | None = None) -> CpuSpeed | None:
+    """What was measured on this CPU with this OpenVINO before; None where nothing was."""
+    openvino = _openvino()
+    if openvino is None:
+        return None
+    content = CompiledCache.at(cache).read(_key(openvino))
+    return None if content is None else _parsed(content.tobytes())
+
+
+def measured(cache: str | None = None, anew: bool = False) -> CpuSpeed | None:
+    """What was measured before, else (or `anew`) measured now and kept, within 5 seconds; None without OpenVINO."""
+    found = None if anew else kept(cache)
+    if found is not None:
+        return found
+    openvino = _openvino()
+    if openvino is None:
+        return None
+    found = _measured_now(openvino)
+    content = json.dumps(asdict(found)).encode()
+    CompiledCache.at(cache).write(_key(openvino), lambda file: file.write(content))
+    return found
+
+
+def measured_once(cache: str | None = None) -> CpuSpeed | None:
+    """For those who open or build: as :func:`measured`, unless it is switched off or could not be kept."""
+    found = kept(cache)
+    if found is not None or os.environ.get(SWITCH, "1") == "0" or CompiledCache.at(cache).why_not() is not None:
+        return found
+    try:
+        log.info("measuring how fast this CPU is in each precision, once")
+        return measured(cache)
+    except Exception as error:  # OpenVINO raises RuntimeError and its own types; nothing here may stop the work
+        log.warning("this CPU's speed could not be measured: %s", (str(error).strip() or repr(error)).splitlines()[-1])
+        return None
+
+
+def _openvino() -> Any:
+    try:
+        return importlib.import_module("openvino")
+    except Exception:  # not installed, or broken in one of the many ways in which binary packages break
+        return None
+
+
+def _key(openvino: Any) -> dict[str, object]:
+    model, flags = cpu_model_and_flags()
+    features = hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
+    version = openvino.__version__
+    return {"kind": "cpu-speed", "format": _FORMAT, "cpu": model, "features": features, "library": version}
+
+
+def _parsed(content: bytes) -> CpuSpeed | None:
+    try:
+        found = CpuSpeed(**json.loads(content))
+        times = [*found.milliseconds.values(), found.copy_gb_per_s]
+        sound = "fp32" in found.milliseconds and all(math.isfinite(time) and time > 0 for time in times)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return found if sound else None
+
+
+def _measured_now(openvino: Any) -> CpuSpeed:
+    core = openvino.Core()
+    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    names = [name for name in PRECISIONS if name == "fp32" or _OFFERED_AS[name] in offered]
+    names += [f"{name} {WINOGRAD}" for name in _IN_WINOGRAD if name in names]
+    rng = np.random.default_rng(0)
+    feeds = [rng.standard_normal((1, c, side, side), dtype=np.float32) for c, side in _LAYERS]
+    requests = {name: _request(openvino, core, name) for name in names}
+    times = dict.fromkeys(names, math.inf)
+    for request in requests.values():  # the first run sets up what later ones use
+        request.infer(feeds)
+    end = time.monotonic() + _SECONDS
+    for rounds in range(_MOST_ROUNDS):
+        if rounds >= _LEAST_ROUNDS and time.monotonic() > end:
+            break
+        for name, request in requests.items():
+            start = time.perf_counter()
+            request.infer(feeds, share_inputs=True, share_outputs=True)
+            times[name] = min(times[name], time.perf_counter() - start)
+    milliseconds = {name: round(taken * 1000, 4) for name, taken in times.items()}
+    return CpuSpeed(cpu_model_and_flags()[0], openvino.__version__, milliseconds, round(_copying(), 2))
+
+
+def _copying() -> float:
+    source = np.ones(_COPIED, np.uint8)
+    target, best = np.empty_like(source), math.inf
+    for _ in range(6):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - start)
+    return 2 * _COPIED / best / 1e9
+
+
+def _request(openvino: Any, core: Any, name: str) -> Any:
+    precision, _, form = name.partition(" ")
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": 1,
+    }
+    ops = importlib.import_module("openvino.opset13")
+    rng = np.random.default_rng(1)
+    inputs, outputs = [], []
+    for channels, side in _LAYERS:
+        picture = ops.parameter([1, channels, side, side], np.float32)
+        inputs.append(picture)
+        if form:
+            outputs.append(ops.relu(_winograd(ops, picture, channels, side, rng)))
+        else:
+            outputs.append(ops.relu(_convolution(ops, picture, channels, precision == "int8", rng)))
+    return core.compile_model(openvino.Model(outputs, inputs), "CPU", settings).create_infer_request()
+
+
+def _convolution(ops: Any, picture: Any, channels: int, quantized: bool, rng: np.random.Generator) -> Any:
+    weights = ops.constant(rng.standard_normal((channels, channels, 3, 3), dtype=np.float32))
+    if quantized:  # as Q/DQ pairs arrive in OpenVINO: unsigned activations, signed weights
+        low, high = (np.array(edge, np.float32) for edge in (0, 2.55))
+        picture = ops.fake_quantize(picture, low, high, low, high, 256)
+        low, high = (np.array(edge, np.float32) for edge in (-1.27, 1.27))
+        weights = ops.fake_quantize(weights, low, high, low, high, 255)
+    return ops.convolution(picture, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+
+
+def _winograd(ops: Any, picture: Any, channels: int, side: int, rng: np.random.Generator) -> Any:
+    """The operations of `export/rewrites/winograd_tiles.py` in F(4x4, 3x3), with arbitrary numbers in its matrices."""
+    rows = side // 4
+    tiles = rows * rows
+
+    def numbers(*shape: int) -> Any:
+        return ops.constant(rng.standard_normal(shape, dtype=np.float32))
+
+    def whole(*values: int) -> Any:
+        return ops.constant(np.array(values, np.int64))
+
+    def reshaped(value: Any, *shape: int) -> Any:
+        return ops.reshape(value, whole(*shape), False)
+
+    padded = ops.pad(picture, whole(0, 0, 1, 1), whole(0, 0, 3, 3), "constant")
+    deep = reshaped(ops.space_to_depth(padded, "blocks_first", 4), 4, 4, channels, rows + 1, rows + 1)
+    pieces = []
+    for down in (0, 1):
+        for across in (0, 1):
+            high, wide = (2 if down else 4), (2 if across else 4)
+            start, stop = whole(0, 0, down, across), whole(high, wide, down + rows, across + rows)
+            piece = ops.slice(deep, start, stop, whole(1, 1, 1, 1), whole(0, 1, 3, 4))
+            pieces.append(reshaped(piece, high * wide, channels * tiles))
+    transformed = ops.matmul(numbers(36, 36), ops.concat(pieces, 0), False, False)
+    product = ops.matmul(numbers(36, channels, channels), reshaped(transformed, 36, channels, tiles), False, False)
+    back = ops.matmul(numbers(16, 36), reshaped(product, 36, channels * tiles), False, False)
+    return ops.depth_to_space(reshaped(back, 1, 16 * channels, rows, rows), "blocks_first", 4)
