@@ -111,7 +111,7 @@ def measure(checkpoint: Path | None, cases: Sequence[Case], threads: int | None)
     with reporting(steps=len(FORMS) + 3) as report, tempfile.TemporaryDirectory() as scratch:
         recipes = _recipes(checkpoint, threads)
         first = recipes["fp32"]
-        workshop = Workshop(first.checkpoint, threads, report)
+        workshop = Workshop(first.checkpoint, threads, report, first.meaning)
         workshop.prepare()
         report("the PyTorch module")
         expected = [case.blended(_module(workshop.network, case)) for case in cases]

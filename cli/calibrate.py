@@ -27,6 +27,11 @@ def calibrate(
         "calibration-run"
     ),
     checkpoint: Annotated[Path | None, typer.Option(help="Weights. Default: the shipped weights.")] = None,
+    network_output: Annotated[
+        str | None, typer.Option(help="sigmoid or residual, where the weights' file does not say what it predicts.")
+    ] = None,
+    patch_shrinkage: Annotated[float | None, typer.Option(help="Of the weights, where their file is silent.")] = None,
+    change_shrinkage: Annotated[float | None, typer.Option(help="Of the weights, where their file is silent.")] = None,
     composites: Annotated[
         Path | None, typer.Option(help="Folder of composites to learn from. Default: the shipped pictures.")
     ] = None,
@@ -64,7 +69,7 @@ def calibrate(
     from harmonyrt.export.recipe import find_checkpoint, parse_size
     from harmonyrt.export.rewrites import DEFAULT, fitting
     from harmonyrt.export.to_onnx import export_phnet, trace
-    from harmonyrt.models import load_phnet
+    from harmonyrt.models.checkpoints import Meaning, open_phnet
 
     if not as_json:
         streams().results_are_files()
@@ -74,7 +79,10 @@ def calibrate(
     say("tracing the network")
     weights = find_checkpoint(checkpoint)
     rewrites = fitting(DEFAULT, sides, precision="int8")
-    model = export_phnet(trace(load_phnet(weights)), sides, rewrites)
+    opened = open_phnet(weights, Meaning(network_output, patch_shrinkage, change_shrinkage))
+    for note in opened.notes:
+        say(f"warning: {note}")
+    model = export_phnet(trace(opened.network), sides, rewrites)
     with _phases() as progress:
         options = CalibrationOptions(method.value, least_db, sensitivity=True, threads=threads, progress=progress)
         found = run(model, feeds, output, options, sha256_of(weights), rewrites)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.common.progress import printable
+from harmonyrt.common import HarmonyNote, HarmonyWarning
+from harmonyrt.common.progress import printable, say
 
 
 def print_path(path: str | Path) -> None:
@@ -31,8 +32,6 @@ def collected() -> Iterator[list[str]]:
 
     An error then stands alone on stderr.
     """
-    from harmonyrt.common import HarmonyNote, HarmonyWarning
-
     lines: list[str] = []
     handler = _Collector(lines)
     logger = logging.getLogger("harmonyrt")
@@ -50,6 +49,23 @@ def collected() -> Iterator[list[str]]:
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Say the project's warnings as lines on stderr, every one, where nothing collects them; others as Python does."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, HarmonyWarning):
+            say(f"warning: {message}")
+        else:
+            others(message, category, *rest)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", HarmonyWarning)
+        warnings.showwarning = show
+        yield
 
 
 class _Collector(logging.Handler):

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import typer
 
 from harmonyrt.cli import bench, calibrate, doctor, evaluate, harmonize, info, synthesize, train, verify
+from harmonyrt.cli.console import warnings_as_lines
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.program import run_program
 
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         try:
-            return _run(arguments)
+            with warnings_as_lines():
+                return _run(arguments)
         except Exception as error:
             usage = _usage_sentence(error)
             if usage is None:

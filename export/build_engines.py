@@ -21,6 +21,7 @@ try:
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
     from harmonyrt.export import rewrites
+    from harmonyrt.export.argument_order import model_first
     from harmonyrt.export.build import build_bundles
     from harmonyrt.export.bundle import check_place
     from harmonyrt.export.recipe import BundleRecipe, plan, unchanged
@@ -32,6 +33,7 @@ except ModuleNotFoundError as error:
     sys.exit("HarmonyRT is not installed for this Python: run pip install -e '.[build]' in the repository")
 
 
+MODELS = ("phnet", "diffharmony")
 _TUNE_HELP = "measure on this machine which rewrites, backend and threads are fastest (default: 60 s for each bundle)"
 
 
@@ -91,10 +93,11 @@ def _say_warning(message, category, filename, lineno, file=None, line=None) -> N
 
 
 def _dispatch(given: list[str]) -> int:
-    if given[:1] == ["diffharmony"]:  # folders instead of a file, sizes of two stages: options of its own
-        from harmonyrt.export.diffharmony.command import run
+    from harmonyrt.export.diffharmony import command  # folders instead of a file, two sizes: options of its own
 
-        return run(given)
+    given = model_first(given, MODELS, (parser(), command.parser()))
+    if given[:1] == ["diffharmony"]:
+        return command.run(given)
     return _run(parser().parse_args(given))
 
 

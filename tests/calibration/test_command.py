@@ -34,6 +34,7 @@ def test_table_files_and_json(checkpoint, tmp_path, capsys):
     assert {key: saved[key] for key in found} == found
     assert (output / "sensitivity.png").is_file()
     assert "sensitivity.png" in printed.err
+    assert "warning: tiny.pth does not say whether its network predicts a picture or a change" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_table_files_and_json(checkpoint, tmp_path, capsys):
         (["--composites", "somewhere"], "pass both --composites and --masks, or neither"),
         (["--size", "100"], "size 100 cannot be built"),
         (["--checkpoint", "absent.pth"], "absent.pth does not exist"),
+        (["--network-output", "tanh", "--count", "4", "--size", "32"], "output 'tanh' is not known"),
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments, sentence, tmp_path, capsys):

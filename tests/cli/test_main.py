@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
+from harmonyrt.cli.console import warnings_as_lines
 from harmonyrt.cli.main import _PROGRAMS, app, main
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError, HarmonyWarning, WorkFailed
 from harmonyrt.common.streams import StdoutLeft
 
 VERBS = sorted({command.name for command in app.registered_commands})
@@ -153,3 +155,10 @@ def test_who_reads_our_output_may_leave(bundle):
     command = f"{sys.executable} -m harmonyrt.cli info {bundle} --json | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_the_projects_warnings_are_lines(capsys):
+    with warnings_as_lines():
+        for _ in range(2):
+            warnings.warn("the first thing", HarmonyWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: the first thing\n" * 2
