@@ -39,9 +39,7 @@ def collected() -> Iterator[list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other packages' remarks, which tell a user nothing
         warnings.simplefilter("always", HarmonyWarning)
-        warnings.showwarning = lambda message, kind, *rest: lines.append(
-            f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {message}"
-        )
+        warnings.showwarning = lambda message, kind, *rest: lines.append(_line(message, kind))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         try:
@@ -58,7 +56,7 @@ def warnings_as_lines() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, HarmonyWarning):
-            say(f"warning: {message}")
+            say(_line(message, category))
         else:
             others(message, category, *rest)
 
@@ -66,6 +64,10 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", HarmonyWarning)
         warnings.showwarning = show
         yield
+
+
+def _line(message: Warning | str, kind: type[Warning]) -> str:
+    return f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {message}"
 
 
 class _Collector(logging.Handler):
