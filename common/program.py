@@ -12,7 +12,7 @@ from harmonyrt.common.progress import say
 from harmonyrt.common.signals import terminated_cleanly
 from harmonyrt.common.streams import StdoutLeft, standard_streams
 
-_FAILED = (*NO_ROOM, errno.EIO, errno.ESTALE)
+_FAILED = (*NO_ROOM, errno.EFBIG, errno.EIO, errno.ESTALE)
 _REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 

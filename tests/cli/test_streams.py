@@ -145,3 +145,14 @@ def test_an_empty_pipe_and_a_device_are_one_sentence(shell):
     assert "is empty" in sentence(shell("$H harmonize <(true) mask.png -o out.png -b $B"))
     assert "not a picture" in sentence(shell("$H harmonize /dev/zero mask.png -o out.png -b $B"))
     assert "stdin, which is closed" in sentence(shell("$H harmonize - mask.png -o out.png -b $B <&-"))
+
+
+def test_a_limit_on_file_sizes_leaves_nothing_half_written(shell, place):
+    rng = np.random.default_rng(5)
+    for name, shape in (("large.png", (400, 400, 3)), ("large_mask.png", (400, 400))):
+        Image.fromarray(rng.integers(60, 250, shape, dtype=np.uint8)).save(name)
+    before = sorted(os.listdir())
+    done = shell("ulimit -f 100; $H harmonize large.png large_mask.png -o out.png -b $B --backend onnxruntime")
+    assert done.returncode == 1
+    assert "cannot write out.png: File too large" in sentence(done)
+    assert sorted(os.listdir()) == before

@@ -7,6 +7,7 @@
 
 #include "harmonyrt.hpp"
 #include "images.hpp"
+#include "streams.hpp"
 
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ struct Arguments {
     harmonyrt::ModelOptions options;
     harmonyrt::HarmonizeOptions run;
     int repeat = 1;
+    bool only_print = false; // --help or --version, which is done already
 };
 
 [[noreturn]] void wrong_usage(const std::string &what) {
@@ -93,11 +95,13 @@ Arguments parse(int argc, char **argv) {
         const std::string word = argv[i];
         if (word == "--help" || word == "-h") {
             std::fputs(kUsage, stdout);
-            std::exit(0);
+            arguments.only_print = true;
+            return arguments;
         }
         if (word == "--version") {
             std::puts(hrt_build_info());
-            std::exit(0);
+            arguments.only_print = true;
+            return arguments;
         }
         if (word.rfind("--", 0) != 0) {
             arguments.paths.push_back(word);
@@ -125,7 +129,8 @@ void say_notes(std::uint32_t notes) {
     if ((notes & HRT_NOTE_HIDDEN_FOREGROUND) != 0)
         std::fputs("the foreground is transparent everywhere: the composite comes back unchanged\n", stderr);
     if ((notes & HRT_NOTE_NO_BACKGROUND) != 0)
-        std::fputs("no background is visible, the composite is a cut-out alone: paste it on its background first\n", stderr);
+        std::fputs("no background is visible, the composite is a cut-out alone: paste it on its background first\n",
+                   stderr);
 }
 
 void say_warning(hrt_log_level level, const char *message, void * /*user*/) {
@@ -168,6 +173,7 @@ void harmonize(const Arguments &arguments) {
 
     Image image = read_image(arguments.paths[1], false);
     const Image mask = read_image(arguments.paths[2], true);
+    check_output(arguments.paths[3], image.channels);
     const harmonyrt::Format format = image.channels == 4 ? harmonyrt::Format::rgba : harmonyrt::Format::rgb;
     std::vector<std::uint8_t> output(image.data.size());
     std::vector<double> times;
@@ -192,13 +198,21 @@ void harmonize(const Arguments &arguments) {
 } // namespace
 
 int main(int argc, char **argv) {
+    prepare_streams();
     const Arguments arguments = parse(argc, argv);
     try {
-        harmonize(arguments);
+        if (arguments.only_print) {
+            check_stdout();
+        } else {
+            harmonize(arguments);
+        }
         return 0;
     } catch (const harmonyrt::Error &error) {
         std::fprintf(stderr, "hrt: %s\n", error.what());
         return error.status() == HRT_ENGINE_FAILED || error.status() == HRT_OUT_OF_MEMORY ? 1 : 2;
+    } catch (const WorkFailed &error) {
+        std::fprintf(stderr, "hrt: %s\n", error.what());
+        return 1;
     } catch (const std::exception &error) {
         std::fprintf(stderr, "hrt: %s\n", error.what());
         return 2;

@@ -5,6 +5,7 @@
 //     hrt-bench engines/phnet-256-fp32 --picture 1024x1024 --sessions 1,2 --threads 1
 
 #include "harmonyrt.hpp"
+#include "streams.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -40,6 +41,7 @@ constexpr const char *kUsage =
 
 struct Arguments {
     std::string bundle, json, command;
+    bool only_print = false; // --help, which is done already
     int height = 512, width = 512;
     std::vector<int> sessions = {1};
     double seconds = 3;
@@ -88,7 +90,8 @@ Arguments parse(int argc, char **argv) {
         const std::string word = argv[i];
         if (word == "--help") {
             std::fputs(kUsage, stdout);
-            std::exit(0);
+            arguments.only_print = true;
+            return arguments;
         }
         if (word.rfind("--", 0) != 0) {
             arguments.bundle = word;
@@ -279,7 +282,7 @@ void bench(const Arguments &arguments) {
         const auto samples = measure(model, arguments, pair, count, arguments.seconds);
         const double elapsed = milliseconds(before, Clock::now()) / 1000;
         const std::vector<double> all = all_of(samples);
-        if (all.empty()) throw std::runtime_error("no session finished a picture");
+        if (all.empty()) throw WorkFailed("no session finished a picture");
         std::fprintf(stderr, "%3d sessions: p50 %8.2f ms  p90 %8.2f  p99 %8.2f  %8.2f pictures/s  peak %.0f MB\n",
                      count, percentile(all, 50), percentile(all, 90), percentile(all, 99),
                      static_cast<double>(all.size()) / elapsed, peak_mb());
@@ -289,20 +292,32 @@ void bench(const Arguments &arguments) {
     const std::string text = document(arguments, info, rows).dump(1) + "\n";
     if (arguments.json == "-") {
         std::fputs(text.c_str(), stdout);
-    } else if (!(std::ofstream(arguments.json) << text)) {
-        throw std::runtime_error(arguments.json + " cannot be written");
+        check_stdout();
+    } else {
+        write_whole(arguments.json, text.data(), text.size());
     }
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
+    prepare_streams();
     const Arguments arguments = parse(argc, argv);
     try {
-        bench(arguments);
+        if (arguments.only_print) {
+            check_stdout();
+        } else {
+            bench(arguments);
+        }
         return 0;
-    } catch (const std::exception &error) {
+    } catch (const harmonyrt::Error &error) {
+        std::fprintf(stderr, "hrt-bench: %s\n", error.what());
+        return error.status() == HRT_ENGINE_FAILED || error.status() == HRT_OUT_OF_MEMORY ? 1 : 2;
+    } catch (const WorkFailed &error) {
         std::fprintf(stderr, "hrt-bench: %s\n", error.what());
         return 1;
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "hrt-bench: %s\n", error.what());
+        return 2;
     }
 }

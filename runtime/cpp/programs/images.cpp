@@ -1,9 +1,11 @@
 #include "images.hpp"
 
+#include "streams.hpp"
+
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <stdexcept>
 
 #include <jpeglib.h>
@@ -15,22 +17,14 @@ namespace {
     throw std::runtime_error(path + " " + reason);
 }
 
-struct Close {
-    void operator()(std::FILE *file) const noexcept { std::fclose(file); }
-};
-using File = std::unique_ptr<std::FILE, Close>;
+using Bytes = std::vector<std::uint8_t>;
 
-File open_file(const std::string &path, const char *mode) {
-    File file(std::fopen(path.c_str(), mode));
-    if (!file) fail(path, "cannot be opened; check its name and permissions");
-    return file;
-}
-
-Image read_png(const std::string &path, bool grey) {
+Image read_png(const std::string &path, const Bytes &file, bool grey) {
     png_image png;
     std::memset(&png, 0, sizeof png);
     png.version = PNG_IMAGE_VERSION;
-    if (png_image_begin_read_from_file(&png, path.c_str()) == 0) fail(path, std::string("is no PNG: ") + png.message);
+    if (png_image_begin_read_from_memory(&png, file.data(), file.size()) == 0)
+        fail(path, std::string("is no PNG: ") + png.message);
     const bool alpha = (png.format & PNG_FORMAT_FLAG_ALPHA) != 0;
     png.format = grey ? PNG_FORMAT_GRAY : alpha ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
     Image image{static_cast<int>(png.width), static_cast<int>(png.height), grey ? 1 : alpha ? 4 : 3, {}};
@@ -42,16 +36,20 @@ Image read_png(const std::string &path, bool grey) {
     return image;
 }
 
-void write_png(const std::string &path, const Image &image) {
+Bytes encode_png(const std::string &path, const Image &image) {
     png_image png;
     std::memset(&png, 0, sizeof png);
     png.version = PNG_IMAGE_VERSION;
     png.width = static_cast<png_uint_32>(image.width);
     png.height = static_cast<png_uint_32>(image.height);
     png.format = image.channels == 1 ? PNG_FORMAT_GRAY : image.channels == 4 ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
-    if (png_image_write_to_file(&png, path.c_str(), 0, image.data.data(), 0, nullptr) == 0) {
-        fail(path, std::string("cannot be written: ") + png.message);
+    Bytes file(PNG_IMAGE_PNG_SIZE_MAX(png));
+    png_alloc_size_t size = file.size();
+    if (png_image_write_to_memory(&png, file.data(), &size, 0, image.data.data(), 0, nullptr) == 0) {
+        throw WorkFailed(path + " cannot be written: " + png.message);
     }
+    file.resize(size);
+    return file;
 }
 
 // libjpeg reports errors by a jump: nothing with a destructor may be alive between setjmp and the calls.
@@ -76,7 +74,7 @@ jpeg_error_mgr *set_up(JpegError &error) {
     return &error.base;
 }
 
-bool decode(std::FILE *file, bool grey, Image &image, JpegError &error) {
+bool decode(const Bytes &file, bool grey, Image &image, JpegError &error) {
     jpeg_decompress_struct jpeg;
     jpeg.err = set_up(error);
     jpeg_create_decompress(&jpeg);
@@ -84,7 +82,7 @@ bool decode(std::FILE *file, bool grey, Image &image, JpegError &error) {
         jpeg_destroy_decompress(&jpeg);
         return false;
     }
-    jpeg_stdio_src(&jpeg, file);
+    jpeg_mem_src(&jpeg, file.data(), static_cast<unsigned long>(file.size()));
     jpeg_read_header(&jpeg, TRUE);
     jpeg.out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(&jpeg);
@@ -102,7 +100,14 @@ bool decode(std::FILE *file, bool grey, Image &image, JpegError &error) {
     return true;
 }
 
-bool encode(std::FILE *file, const Image &image, JpegError &error) {
+// libjpeg makes the buffer: to be freed with std::free, also after an error.
+struct JpegBuffer {
+    unsigned char *data = nullptr;
+    unsigned long size = 0;
+    ~JpegBuffer() { std::free(data); }
+};
+
+bool encode(JpegBuffer &buffer, const Image &image, JpegError &error) {
     jpeg_compress_struct jpeg;
     jpeg.err = set_up(error);
     jpeg_create_compress(&jpeg);
@@ -110,7 +115,7 @@ bool encode(std::FILE *file, const Image &image, JpegError &error) {
         jpeg_destroy_compress(&jpeg);
         return false;
     }
-    jpeg_stdio_dest(&jpeg, file);
+    jpeg_mem_dest(&jpeg, &buffer.data, &buffer.size);
     jpeg.image_width = static_cast<JDIMENSION>(image.width);
     jpeg.image_height = static_cast<JDIMENSION>(image.height);
     jpeg.input_components = 3;
@@ -135,24 +140,32 @@ bool ends_with(const std::string &text, const std::string &end) {
 } // namespace
 
 Image read_image(const std::string &path, bool grey) {
-    const File file = open_file(path, "rb");
-    unsigned char start[8] = {};
-    const std::size_t size = std::fread(start, 1, sizeof start, file.get());
-    if (size >= 8 && png_sig_cmp(start, 0, 8) == 0) return read_png(path, grey);
-    if (size < 2 || start[0] != 0xFF || start[1] != 0xD8) fail(path, "is neither a PNG nor a JPEG; give one of them");
-    std::rewind(file.get());
+    const Bytes file = read_whole(path);
+    if (file.empty()) fail(path, "is empty (0 bytes); give a PNG or a JPEG");
+    if (file.size() >= 8 && png_sig_cmp(file.data(), 0, 8) == 0) return read_png(path, file, grey);
+    if (file.size() < 2 || file[0] != 0xFF || file[1] != 0xD8)
+        fail(path, "is neither a PNG nor a JPEG; give one of them");
     Image image;
     JpegError error;
-    if (!decode(file.get(), grey, image, error)) fail(path, std::string("is a damaged JPEG: ") + error.message);
+    if (!decode(file, grey, image, error)) fail(path, std::string("is a damaged JPEG: ") + error.message);
     return image;
 }
 
-void write_image(const std::string &path, const Image &image) {
-    if (ends_with(path, ".png")) return write_png(path, image);
+void check_output(const std::string &path, int channels) {
+    if (ends_with(path, ".png")) return;
     if (!ends_with(path, ".jpg") && !ends_with(path, ".jpeg"))
         fail(path, "has no suffix .png, .jpg or .jpeg; give one");
-    if (image.channels != 3) fail(path, "cannot hold an alpha channel as a JPEG; write a .png");
-    const File file = open_file(path, "wb");
+    if (channels != 3) fail(path, "cannot hold an alpha channel as a JPEG; write a .png");
+}
+
+void write_image(const std::string &path, const Image &image) {
+    check_output(path, image.channels);
+    if (ends_with(path, ".png")) {
+        const Bytes file = encode_png(path, image);
+        return write_whole(path, file.data(), file.size());
+    }
+    JpegBuffer buffer;
     JpegError error;
-    if (!encode(file.get(), image, error)) fail(path, std::string("cannot be written: ") + error.message);
+    if (!encode(buffer, image, error)) throw WorkFailed(path + " cannot be written: " + error.message);
+    write_whole(path, buffer.data, buffer.size);
 }

@@ -16,5 +16,9 @@ struct Image {
 // Throws std::runtime_error with the file's name: not there, no PNG or JPEG, damaged.
 Image read_image(const std::string &path, bool grey);
 
-// The suffix chooses: .png, .jpg or .jpeg. Throws std::runtime_error.
+// Whether a picture of so many channels can be written there: the suffix chooses .png, .jpg or .jpeg. Throws
+// std::runtime_error.
+void check_output(const std::string &path, int channels);
+
+// As write_whole of streams.hpp. Throws std::runtime_error, or WorkFailed.
 void write_image(const std::string &path, const Image &image);
