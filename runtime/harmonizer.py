@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,64 +19,19 @@ from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.composites import Picture, read_picture
 from harmonyrt.runtime.hidden_colours import Seen
+from harmonyrt.runtime.info import Info, Timings
 from harmonyrt.runtime.machine import cores
-from harmonyrt.runtime.manifest import Manifest, Parity
+from harmonyrt.runtime.manifest import Manifest
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Label, check_mask, check_seen, read_mask
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
 from harmonyrt.runtime.resample import Pool
+from harmonyrt.runtime.sessions import Sessions
 from harmonyrt.runtime.tensors import run_tensors
 from harmonyrt.runtime.transfer import carry_back, carry_back_own
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
+_SESSIONS = 2  # chosen by benchmarks/sharing.py: while one call is in the engine, another is before or behind it
 _WORTH_THREADS = 2_000_000  # pixels; below, handing strips to threads costs more than it saves
-
-
-@dataclass(frozen=True)
-class Info:
-    """What was opened.
-
-    Attributes:
-        bundle: the bundle's folder.
-        model: family, for example ``"phnet"``.
-        config: the network's configuration.
-        parameters: how many the network has.
-        random_weights: the weights are not trained: good for timing, not for pictures.
-        target: of the engine that runs, for example ``"onnx"``.
-        precision: ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
-        backend: what runs it: ``"onnxruntime"``, ``"openvino"`` or ``"tensorrt"``.
-        device: where: ``"cpu"`` or ``"cuda:0"``.
-        threads: CPU threads that were asked for; None when the engine decides.
-        size: (height, width) of the engine; None when it takes any multiple of `size_multiple`.
-        size_multiple: see `size`.
-        parity: distance to the PyTorch module, as measured by the build.
-        why: why this backend was chosen.
-        skipped: what ``backend="auto"`` passed over: (what, why).
-    """
-
-    bundle: str
-    model: str
-    config: dict[str, Any]
-    parameters: int
-    random_weights: bool
-    target: str
-    precision: str
-    backend: str
-    device: str
-    threads: int | None
-    size: tuple[int, int] | None
-    size_multiple: int
-    parity: Parity
-    why: str
-    skipped: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that the last call spent: before the engine, in it, after it."""
-
-    fit: float
-    engine: float
-    carry_back: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +45,10 @@ class _Job:
 
 
 class Harmonizer:
-    """A bundle, open and ready. Belongs to one thread at a time; open one for each thread.
+    """A bundle, open and ready, for any number of threads at once. Not for forked children: open after the fork.
+
+    A call runs in the thread that makes it. The engine works for as many calls at once as it has sessions; the others
+    wait for their turn.
 
     >>> from harmonyrt.runtime import Harmonizer
     >>> with Harmonizer.open("engines/phnet-256-fp32") as harmonizer:      # doctest: +SKIP
@@ -99,11 +58,16 @@ class Harmonizer:
     def __init__(self, manifest: Manifest, network: Network, info: Info, megapixel_limit: float | None) -> None:
         self._manifest, self._network = manifest, network
         self._megapixel_limit = megapixel_limit
-        threads = min(info.threads or cores(), _MOST_THREADS)
-        self._pool = ThreadPoolExecutor(threads, "harmonyrt") if threads > 1 else None
-        self._closed = False
+        count = min(info.threads or cores(), _MOST_THREADS)
+        self._pool = ThreadPoolExecutor(count, "harmonyrt") if count > 1 else None
+        self._sessions = Sessions(network, network.another, info.sessions, self._give_back)
+        self._last = threading.local()
         self.info = info
-        self.timings = Timings(0.0, 0.0, 0.0)
+
+    @property
+    def timings(self) -> Timings:
+        """Where the last call that ended in this thread spent its time; zeros before the first one."""
+        return getattr(self._last, "timings", Timings())
 
     @classmethod
     def open(
@@ -113,6 +77,7 @@ class Harmonizer:
         threads: int | None = None,
         device: str | None = None,
         *,
+        sessions: int | None = None,
         target: str | None = None,
         cache: str | Path | None = None,
         pin_threads: bool | None = None,
@@ -126,6 +91,9 @@ class Harmonizer:
                 was skipped, and why), or ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, which then runs or raises.
             threads: CPU threads; None for all cores that the process may use.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None for any.
+            sessions: how many calls from several threads the engine may work on at once. They share its weights; each
+                needs memory of its own, and is made when it is first needed. None for 2, and each call has all threads;
+                with a number OpenVINO gives each its share of the threads. docs/embedding.md has what was measured.
             target: only engines of this target, for bundles with several for one backend.
             cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for ``harmonyrt`` in the user's cache
                 folder, ``""`` for none. docs/cache.md has the rules.
@@ -137,8 +105,11 @@ class Harmonizer:
         """
         if threads is not None and threads < 1:
             raise HarmonyError(f"threads is {threads}; give 1 or more, or None for all cores")
+        if sessions is not None and sessions < 1:
+            raise HarmonyError(f"sessions is {sessions}; give 1 or more, or None for the default")
         bundle = open_bundle(path)
-        options = SessionOptions(threads, device, None if cache is None else str(cache), pin_threads)
+        streams = min(sessions or 1, threads or cores())
+        options = SessionOptions(threads, device, None if cache is None else str(cache), pin_threads, streams)
         network = open_network(bundle, backend, target, options)
         manifest, selected = bundle.manifest, network.selected
         engine, model = selected.choice.engine, bundle.manifest.model
@@ -153,6 +124,7 @@ class Harmonizer:
             backend=selected.session.backend,
             device=selected.session.device,
             threads=threads,
+            sessions=sessions or _SESSIONS,
             size=manifest.size,
             size_multiple=manifest.size_multiple,
             parity=engine.parity,
@@ -234,28 +206,29 @@ class Harmonizer:
         Raises:
             HarmonyError: wrong shape, type or device, or a bundle of several networks.
         """
-        self._check_open()
-        if not isinstance(self._network, FeedForward):
-            raise HarmonyError(f"run_tensor is for bundles of one network, not for {self.info.model}: use harmonize()")
-        return run_tensors(self._network.session, self._manifest, image, mask, out)
+        with self._sessions.call(), self._sessions.checked_out() as network:
+            if not isinstance(network, FeedForward):
+                what = f"run_tensor is for bundles of one network, not for {self.info.model}"
+                raise HarmonyError(f"{what}: use harmonize()")
+            return run_tensors(network.session, self._manifest, image, mask, out)
 
     def close(self) -> None:
-        """Give back threads and engine. Closing twice is fine; using it afterwards is an error."""
-        if not self._closed:
-            self._closed = True
-            if self._pool is not None:
-                self._pool.shutdown()
-            del self._network
+        """Give back threads and engine, once the calls that run have ended. Later ones are refused in one sentence.
+
+        Closing twice is fine. Inside a call (a progress callback) it returns at once, and the call goes on to its end.
+        """
+        self._sessions.close()
+
+    def _give_back(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+        del self._network
 
     def __enter__(self) -> Harmonizer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise HarmonyError("this Harmonizer is closed; open the bundle again")
 
     def _pool_for(self, mask: np.ndarray) -> Pool:
         return self._pool if mask.size >= _WORTH_THREADS else None
@@ -282,20 +255,22 @@ class Harmonizer:
         return carry_back_own(picture.own, picture.from_srgb, job.mask, prepared.fitted, output, pool, own)
 
     def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, label: Label | None, options: Any) -> list[Any]:
-        self._check_open()
-        began = time.perf_counter()
-        jobs = [self._job(composite, mask, fit_mask, label) for composite, mask in pairs]
-        started = time.perf_counter()
-        outputs = iter(self._network.run([job.prepared for job in jobs if job.prepared is not None], options))
-        ran = time.perf_counter()
-        results = []
-        for job in jobs:
-            if job.prepared is None:
-                results.append(job.picture.restore(job.picture.own.copy()))
-                continue
-            results.append(job.picture.restore(self._carried(job, job.prepared, next(outputs))))
-        self.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
-        return results
+        with self._sessions.call():
+            began = time.perf_counter()
+            jobs = [self._job(composite, mask, fit_mask, label) for composite, mask in pairs]
+            prepared = [job.prepared for job in jobs if job.prepared is not None]
+            started = time.perf_counter()
+            with self._sessions.checked_out() as network:
+                outputs = iter(network.run(prepared, options))
+            ran = time.perf_counter()
+            results = []
+            for job in jobs:
+                if job.prepared is None:
+                    results.append(job.picture.restore(job.picture.own.copy()))
+                    continue
+                results.append(job.picture.restore(self._carried(job, job.prepared, next(outputs))))
+            self._last.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
+            return results
 
 
 def _several(given: Any, what: str, axes: int) -> list[Any]:

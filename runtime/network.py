@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from harmonyrt.runtime.fit import Fitted, engine_size, fit
 from harmonyrt.runtime.manifest import Manifest
 from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.select import Selected, open_best
+
+if TYPE_CHECKING:
+    from harmonyrt.runtime.diffusion import DiffusionModel
 
 _LARGEST_BATCH = 8  # pictures per call of an engine that takes any number: more costs memory and gains nothing
 
@@ -33,7 +36,7 @@ class Prepared:
 
 
 class Network(Protocol):
-    """The open engines of a bundle."""
+    """The open engines of a bundle, with the buffers of one thread."""
 
     selected: Selected
 
@@ -43,6 +46,10 @@ class Network(Protocol):
 
     def run(self, pictures: Sequence[Prepared], options: Any = None) -> list[np.ndarray]:
         """The network's picture for each, 3 x height x width float32, before blending."""
+        ...
+
+    def another(self) -> Network:
+        """One more for another thread: the same weights, buffers of its own."""
         ...
 
 
@@ -56,7 +63,9 @@ def open_network(bundle: Bundle, backend: str, target: str | None, options: Sess
     if family == "phnet":
         return FeedForward(bundle.manifest, open_best(bundle, backend, target, options))
     if family == "diffharmony":
-        return Diffusion(bundle, backend, target, options)
+        from harmonyrt.runtime.diffusion import DiffusionModel
+
+        return Diffusion(DiffusionModel.open(bundle, backend, target, options))
     raise HarmonyError(f"{bundle.path} holds the model {family!r}, this runtime knows phnet and diffharmony; update it")
 
 
@@ -71,8 +80,12 @@ class FeedForward:
         """The engine's session."""
         return self.selected.session
 
+    def another(self) -> FeedForward:
+        """One more for another thread."""
+        return FeedForward(self._manifest, replace(self.selected, session=self.session.another()))
+
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
-        """Fit one picture to the engine's size."""
+        """Fit one picture to the engine's size. Any thread may, at any time."""
         size = engine_size(self._manifest, *mask.shape)
         fitted = fit(composite, mask, size, self._manifest.binary_mask, pool)
         return Prepared(fitted, {"image": fitted.image, "mask": fitted.network_mask[None]})
@@ -112,14 +125,16 @@ class FeedForward:
 class Diffusion:
     """DiffHarmony's loop: fitted twice, since its refiner may work at a larger size than its UNet."""
 
-    def __init__(self, bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> None:
-        from harmonyrt.runtime.diffusion import DiffusionModel
+    def __init__(self, model: DiffusionModel) -> None:
+        self._model = model
+        self.selected = model.selected["unet"]
 
-        self._model = DiffusionModel.open(bundle, backend, target, options)
-        self.selected = self._model.selected["unet"]
+    def another(self) -> Diffusion:
+        """One more for another thread."""
+        return Diffusion(self._model.another())
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
-        """Fit one picture to the loop's size and to the refiner's."""
+        """Fit one picture to the loop's size and to the refiner's. Any thread may, at any time."""
         plan = self._model.plan
         inside = fit(composite, mask, plan.inference_size, True, pool)
         fitted = inside

@@ -19,12 +19,14 @@ class SessionOptions:
         cache: folder for compiled forms; None for one in the user's cache folder, ``""`` for none. See
             :mod:`harmonyrt.runtime.compiled_cache`.
         pin_threads: tie CPU threads to cores, where the backend offers it; None leaves it to the engine.
+        streams: runs that OpenVINO is prepared to do at once, each with its share of the threads.
     """
 
     threads: int | None = None
     device: str | None = None
     cache: str | None = None
     pin_threads: bool | None = None
+    streams: int = 1
 
 
 class Session(Protocol):
@@ -35,4 +37,8 @@ class Session(Protocol):
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: arrays by input name in, arrays by output name out; shapes and types as in the manifest."""
+        ...
+
+    def another(self) -> Session:
+        """One more session of the same engine: the same weights, buffers of its own."""
         ...

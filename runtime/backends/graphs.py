@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -68,13 +69,27 @@ def record_if_possible(
         return None
 
 
+_collecting = threading.Lock()
+_recordings = 0
+_was_enabled = True
+
+
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python's cyclic collector could free device memory of somebody else in between, which breaks the recording."""
-    enabled = gc.isenabled()
-    gc.disable()
+    """Python's cyclic collector could free device memory of somebody else in between, which breaks the recording.
+
+    Several threads may record at once: the last one switches it on again.
+    """
+    global _recordings, _was_enabled
+    with _collecting:
+        if _recordings == 0:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _recordings += 1
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        with _collecting:
+            _recordings -= 1
+            if _recordings == 0 and _was_enabled:
+                gc.enable()

@@ -14,8 +14,10 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
+from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array
+from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 NAME = "onnxruntime"
@@ -33,12 +35,18 @@ class OnnxRuntimeSession:
     def __init__(self, session: Any, device: str) -> None:
         self._session = session
         self.device = device
+        forks.keep(session)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: arrays by input name in, arrays by output name out."""
         names = [output.name for output in self._session.get_outputs()]
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         return dict(zip(names, self._session.run(names, feeds), strict=True))
+
+    def another(self) -> OnnxRuntimeSession:
+        """One more for another thread. ONNX Runtime's own session may be run by several at once: each run has its own
+        memory."""
+        return type(self)(self._session, self.device)
 
 
 class OnnxRuntimeCudaSession(OnnxRuntimeSession):
@@ -121,7 +129,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     ort = require("onnxruntime", "onnxruntime", "the ONNX Runtime backend")
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.intra_op_num_threads = options.threads or 0
+    settings.intra_op_num_threads = options.threads or cores()  # its own default is every core of the machine
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3  # errors; what matters is said in our own words
     device = options.device or "cpu"

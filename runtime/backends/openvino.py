@@ -16,10 +16,11 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
+from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.cpu_speed import kept
-from harmonyrt.runtime.machine import cpu_model_and_flags
+from harmonyrt.runtime.machine import cores, cpu_model_and_flags
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 log = logging.getLogger("harmonyrt.runtime")
@@ -40,7 +41,10 @@ class OpenVinoSession:
     device = "cpu"
 
     def __init__(self, compiled: Any, names: Collection[str] = ()) -> None:
+        self._compiled, self._names = compiled, tuple(names)
         self._request = compiled.create_infer_request()
+        forks.keep(compiled)
+        forks.keep(self._request)
         # Compiling can leave an output with the names of fused nodes too: the manifest's name goes first.
         self._outputs = {
             next((name for name in names if name in output.get_names()), output.get_any_name()): output
@@ -52,6 +56,10 @@ class OpenVinoSession:
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         result = self._request.infer(feeds, share_inputs=True, share_outputs=True)
         return {name: np.array(result[output]) for name, output in self._outputs.items()}
+
+    def another(self) -> OpenVinoSession:
+        """One more inference request of the compiled model."""
+        return type(self)(self._compiled, self._names)
 
 
 def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
@@ -97,10 +105,9 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     settings: dict[str, str | int | bool] = {
         "INFERENCE_PRECISION_HINT": _HINTS[engine.precision],
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": options.streams,
+        "INFERENCE_NUM_THREADS": options.threads or cores(),
     }
-    if options.threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.pin_threads is not None:
         settings["ENABLE_CPU_PINNING"] = options.pin_threads
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
 from harmonyrt.runtime.backends.tensorrt_cache import KernelCache
@@ -36,6 +38,7 @@ class _Held:
     event: Any
     graphs: dict[tuple, Any] = field(default_factory=dict)
     buffers: dict[str, _Buffer] = field(default_factory=dict)
+    process: int = field(default_factory=os.getpid)
 
 
 @dataclass
@@ -74,6 +77,8 @@ class TensorRTSession:
         self._has_run = False  # with these shapes; what TensorRT sets up in its first run cannot be recorded
         self._held = _Held(self._create_context(), self._cuda.create_stream(), self._cuda.create_event())
         self._stream, self._event = self._held.stream, self._held.event
+        forks.keep(self._held)
+        forks.keep(plan)
         self._finalizer = weakref.finalize(self, _release, plan, self._held)
 
     def _create_context(self) -> Any:
@@ -194,6 +199,11 @@ class TensorRTSession:
     def input_type(self, name: str) -> np.dtype:
         """What an input must be: TensorRT 8.6 takes int32 where the graph has int64."""
         return self._dtypes[name]
+
+    def another(self) -> TensorRTSession:
+        """One more execution context of the same plan, with a stream and buffers of its own."""
+        kernels = None if self._kernels is None else KernelCache(self._kernels.cache, self._kernels.key)
+        return type(self)(self._plan, kernels)
 
     def close(self) -> None:
         """Give the context and the buffers back; also happens when the session is dropped."""
@@ -336,10 +346,12 @@ class _Memory:
 
     def __init__(self, device: cuda.Cuda, size: int) -> None:
         self.address = device.allocate(size)
-        weakref.finalize(self, _free_memory, device, self.address)
+        weakref.finalize(self, _free_memory, device, self.address, os.getpid())
 
 
-def _free_memory(device: cuda.Cuda, address: int) -> None:
+def _free_memory(device: cuda.Cuda, address: int, process: int) -> None:
+    if os.getpid() != process:  # a forked child, which CUDA does not serve
+        return
     with contextlib.suppress(WorkFailed):  # at the end of a process CUDA may be gone
         device.free(address)
 
@@ -351,6 +363,8 @@ def _free(device: cuda.Cuda, buffer: _Buffer) -> None:
 
 def _release(plan: Plan, held: _Held) -> None:
     """Give back in the order in which things depend on each other; at the end of a process CUDA may be gone."""
+    if os.getpid() != held.process:  # a forked child, which CUDA does not serve
+        return
     with contextlib.suppress(WorkFailed):
         plan.device.set_device(plan.index)
         plan.device.synchronize(held.stream)

@@ -89,6 +89,11 @@ class DiffusionModel:
             selected[name] = open_best(part, backend, target, options)
         return cls(plan, {name: one.session for name, one in selected.items()}, selected)
 
+    def another(self) -> DiffusionModel:
+        """One more for another thread: the same weights, buffers of its own."""
+        sessions = {name: session.another() for name, session in self.sessions.items()}
+        return DiffusionModel(self.plan, sessions, self.selected)
+
     @property
     def backend(self) -> str:
         """What runs the UNet, and with it nearly all of the work."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import Session, cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray
 from harmonyrt.runtime.diffusion.plan import LoopPlan
@@ -119,6 +120,7 @@ class Card:
         self._stream = int(device.create_stream()) if self._records else cuda.LEGACY_STREAM
         self._ready: set[Hashable] = set()  # keys of loops that ran plainly
         self._held = _Held(self._stream)
+        forks.keep(self)
         weakref.finalize(self, _release, device, index, self._held).atexit = False  # CUDA may be gone by then
 
     def put(self, name: str, array: np.ndarray) -> DeviceArray:
