@@ -15,6 +15,7 @@ from harmonyrt.runtime.machine_report import Machine
 
 _BUILD = ("torch", "onnx", "onnxscript", "safetensors")
 _TRAIN = ("torch", "safetensors", "matplotlib")
+_DEEP = ("tifffile", "imagecodecs")
 _CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
@@ -46,6 +47,7 @@ def abilities(machine: Machine, speed: CpuSpeed | None = None) -> list[Ability]:
         _with_packages(machine, "build bundles from checkpoints (harmonyrt build, verify)", _BUILD, "build"),
         _build_ahead(machine),
         _with_packages(machine, "train and synthesize", _TRAIN, "train"),
+        _with_packages(machine, "read 16-bit TIFFs of every kind", _DEEP, "deep"),
         *_notes_about_cards(machine),
     ]
 
@@ -130,10 +132,10 @@ def _capability(text: str | None) -> trt.Capability | None:
 
 
 def _with_packages(machine: Machine, what: str, names: tuple[str, ...], extra: str) -> Ability:
-    missing = [name for name in names if machine.packages[name] is None]
+    missing = [name for name in names if machine.packages.get(name) is None]
     if missing:
         return Ability(what, False, f"{', '.join(missing)} not installed", f"pip install 'harmonyrt[{extra}]'")
-    return Ability(what, True, f"torch {machine.packages['torch']}")
+    return Ability(what, True, f"{names[0]} {machine.packages[names[0]]}")
 
 
 def _build_ahead(machine: Machine) -> Ability:

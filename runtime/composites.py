@@ -176,6 +176,7 @@ def picture_of(
     profile: bytes | None,
     restore: Callable[[np.ndarray], Any],
     alpha: np.ndarray | None = None,
+    rgb: np.ndarray | None = None,
 ) -> Picture:
     """A picture in its own colours.
 
@@ -184,12 +185,14 @@ def picture_of(
         profile: the ICC profile of `native`, which fits it; None: sRGB.
         restore: gets a harmonized (H,W,3); of a grey picture the three channels are equal.
         alpha: (H,W) uint8, or None.
+        rgb: `native` in sRGB and of its type, where that is known already.
     """
     from_srgb = picture_colours.own_space(profile, grey=native.ndim == 2)
     if from_srgb is None:
         return Picture(native, restore, native, alpha=alpha)
     own = np.repeat(native[..., None], 3, axis=2) if native.ndim == 2 else native
-    return Picture(picture_colours.seen(native, profile), restore, own, from_srgb, alpha)
+    seen = picture_colours.seen(native, profile) if rgb is None else rgb
+    return Picture(seen, restore, own, from_srgb, alpha)
 
 
 def check_size(width: int, height: int, limit: float | None) -> None:

@@ -54,7 +54,7 @@ def decode(image: ImageFile.ImageFile, file: BinaryIO) -> np.ndarray | None:
 def decode_ppm(image: ImageFile.ImageFile, file: BinaryIO) -> np.ndarray | None:
     """(H,W,3) uint16 of a binary PPM with more than 8 bits, of which Pillow keeps 8; None for other files."""
     tile = image.tile[0] if image.tile else None
-    if image.format != "PPM" or image.mode != "RGB" or tile is None or tile.codec_name != "ppm":
+    if image.format != "PPM" or image.mode != "RGB" or tile is None or tile[0] != "ppm":
         return None
     highest = tile.args[1] if isinstance(tile.args, tuple) else 255
     if not isinstance(highest, int) or highest <= 255:

@@ -42,6 +42,8 @@ PACKAGES = {  # as people name them: distributions that may bring them, the firs
     "onnxscript": ("onnxscript",),
     "safetensors": ("safetensors",),
     "matplotlib": ("matplotlib",),
+    "tifffile": ("tifffile",),
+    "imagecodecs": ("imagecodecs",),
 }
 _SECONDS_FOR_NVIDIA_SMI = 15
 

@@ -11,7 +11,8 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.mask_levels import levels_of
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Label, MaskFile, have_exchanged_sides, read_pixels
 from harmonyrt.runtime.picture_colours import to_8_bits
-from harmonyrt.runtime.picture_decoding import Source, decode, turned, turned_back
+from harmonyrt.runtime.picture_decoding import decode, turned, turned_back
+from harmonyrt.runtime.picture_opening import Source
 from harmonyrt.runtime.pictures import PictureFile, name_of
 
 

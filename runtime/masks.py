@@ -77,7 +77,7 @@ def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False, label:
         HarmonyWarning: values that are probably a mistake.
     """
     if isinstance(mask, MaskFile):
-        levels, remarks = mask.values, []
+        levels, remarks = mask.values, list[Remark]()
     elif isinstance(mask, Image.Image):
         levels, remarks = _mask_from_pil(mask, label)
     elif isinstance(mask, np.ndarray):

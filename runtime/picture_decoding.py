@@ -1,31 +1,18 @@
-"""From a picture file to upright pixels as they are stored: what is opened, what is refused, and in which words."""
+"""From a picture file to upright pixels as they are stored, and what the file says of them."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
-import os
-import struct
-import threading
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import deep_pictures, file_structure, tiff_files
 from harmonyrt.runtime.picture_meaning import meaning_of
-from harmonyrt.runtime.picture_repairs import TEXT_LIMIT, loaded_jpeg, raised_text_limit
-
-Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
-"""A path, the bytes of a file, or an open one."""
-
-READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-"""Pillow's names of the formats that are read. A list, since some of Pillow's other readers start programs."""
+from harmonyrt.runtime.picture_opening import DAMAGE, Source, opened
+from harmonyrt.runtime.picture_repairs import loaded_jpeg
 
 _ORIENTATION = 0x0112
 _SUB_DIRECTORIES = (0x8769, 0x8825)  # EXIF's own tags, and GPS
@@ -39,13 +26,7 @@ _UPRIGHT = {  # EXIF orientation: how the stored rows and columns become the upr
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-_DAMAGE = (  # what Pillow raises about files that are not as they should be
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, RuntimeError, struct.error,
-    zlib.error,
-)  # fmt: skip
 _MOST_DPI = 100_000  # more is damage
-_MOST_PIPED = 2 << 30  # bytes
-_pillow_limit = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -93,8 +74,7 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
     Raises:
         HarmonyError: missing, unreadable, empty, damaged, not a picture, an animation, or too large.
     """
-    with _opened(source, where, max_megapixels) as opened:
-        image, file, page = opened
+    with opened(source, where, max_megapixels) as (image, file, page):
         if page is not None and tiff_files.is_deep(page):
             deep = tiff_files.decode_deep(page, image, file, where)
             pixels, mode, notes = tiff_files.as_colours(page, deep, where)
@@ -103,7 +83,7 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
             mode = image.mode
             pixels, notes = _decoded(image, file, where)
             if page is not None:
-                notes += tiff_files.left_out_by_pillow(page, where)
+                notes += tiff_files.taken_by_pillow(page, where)
         if page is not None and page.pages > 1:
             notes.append(f"{where} has {page.pages} pages; the first is taken")
         exif, orientation, dpi = _tags_of(image, page, where, notes)
@@ -121,115 +101,6 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
             orientation=orientation,
             indices=turned(np.asarray(image), orientation) if image is not None and mode == "P" else None,
         )
-
-
-@contextlib.contextmanager
-def _opened(
-    source: Source, where: str, max_megapixels: float
-) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO, tiff_files.FirstPage | None]]:
-    """The picture, recognised and found small enough but not decoded yet, its file, and the first page of a TIFF.
-
-    The picture is None where only the page is known.
-    """
-    with _file(source, where) as file, raised_text_limit():
-        if not file.read(1):
-            raise HarmonyError(f"{where} is empty (0 bytes); give a picture such as PNG, JPEG, TIFF or WebP")
-        try:
-            page = tiff_files.first_page(file, where)
-            file.seek(0)
-            image = _open_by_pillow(file, page)
-            width, height = page.size if image is None and page is not None else image.size  # type: ignore[union-attr]
-            if width * height > max_megapixels * 1e6:
-                raise HarmonyError(
-                    f"{where} has {width * height / 1e6:.3g} megapixels ({width} x {height}), more than the limit of"
-                    f" {max_megapixels:g}; scale it down, or raise the limit with --max-megapixels"
-                )
-            alone = image is None or image.format in ("MPO", "TIFF")
-            frames = 1 if alone else getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise HarmonyError(f"{where} is an animation of {frames} frames; give it frame by frame")
-            yield image, file, page
-        except HarmonyError:
-            raise
-        except UnidentifiedImageError:
-            raise HarmonyError(
-                f"{where} is not a picture of a known format; give PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF or PPM"
-            ) from None
-        except MemoryError:
-            raise WorkFailed(f"{where} does not fit into this machine's memory; scale it down") from None
-        except _DAMAGE as error:
-            if "PngImagePlugin.MAX_TEXT" in str(error):
-                raise HarmonyError(
-                    f"{where} holds more than {TEXT_LIMIT >> 20} MB of text or colour profile; save it without"
-                ) from None
-            raise HarmonyError(
-                f"{where} is damaged or cut short ({first_line(error)}); give a picture that opens elsewhere"
-            ) from None
-
-
-def _open_by_pillow(file: BinaryIO, page: tiff_files.FirstPage | None) -> ImageFile.ImageFile | None:
-    try:
-        with _pillow_limit:  # ours is checked by the caller, and is the one that a user can set
-            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                return Image.open(file, formats=_known_to_pillow())
-            finally:
-                Image.MAX_IMAGE_PIXELS = before
-    except UnidentifiedImageError:
-        if page is not None and tiff_files.is_deep(page):
-            return None
-        raise
-
-
-def _known_to_pillow() -> list[str]:
-    """Pillow's common formats and some more, where this Pillow has them; loading all would cost a tenth of a second."""
-    Image.preinit()
-    for plugin in ("WebP", "Jpeg2K", "Avif"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(f"PIL.{plugin}ImagePlugin")
-    return [kind for kind in READABLE if kind in Image.OPEN]
-
-
-@contextlib.contextmanager
-def _file(source: Source, where: str) -> Iterator[BinaryIO]:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        yield io.BytesIO(source)
-        return
-    if hasattr(source, "read"):
-        content = source.read()
-        if not isinstance(content, bytes):
-            raise HarmonyError(f"{where} was opened as text; open it with mode 'rb'")
-        yield io.BytesIO(content)
-        return
-    try:
-        file = open(source, "rb")  # noqa: SIM115
-    except FileNotFoundError:
-        raise HarmonyError(f"{where} does not exist; check the path") from None
-    except IsADirectoryError:
-        raise HarmonyError(f"{where} is a folder; give a picture file") from None
-    except PermissionError:
-        if os.path.isdir(source):  # what Windows says about folders
-            raise HarmonyError(f"{where} is a folder; give a picture file") from None
-        raise HarmonyError(f"{where} may not be read; allow it with chmod +r, or copy the file") from None
-    except TypeError:
-        raise HarmonyError(
-            f"a {type(source).__name__} was given as a picture file; give a path, bytes, or a file opened with 'rb'"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise HarmonyError(f"{where} cannot be opened ({first_line(error)}); check the path") from None
-    with file:
-        yield file if file.seekable() else io.BytesIO(_piped(file, where))
-
-
-def _piped(file: BinaryIO, where: str) -> bytes:
-    """All that comes through a pipe: pictures are read back and forth, which a pipe cannot do."""
-    try:
-        data = file.read(_MOST_PIPED + 1)
-    except OSError as error:
-        raise HarmonyError(f"{where} cannot be read ({first_line(error)}); give a picture file") from None
-    if len(data) > _MOST_PIPED:
-        raise HarmonyError(f"{where} is a pipe that sends more than {_MOST_PIPED >> 30} GiB; give a picture file")
-    return data
 
 
 def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> tuple[np.ndarray, list[str]]:
@@ -294,7 +165,7 @@ def _depth_lost(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> list[
     bits = 8
     if image.format == "JPEG2000":
         bits = file_structure.jpeg2000_bits(file)
-    elif image.format == "PPM" and image.tile and image.tile[0].codec_name == "ppm_plain":
+    elif image.format == "PPM" and image.tile and image.tile[0][0] == "ppm_plain":
         arguments = image.tile[0].args
         highest = arguments[1] if isinstance(arguments, tuple) else 255
         bits = 16 if isinstance(highest, int) and highest > 255 else 8
@@ -325,7 +196,7 @@ def _exif_of(image: ImageFile.ImageFile, where: str) -> tuple[bytes | None, int,
             if tag != _ORIENTATION and (image.format != "TIFF" or tag in _TIFF_TAGS_ABOUT_THE_PICTURE):
                 kept[tag] = found.get_ifd(tag) if tag in _SUB_DIRECTORIES else value
         return (kept.tobytes() if len(kept) else None), orientation, []
-    except (*_DAMAGE, AttributeError, ArithmeticError):
+    except (*DAMAGE, AttributeError, ArithmeticError):
         return None, 1, [f"the EXIF data of {where} cannot be read and are left out"]
 
 
@@ -335,9 +206,3 @@ def _plain_dpi(dpi: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
     return (across, down) if 0 < across < _MOST_DPI and 0 < down < _MOST_DPI else None
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, short enough for a sentence."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text[:160]

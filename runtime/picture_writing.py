@@ -17,7 +17,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
 from harmonyrt.runtime import deep_pictures, picture_colours
 from harmonyrt.runtime.picture_colours import to_8_bits
-from harmonyrt.runtime.picture_decoding import first_line
+from harmonyrt.runtime.picture_opening import first_line
 from harmonyrt.runtime.pictures import PictureFile
 
 WRITABLE = {

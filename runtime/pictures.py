@@ -23,7 +23,8 @@ from harmonyrt.runtime import picture_colours
 from harmonyrt.runtime.composites import Picture, picture_of
 from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
 from harmonyrt.runtime.picture_colours import to_8_bits
-from harmonyrt.runtime.picture_decoding import Source, decode
+from harmonyrt.runtime.picture_decoding import decode
+from harmonyrt.runtime.picture_opening import Source
 
 _ROWS_AT_ONCE = 256
 
@@ -72,7 +73,7 @@ class PictureFile:
             return dataclasses.replace(self, rgb=rgb, native=native)
 
         alpha = None if self.alpha is None else to_8_bits(self.alpha)
-        return picture_of(self.native, self.profile, restore, alpha)
+        return picture_of(self.native, self.profile, restore, alpha, self.rgb if self.bits == 8 else None)
 
     def with_rgb(self, rgb: np.ndarray) -> PictureFile:
         """The same picture with other colours, for changes that were made elsewhere, in 8 bits.

@@ -253,15 +253,26 @@ def as_colours(page: FirstPage, pixels: np.ndarray, where: str) -> tuple[np.ndar
     alpha, notes = extra[..., :1], _left_out(extra.shape[2] - 1, where)
     if kind == _PREMULTIPLIED:
         colours = _unmultiplied(colours, alpha)
-        notes.append(f"{where} has colours multiplied by alpha; they are written as plain colours and alpha")
+        notes.append(_premultiplied_note(where))
     return np.concatenate([colours, alpha], axis=2), "LA" if count == 1 else "RGBA", notes
 
 
-def left_out_by_pillow(page: FirstPage, where: str) -> list[str]:
-    """A note where Pillow drops channels of an 8-bit page."""
+def taken_by_pillow(page: FirstPage, where: str) -> list[str]:
+    """Notes about a page that Pillow decodes: channels that it drops, and integers whose range is a guess."""
     known = _COLOURS.get(page.photometric, 3)
     kept = 1 if page.extra[:1] in ((_PREMULTIPLIED,), (_ALPHA,)) else 0
-    return _left_out(page.samples - known - kept, where)
+    notes = _left_out(page.samples - known - kept, where)
+    if page.extra[:1] == (_PREMULTIPLIED,):
+        notes.append(_premultiplied_note(where))
+    if page.sample_format != _UNSIGNED or page.bits > 16:
+        white = 255 if page.bits <= 8 else 65535
+        kind = "signed " if page.sample_format != _UNSIGNED else ""
+        notes.append(f"{where} holds {kind}integers of {page.bits} bits: {white} is taken as white")
+    return notes
+
+
+def _premultiplied_note(where: str) -> str:
+    return f"{where} has colours multiplied by alpha; they are written as plain colours and alpha"
 
 
 def _left_out(count: int, where: str) -> list[str]:

@@ -80,6 +80,25 @@ def test_premultiplied_alpha_is_undone_and_said():
     assert "multiplied by alpha" in picture.notes[0]
 
 
+def test_premultiplied_alpha_of_8_bits_is_said():
+    content = tiff((RGBA >> 9).astype(np.uint8), extrasamples=["assocalpha"])
+    assert "multiplied by alpha" in read_picture_file(content).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [(GREY.astype(np.int16) // 4 + 9000, "signed integers of 16 bits: 65535"), (GREY.astype(np.uint32), "of 32 bits")],
+)
+def test_integers_whose_white_is_a_guess_are_said(pixels, words):
+    assert words in read_picture_file(tiff(pixels, photometric="minisblack")).notes[0]
+
+
+def test_a_tiff_that_nobody_reads_is_named_as_a_tiff():
+    content = tiff(np.dstack([RGBA, ALPHA]).astype(np.uint8), photometric="separated", extrasamples=["unassalpha"])
+    with pytest.raises(HarmonyError, match="a TIFF of 5 channels of 8 bits"):
+        read_picture_file(content)
+
+
 def test_grey_with_alpha():
     content = tiff(np.dstack([GREY, ALPHA]), photometric="minisblack", extrasamples=["unassalpha"])
     picture = read_picture_file(content)
@@ -87,11 +106,21 @@ def test_grey_with_alpha():
     assert (picture.alpha == ALPHA).all()
 
 
-@pytest.mark.parametrize(("bits", "pixels"), [(12, GREY), (10, GREY)])
-def test_fewer_bits_than_16_are_spread_over_the_range(bits, pixels):
-    content = tiff(pixels >> (16 - bits), photometric="minisblack", bitspersample=bits)
-    found = read_picture_file(content).native
-    assert np.abs(found - pixels.astype(float)).max() <= 65536 / 2**bits
+def packed_tiff(values, bits):
+    """Grey of `bits` bits, packed as TIFF packs them: the first bit highest, each row filled up to a byte."""
+    height, width = values.shape
+    rows = (values[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    data = np.packbits(rows.reshape(height, -1).astype(np.uint8), axis=1).tobytes()
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    tags.append((279, len(data)))
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + b"\0\0\0\0"
+
+
+@pytest.mark.parametrize("bits", [12, 10])
+def test_fewer_bits_than_16_are_spread_over_the_range(bits):
+    found = read_picture_file(packed_tiff(GREY >> (16 - bits), bits)).native
+    assert np.abs(found - GREY.astype(float)).max() <= 65536 / 2**bits
     assert found.max() > 65000
 
 

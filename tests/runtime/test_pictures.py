@@ -278,7 +278,7 @@ def test_a_file_without_permission_is_named(tmp_path, colours, monkeypatch):
     def denied(*arguments):  # root, who may run these tests, is denied nothing
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("harmonyrt.runtime.picture_decoding.open", denied, raising=False)
+    monkeypatch.setattr("harmonyrt.runtime.picture_opening.open", denied, raising=False)
     with pytest.raises(HarmonyError, match="may not be read"):
         read_picture_file(path)
 
