@@ -66,6 +66,7 @@ def work_of(network: Any, size: int, batch: int) -> Work:
         if isinstance(layer, nn.Linear):
             operations = 2 * layer.in_features * output.numel()
         else:
+            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
             area = layer.kernel_size[0] * layer.kernel_size[1]
             transposed = isinstance(layer, nn.ConvTranspose2d)
             channels = layer.out_channels if transposed else layer.in_channels

@@ -84,7 +84,7 @@ class Network:
 
         names = rewrites.fitting(rewrites.LOW_MEMORY, (size, size), target, precision)  # Winograd is for CPUs
         graph = export_phnet(self.traced, (size, size), names, batch)
-        return graph if precision == "fp32" else typed_graph(graph, precision)
+        return typed_graph(graph, precision) if precision in ("fp16", "bf16") else graph
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def references(self, size: int) -> list[Any]:
@@ -135,7 +135,8 @@ def feeds(size: int, batch: int) -> dict[str, np.ndarray]:
 def percentiles(milliseconds: Callable[[], float]) -> dict[str, float]:
     """Burn in, then sample a call that returns its own time."""
     burn_in(milliseconds, BURN_IN, clock=lambda call: call())  # type: ignore[arg-type, return-value]
-    values, begun = [], time.monotonic()
+    values: list[float] = []
+    begun = time.monotonic()
     while len(values) < SAMPLES and (len(values) < 10 or time.monotonic() - begun < SECONDS):
         values.append(milliseconds())
     summary: Summary = summarize(values)

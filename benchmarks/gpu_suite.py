@@ -208,12 +208,12 @@ def _torch_step(suite: Suite, network: runners.Network, mode: str, size: int, ba
 def _onnxruntime_step(suite: Suite, network: runners.Network, size: int, batch: int) -> None:
     for precision in ("fp16", "fp32"):
         what = f"onnxruntime CUDA {precision}, {size} px, batch {batch}"
-        suite.run(
-            what,
-            lambda precision=precision: suite.add(
-                "onnxruntime-cuda", precision, size, batch, runners.onnxruntime_cuda(network, precision, size, batch)
-            ),
-        )
+
+        def measured(precision: str = precision) -> None:
+            found = runners.onnxruntime_cuda(network, precision, size, batch)
+            suite.add("onnxruntime-cuda", precision, size, batch, found)
+
+        suite.run(what, measured)
 
 
 def _compile_step(suite: Suite, arguments: argparse.Namespace, size: int, batch: int, reason: str | None) -> None:

@@ -98,7 +98,8 @@ def read_cases(pairs: Sequence[Pair], side: int = SIDE) -> list[Case]:
         return np.ascontiguousarray(array.transpose(2, 0, 1)[None])
 
     return [
-        Case(pixels(p.composite, "RGB"), np.float32(pixels(p.mask, "L") > 0.5), pixels(p.real, "RGB")) for p in pairs
+        Case(pixels(p.composite, "RGB"), (pixels(p.mask, "L") > 0.5).astype(np.float32), pixels(p.real, "RGB"))
+        for p in pairs
     ]
 
 

@@ -80,6 +80,7 @@ def measure(photo: np.ndarray, mask: np.ndarray, change: str, seed: list[int], n
     changed = np.clip(_changed(x, mask, change, np.random.default_rng(seed)), 0, 1)
     composite = ((x + coverage * (changed - x)) * 255 + 0.5).astype(np.uint8)
     side = network.info.size
+    assert side is not None, "main takes bundles of one size only"
     fitted = fit(composite, mask, side, True)
     output = network.run_tensor(fitted.image[None], fitted.network_mask[None, None])[0]
     own = resized_picture(composite, mask, fitted, output)
@@ -108,15 +109,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the scores")
     arguments = parser.parse_args()
     network = Harmonizer.open(arguments.bundle)
+    if network.info.size is None:
+        sys.exit(f"{arguments.bundle} takes any size; give a bundle of one size")
     found: dict[int, list[dict]] = {side: [] for side in SIDES}
     for number, path in enumerate(sorted((arguments.data / "images").iterdir())[: arguments.most]):
         photo = Image.open(path).convert("RGB")
         mask = Image.open(arguments.data / "masks" / f"{path.stem}.png").convert("L")
         for side in SIDES:
             scale = side / max(photo.size)
-            size = tuple(max(16, round(n * scale)) for n in photo.size)
-            small = [np.asarray(p.resize(size, Image.Resampling.LANCZOS)) for p in (photo, mask)]
-            scores = measure(*small, CHANGES[number % len(CHANGES)], [number, 7], network)
+            size = [max(16, round(n * scale)) for n in photo.size]
+            small, its_mask = (np.asarray(p.resize(size, Image.Resampling.LANCZOS)) for p in (photo, mask))
+            scores = measure(small, its_mask, CHANGES[number % len(CHANGES)], [number, 7], network)
             if scores is not None:
                 found[side].append(scores)
         print(f"{number + 1}: {path.name}", file=sys.stderr, flush=True)

@@ -103,7 +103,8 @@ def _needed(
     missing = next((source for source in wanted.values() if source not in ranges), None)
     if missing is not None:
         raise HarmonyError(f"the calibration has no range for the tensor {missing!r}; calibrate again")
-    return {name: tuple(np.array(end, np.float32) for end in ranges[source]) for name, source in wanted.items()}
+    ends = {name: ranges[source] for name, source in wanted.items()}
+    return {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ends.items()}
 
 
 def _give_own_constants(graph: onnx.GraphProto, layers: set[str]) -> None:

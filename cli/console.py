@@ -62,7 +62,7 @@ def warnings_as_lines() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", HarmonyWarning)
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]  # `rest` is what nobody reads
         yield
 
 

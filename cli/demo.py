@@ -54,7 +54,8 @@ def _speed(bundle: Path, picture: Path, mask: Path) -> str:
     from harmonyrt.runtime.pictures import read_picture_file
 
     rgb, levels = read_picture_file(picture).rgb, read_mask_file(mask).values
-    whole, engine = [], []
+    whole: list[float] = []
+    engine: list[float] = []
     with Harmonizer.open(bundle) as harmonizer:
         for _ in range(_WARM_UP):
             harmonizer.harmonize(rgb, levels)

@@ -28,7 +28,10 @@ def doctor(
     able = abilities(found, speed)
     if as_json:
         kept = {"folder": str(cache.folder or ""), "bytes": cache.size(), "limit_bytes": limit_bytes()}
-        report = {"machine": dataclasses.asdict(found), "abilities": [dataclasses.asdict(a) for a in able]}
+        report: dict[str, Any] = {
+            "machine": dataclasses.asdict(found),
+            "abilities": [dataclasses.asdict(a) for a in able],
+        }
         report["cache"] = {**kept, "why_not": cache.why_not()}
         report["cpu_speed"] = None if speed is None else dataclasses.asdict(speed)
         print_json(report)

@@ -12,7 +12,7 @@ import typer
 class Existing(str, Enum):
     """What to do about an output that is there already."""
 
-    replace = "replace"
+    replace = "replace"  # type: ignore[assignment]  # the option's value; nobody calls str.replace on it
     skip = "skip"
     refuse = "refuse"
 

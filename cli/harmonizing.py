@@ -51,7 +51,7 @@ class Wish:
     device: str | None
     target: str | None
     threads: int | None
-    diffusion: dict[str, int]
+    diffusion: dict[str, Any]
     max_megapixels: float
     as_json: bool
     in_folder: bool = False
@@ -99,8 +99,7 @@ def run_one(wish: Wish) -> int:
     Raises:
         HarmonyError: wrong usage or input.
     """
-    output = wish.output or (STREAM if wish.composite == STREAM else None)
-    _check_usage(wish, output)
+    output = _checked_output(wish, wish.output or (STREAM if wish.composite == STREAM else None))
     if output != STREAM:
         if not is_special(output):
             check_writable(output)
@@ -127,7 +126,8 @@ def run_one(wish: Wish) -> int:
     return 0
 
 
-def _check_usage(wish: Wish, output: str | None) -> None:
+def _checked_output(wish: Wish, output: str | None) -> str:
+    """The output, once it and the inputs go together."""
     if output is None:
         raise HarmonyError("no output was given; name it with -o harmonized.png, or -o - for stdout")
     if wish.mask is None and not wish.alpha_mask:
@@ -144,6 +144,7 @@ def _check_usage(wish: Wish, output: str | None) -> None:
         raise HarmonyError("stdout is closed, and the picture would be lost; redirect it, or name a file with -o")
     if output == STREAM and sys.stdout.isatty():
         raise HarmonyError("stdout is a terminal, which cannot show a picture; redirect it, or name a file with -o")
+    return output
 
 
 def _check_no_input(output: Path, *inputs: str | None) -> None:
@@ -238,7 +239,7 @@ def _diffusing(harmonizer: Any, wish: Wish) -> Iterator[Any]:
         yield RunOptions(**wish.diffusion)
         return
     with growing_progress("harmonizing") as show:
-        yield RunOptions(**wish.diffusion, progress=lambda name, done, total: show(done, total))
+        yield dataclasses.replace(RunOptions(**wish.diffusion), progress=lambda name, done, total: show(done, total))
 
 
 def _written(result: PictureFile, output: str, wish: Wish) -> list[str]:
@@ -269,4 +270,5 @@ def report(harmonizer: Any, results: list[Done]) -> dict[str, Any]:
 
 
 def _as_plain(info: Any) -> Any:
-    return dataclasses.asdict(info) if dataclasses.is_dataclass(info) else dict(info)
+    whole = dataclasses.is_dataclass(info) and not isinstance(info, type)
+    return dataclasses.asdict(info) if whole else dict(info)

@@ -74,7 +74,7 @@ def paired(composites: Path, masks: Path) -> Pairing:
             failed.append((composite, f"{composite} {problem}"))
         elif mask in found.problems:
             failed.append((composite, f"{composite} cannot be harmonized: its mask {mask} {found.problems[mask]}"))
-        else:
+        elif mask is not None:  # without one there is a problem
             pairs.append(Pair(composite, mask))
         used.add(mask)
     if not pairs and not used - {None}:

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("common", "models", "runtime", "evaluation")
+ROOMS = ("benchmarks", "calibration", "cli", "common", "evaluation", "models", "runtime")
+"""Missing: export and training, where mypy still finds about a hundred places: mostly Node and Module attributes."""
 
 
 def typecheck() -> subprocess.CompletedProcess[str]:
@@ -14,7 +15,10 @@ def typecheck() -> subprocess.CompletedProcess[str]:
         house = Path(scratch) / "harmonyrt"
         house.mkdir()
         for room in ROOMS:
-            (house / room).symlink_to(ROOT / room)
+            (house / room).mkdir()
+            for entry in (ROOT / room).iterdir():  # a folder of data beside a module of its name would hide the module
+                if entry.suffix == ".py" or entry.name == "py.typed" or (entry / "__init__.py").exists():
+                    (house / room / entry.name).symlink_to(entry)
         command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "-p", "harmonyrt"]
         return subprocess.run(
             [*command, "--cache-dir", str(ROOT / ".mypy_cache")], cwd=scratch, capture_output=True, text=True
