@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ def bundle_being_written(place: Path, progress: Progress, mark: str = FILE_NAME)
         HarmonyError: `place` cannot be written, or holds something that is not a bundle.
     """
     check_place(place, mark)
+    place = _behind_links(place)
     with _made_folder(place.parent), _locked(place, progress):
         _clean(place)
         scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}.building-", dir=place.parent))
@@ -60,8 +62,15 @@ def check_place(place: Path, mark: str = FILE_NAME) -> None:
     """Refuse a place that cannot take a bundle, before any work is done.
 
     Raises:
-        HarmonyError: the output is a file, cannot be written, or the bundle's folder holds something else.
+        HarmonyError: the output is a file, cannot be written, or the bundle's folder holds something else, is a mount
+            point (no rename replaces it) or a link that leads nowhere.
     """
+    place = _behind_links(place)
+    if _is_mount(place):
+        raise HarmonyError(
+            f"{place} is a mount point, which a build cannot replace as a whole;"
+            f" mount {place.parent} instead, or give another folder with --output and copy the bundle"
+        )
     output = place.parent
     if output.exists() and not output.is_dir():
         raise HarmonyError(f"{output} is a file; give a folder with --output")
@@ -70,6 +79,37 @@ def check_place(place: Path, mark: str = FILE_NAME) -> None:
         raise HarmonyError(f"{place} exists and is not {what}; move it away or give another folder with --output")
     with _made_folder(output):
         _try_to_write(output)
+
+
+def _behind_links(place: Path) -> Path:
+    """Where a bundle really lies: a link to it stays, and what it leads to is replaced.
+
+    Raises:
+        HarmonyError: a link that leads nowhere, perhaps to a volume that is not mounted.
+    """
+    if not place.is_symlink():
+        return place
+    try:
+        return place.resolve(strict=True)
+    except (OSError, RuntimeError):  # a loop is a RuntimeError before Python 3.13
+        target = os.readlink(place)
+        raise HarmonyError(
+            f"{place} is a link to {target}, which is not there; mount or make that folder, or remove the link"
+        ) from None
+
+
+def _is_mount(place: Path) -> bool:
+    """Also of a folder of the same file system, as containers mount them: only the list in /proc knows those."""
+    if os.path.ismount(place):
+        return True
+    try:
+        rows = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    escaped = os.fsencode(os.path.realpath(place))
+    for character in b"\\ \t\n":  # as proc(5) says; the backslash first
+        escaped = escaped.replace(bytes([character]), b"\\%03o" % character)
+    return any(len(fields) > 4 and fields[4] == escaped for fields in map(bytes.split, rows))
 
 
 @contextlib.contextmanager
@@ -133,12 +173,12 @@ def _is_still(path: Path, handle: int) -> bool:
 
 def _clean(place: Path) -> None:
     """Under the lock: bring back a bundle that a killed build had moved aside, and remove what such builds left."""
-    for aside in place.parent.glob(f".{place.name}.replaced-*"):
+    for aside in place.parent.glob(f".{glob.escape(place.name)}.replaced-*"):
         if place.exists():
             shutil.rmtree(aside, ignore_errors=True)
         else:
             aside.rename(place)
-    for stale in place.parent.glob(f".{place.name}.building-*"):
+    for stale in place.parent.glob(f".{glob.escape(place.name)}.building-*"):
         shutil.rmtree(stale, ignore_errors=True)
 
 

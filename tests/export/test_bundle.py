@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -154,4 +155,35 @@ def test_a_read_only_file_system_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     with pytest.raises(HarmonyError, match="Read-only file system; give another folder"):
+        check_place(tmp_path / "bundle")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    store, engines = tmp_path / "store", tmp_path / "engines"
+    write(store / "b[1]", "old")
+    engines.mkdir()
+    (engines / "bundle").symlink_to("../store/b[1]")
+    write(engines / "bundle", "new")
+    assert (engines / "bundle").is_symlink()
+    assert (store / "b[1]" / "model.onnx").read_text() == "new"
+    assert [path.name for path in (*engines.iterdir(), *store.iterdir())] == ["bundle", "b[1]"]
+
+
+@pytest.mark.parametrize("target", ["not-mounted/bundle", "bundle"])
+def test_a_link_that_leads_nowhere_is_refused_before_the_work(tmp_path, target):
+    (tmp_path / "bundle").symlink_to(target)
+    with pytest.raises(HarmonyError, match=f"is a link to {target}, which is not there"):
+        check_place(tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.skipif(not os.path.ismount("/proc"), reason="needs Linux")
+@pytest.mark.parametrize("known_by", ["device numbers", "the list of mounts alone"])
+def test_a_mount_point_is_refused_before_the_work(tmp_path, monkeypatch, known_by):
+    if known_by == "the list of mounts alone":  # as for a folder of the same file system
+        monkeypatch.setattr(os.path, "ismount", lambda path: False)
+    with pytest.raises(HarmonyError, match=r"/proc is a mount point.*mount / instead"):
+        check_place(Path("/proc"))
+    (tmp_path / "bundle").symlink_to("/proc")
+    with pytest.raises(HarmonyError, match="is a mount point"):
         check_place(tmp_path / "bundle")
