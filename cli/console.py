@@ -26,6 +26,16 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, default=str, allow_nan=False))
 
 
+def say_passed_over(data: Path) -> None:
+    """Say which files of a folder of training pictures are not used."""
+    from harmonyrt.training.pictures import passed_over
+
+    names = passed_over(data)
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        say(f"note: files of {data} that are neither a .jpg or .png nor its mask: {', '.join(names[:5])}{more}")
+
+
 @contextlib.contextmanager
 def collected() -> Iterator[list[str]]:
     """Collect what the runtime logs and warns about, to be said once the work has gone well.

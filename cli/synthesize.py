@@ -19,7 +19,7 @@ def synthesize(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a dataset of composites in iHarmony4's folder layout, with train, val and test lists."""
-    from harmonyrt.cli.console import print_json
+    from harmonyrt.cli.console import print_json, say_passed_over
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
     from harmonyrt.common.progress import growing_progress, say
@@ -35,6 +35,7 @@ def synthesize(
         streams().results_are_files()
     with growing_progress("synthesizing") as progress:
         result = run(SynthesisConfig(data, output, variants=variants, photos=photos, seed=seed), progress)
+    say_passed_over(data)
     if as_json:
         print_json({"output": str(result.out), "composites": result.composites})
         return

@@ -84,7 +84,7 @@ def train(
 
     Ctrl-C ends it after the step in hand; the same command goes on.
     """
-    from harmonyrt.cli.console import print_json
+    from harmonyrt.cli.console import print_json, say_passed_over
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
     from harmonyrt.common.progress import say
@@ -112,6 +112,8 @@ def train(
             raise HarmonyError(f"{data} is a dataset of pairs, which are taken as they are; leave out --plan")
         chosen["plan"] = read_plan(plan)
     chosen["stages"] = _stages(recipe, lr, stage)
+    if not PairedDataset.is_one(data):
+        say_passed_over(data)
     if not as_json:
         streams().results_are_files()
     result = run(_config(recipe, data, output, steps, minutes, chosen))

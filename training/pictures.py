@@ -22,6 +22,8 @@ from harmonyrt.training.outlines import Outline, read_outlines, shipped_outlines
 
 Split = Literal["train", "val", "test"]
 SUFFIXES = (".jpg", ".jpeg", ".png")
+_TEXTS = (".txt", ".md", ".csv", ".json")
+"""Suffixes of what stands beside pictures and says something about them."""
 SHARES = {"ccp": (0.085, 0.035)}
 """(test, val) shares by source folder where they differ from the default: street fashion would fill both splits."""
 DEFAULT_SHARES = (0.22, 0.10)
@@ -89,6 +91,26 @@ def find_pictures(root: str | Path) -> list[Picture]:
             drawn = outlines.get(name, ()) if split == "train" else ()
             pictures.append(Picture(name, *found[name], split, drawn))
     return sorted(pictures, key=lambda picture: picture.name)
+
+
+def passed_over(root: str | Path) -> list[str]:
+    """Files below a data root that :func:`find_pictures` does not take, and no list leaves out.
+
+    Returns:
+        Their paths below the root, sorted; hidden files, and texts that stand beside pictures, are not counted.
+    """
+    root = Path(root)
+    used = {path for picture in find_pictures(root) for path in (picture.image, picture.mask)}
+    grey = {line.split("\t")[0].split(" ")[0] for line in _lines(root / "low_chroma.txt")}
+    grey_stems = {Path(name).stem for name in grey}
+    found = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        left_out = name.as_posix() in grey or (path.parent.name == "masks" and path.stem in grey_stems)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not (path in used or left_out or hidden or path.suffix.lower() in _TEXTS) and not path.is_dir():
+            found.append(name.as_posix())
+    return found
 
 
 def _lines(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.training.pictures import Album, find_pictures
+from harmonyrt.training.pictures import Album, find_pictures, passed_over
 
 SPLITS = Path(__file__).parents[2] / "training" / "splits"
 
@@ -44,6 +44,18 @@ def test_near_duplicates_share_a_split_and_grey_pictures_are_left_out(small_data
     assert found[names["train"][0]] == found[names["test"][0]]
     assert found[photo] == found[names["test"][1]]
     assert names["train"][1] not in found
+
+
+def test_files_that_are_not_used_are_told(small_data, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(small_data, root)
+    assert passed_over(root) == []
+    (root / "photos" / "plain" / "new.webp").touch()
+    (root / "things" / "masks" / "thing_00.webp").touch()
+    (root / "things" / "images" / "away.png").symlink_to("nowhere.png")
+    (root / "notes.txt").touch()
+    (root / ".hidden").touch()
+    assert passed_over(root) == ["photos/plain/new.webp", "things/masks/thing_00.webp"]
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):
