@@ -109,7 +109,7 @@ def golden_losses(golden) -> dict[str, np.ndarray]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the argument `phnet_case` runs once for every PHNet case of the folder."""
     if "phnet_case" in metafunc.fixturenames:
-        not_networks = ("phnet_e2e", "phnet_losses")
+        not_networks = ("phnet_e2e", "phnet_losses")  # the first is in folders that are held back only
         names = [name for name in Golden.names("phnet_") if not name.startswith(not_networks)]
         assert names, f"no golden cases in {GOLDEN}"
         metafunc.parametrize("phnet_case", names)

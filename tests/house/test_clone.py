@@ -1,5 +1,6 @@
 """A fresh clone holds all that its tests need."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BESIDE = re.compile(r"""parents\[\d\]\.parent|["'/]shared["'/]""")
+BESIDE = re.compile(r"""parents\[\d\]\.parent\b|/ ["']shared["']|(Path|open)\(["']\.\./""")
 """How a test would reach for files beside the checkout."""
 
 
@@ -17,6 +18,26 @@ def test_no_test_reads_files_beside_the_checkout():
         code = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
         found += [f"{path.relative_to(ROOT)}: {line.strip()}" for line in code if BESIDE.search(line)]
     assert not found
+
+
+def test_golden_lists_have_one_tensor_a_line():
+    """A change of one tensor is then a change of one line."""
+    for path in sorted((ROOT / "tests" / "golden").glob("*.json")):
+        text = path.read_text()
+        tensors = json.loads(text)["tensors"]
+        lines = text.splitlines()
+        assert all(f"  {json.dumps(name)}: {json.dumps(about)}" in text for name, about in tensors.items()), path
+        assert len(lines) < len(tensors) + 40, path
+
+
+def test_golden_cases_are_read_by_tests():
+    """By name, or as one of a kind that a test runs all cases of."""
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    kinds = ("dh_unet_", "dh_vae_", "dh_cvae_", "dh_refiner_", "dh_pipeline_", "dh_null_text", "phnet_")
+    assert all(f'"{kind}"' in tests for kind in kinds)
+    for path in (ROOT / "tests" / "golden" / "public").glob("*.npz"):
+        assert path.stem in tests or path.stem.startswith(kinds), f"no test reads {path.name}; remove it"
+        assert not path.stem.startswith("phnet_e2e"), "tests pass over it"
 
 
 def test_golden_data_are_committed():
