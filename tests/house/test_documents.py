@@ -227,3 +227,10 @@ def test_code_cites_documents_and_sections_that_exist():
 def test_the_readme_is_short():
     text = re.sub(r"<!--.*?-->", "", prose_and_blocks("README.md"))
     assert len(text.split()) < 600
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_stand_in_fences(document):
+    """An indented block has no language and no marks, so nothing would run or check it."""
+    text = re.sub(r"```.*?```", "", prose_and_blocks(document), flags=re.DOTALL)
+    assert not re.search(r"^ {4}(harmonyrt|pip|python|make|from|import) ", text, re.MULTILINE), document
