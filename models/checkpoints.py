@@ -84,6 +84,8 @@ def open_phnet(path: str | Path, meaning: Meaning = Meaning()) -> OpenedPHNet:
     config = recognise(weights, path)
     said, assumed = _meaning(taken.tensors, metadata, path, meaning)
     config = dataclasses.replace(config, **said)
+    if not config.extractor:  # a run's checkpoint keeps it for the stages to come
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("feature_extractor.")}
     with torch.device("meta"):
         network = PHNet(config)
     network.load_state_dict(checked_tensors(weights, network.state_dict(), path, _PHNET), strict=True, assign=True)

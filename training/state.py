@@ -11,6 +11,8 @@ from torch import nn
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
+from harmonyrt.models import PHNet
+from harmonyrt.models.meaning import CARRIER, carrier
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -36,15 +38,19 @@ class Average:
 
 
 def save_checkpoint(
-    folder: Path, network: nn.Module, average: Average, optimizer: torch.optim.Optimizer, **progress: float | int | str
+    folder: Path, network: PHNet, average: Average, optimizer: torch.optim.Optimizer, **progress: float | int | str
 ) -> None:
-    """Write ``checkpoint.pt`` in one rename: a kill leaves the old one or the new one."""
+    """Write ``checkpoint.pt`` in one rename: a kill leaves the old one or the new one.
+
+    It says what its weights mean, so that :func:`harmonyrt.models.load_phnet` opens it too (the average).
+    """
     content = {
         "network": network.state_dict(),
         "average": average.network.state_dict(),
         "updates": average.updates,
         "optimizer": optimizer.state_dict(),
         "progress": progress,
+        CARRIER: carrier(network.config),
     }
     with written_whole(folder / CHECKPOINT) as scratch:
         torch.save(content, scratch)

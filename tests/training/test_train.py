@@ -18,6 +18,7 @@ import torch
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.models import PHNet, PHNetConfig, load_phnet
+from harmonyrt.models.checkpoints import open_phnet
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
 from harmonyrt.training.loading import Synthesis
@@ -176,6 +177,18 @@ def test_a_stage_without_the_extractor_is_validated_and_shipped_without_it(confi
     both, _ = _run(replace(config, out=config.out / "both", stages=stages, validate_every=0.0))
     assert validated == [False] * 3 + [True] * 4
     assert load_phnet(both.weights).config.extractor
+
+
+@pytest.mark.parametrize("extractor", [True, False])
+def test_the_checkpoint_of_a_run_opens_as_its_average(extractor, config):
+    stages = (Stage(32, 2, extractor=extractor),)
+    result, _ = _run(replace(config, network=replace(SMALL, change_shrinkage=0.1), stages=stages, ema=0.5))
+    opened, shipped = open_phnet(config.out / "checkpoint.pt"), load_phnet(result.weights)
+    assert opened.network.config == shipped.config == replace(SMALL, change_shrinkage=0.1, extractor=extractor)
+    (note,) = opened.notes
+    assert "average, not network" in note
+    for name, value in opened.network.state_dict().items():
+        torch.testing.assert_close(value, shipped.state_dict()[name], atol=1e-3, rtol=1e-3)
 
 
 def test_weights_without_the_extractor_are_gone_on_from(config):
