@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from PIL.ImageCms import PyCMSError
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyNote
 from harmonyrt.runtime import picture_colours
-from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT
+from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, warn
 from harmonyrt.runtime.picture_colours import FromSrgb, to_8_bits
 
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -165,10 +165,17 @@ def _alpha_of(composite: Image.Image) -> np.ndarray | None:
 
 
 def _usable(profile: bytes | None, pixels: np.ndarray) -> bytes | None:
-    try:
-        return profile if profile and picture_colours.has_way_back(profile, 1 if pixels.ndim == 2 else 3) else None
-    except PyCMSError:
+    """The profile if colours can be converted by it there and back; else None, with a note."""
+    if not profile:
         return None
+    try:
+        if picture_colours.has_way_back(profile, 1 if pixels.ndim == 2 else 3):
+            return profile
+        what = "leads to sRGB and not back"
+    except PyCMSError:
+        what = "does not fit its pixels"
+    warn(f"the composite's colour profile {what}: the network sees its colours as sRGB", HarmonyNote)
+    return None
 
 
 def picture_of(

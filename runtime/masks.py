@@ -86,7 +86,7 @@ def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False, label:
         raise HarmonyError(_other_type(mask))
     for remark in remarks:
         if remark.kind != "binary":  # what 0 and 1 mean is documented
-            _warn(f"the mask {remark.text}", HarmonyWarning if remark.doubtful else HarmonyNote)
+            warn(f"the mask {remark.text}", HarmonyWarning if remark.doubtful else HarmonyNote)
     return fitted_mask(levels, width, height, fit_mask)
 
 
@@ -232,15 +232,15 @@ def check_mask(mask: np.ndarray) -> bool:
         False when the mask is empty, so that there is nothing to do.
     """
     if not mask.any():
-        _warn("the mask is empty: the composite is returned unchanged")
+        warn("the mask is empty: the composite is returned unchanged")
         return False
     share = foreground_ratio(mask)
     if share == 1:
-        _warn("the mask covers the whole picture: the network has no background to learn from")
+        warn("the mask covers the whole picture: the network has no background to learn from")
     elif share > _INVERTED_SHARE and mask.size > 1:
         corners = sum(int(mask[row, column]) > HALF for row in (0, -1) for column in (0, -1))
         if corners >= _INVERTED_CORNERS:
-            _warn(
+            warn(
                 f"the mask looks inverted: it covers {share:.0%} of the picture and {corners} of its corners;"
                 " the foreground must be white (1) and the background black (0)"
             )
@@ -254,17 +254,18 @@ def check_seen(seen: Seen) -> bool:
         False when no foreground is visible, so that there is nothing to do.
     """
     if not seen.mask.any():
-        _warn("the foreground is transparent everywhere: the composite is returned unchanged")
+        warn("the foreground is transparent everywhere: the composite is returned unchanged")
         return False
     if not seen.has_background:
-        _warn(
+        warn(
             "no background is visible, the composite is a cut-out alone: the network has nothing to learn from;"
             " paste it on its background first"
         )
     return True
 
 
-def _warn(message: str, kind: type[HarmonyWarning] = HarmonyWarning) -> None:
+def warn(message: str, kind: type[HarmonyWarning] = HarmonyWarning) -> None:
+    """Say something to the runtime's caller, at the caller's line."""
     warnings.warn(message, kind, stacklevel=_levels_to_caller())
 
 

@@ -27,6 +27,7 @@ _SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 255, 330, 50706
 _RAW_PHOTOMETRICS = (32803, 34892)  # colour filter array, linear raw
 _REDUCED, _TRANSPARENCY_MASK = 1, 4  # bits of NewSubfileType
 _MOST_PAGES = 64
+_MOST_SAMPLES = 16  # a limit on megapixels means little without one on channels
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels by photometric: white is zero, black is zero, RGB, CMYK
 _WHITE_IS_ZERO, _CMYK = 0, 5
 _PREMULTIPLIED, _ALPHA = 1, 2
@@ -152,6 +153,8 @@ def _check_colours(page: FirstPage, where: str) -> None:
         raise HarmonyError(
             f"{where} holds {page.bits}-bit floats, whose range is not said; save it with 8 or 16 bits per channel"
         )
+    if page.samples > _MOST_SAMPLES:
+        raise HarmonyError(f"{where} holds {page.samples} channels; save its colours as RGB")
     if page.bits > 16 and page.samples > 1:
         raise HarmonyError(f"{where} holds {page.bits} bits per channel; save it with 8 or 16 bits per channel")
 

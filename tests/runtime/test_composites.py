@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyNote
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.composites import read_picture
 from harmonyrt.runtime.pictures import read_picture_file
@@ -106,6 +106,18 @@ def test_a_pil_picture_with_a_wide_profile_is_seen_as_it_looks(harmonizer, mask,
     assert (np.asarray(found) != np.asarray(harmonizer.harmonize(pixels, mask))).any()
 
 
+@pytest.mark.parametrize(("kind", "words"), [("one way", "not back"), ("broken", "does not fit")])
+def test_a_profile_of_a_pil_picture_that_cannot_be_used_is_said_and_travels(
+    harmonizer, mask, one_way_profile, kind, words
+):
+    picture = Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60))
+    picture.info["icc_profile"] = one_way_profile if kind == "one way" else b"no profile"
+    with pytest.warns(HarmonyNote, match=words) as caught:
+        found = harmonizer.harmonize(picture, mask)
+    assert caught[0].filename == __file__
+    assert found.info["icc_profile"] == picture.info["icc_profile"]
+
+
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("L", "png"), ("RGBA", "png"), ("RGB", "tiff")])
 def test_what_belongs_to_a_pil_picture_travels(harmonizer, mask, mode, suffix):
     exif = Image.Exif()
@@ -113,7 +125,8 @@ def test_what_belongs_to_a_pil_picture_travels(harmonizer, mask, mode, suffix):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     stream = io.BytesIO()
     options = {} if mode == "L" else {"icc_profile": profile}
-    Image.new(mode, (WIDTH, HEIGHT), 90).save(stream, suffix, exif=exif, dpi=(300, 300), **options)
+    fill = (90, 90, 90, 255) if mode == "RGBA" else 90
+    Image.new(mode, (WIDTH, HEIGHT), fill).save(stream, suffix, exif=exif, dpi=(300, 300), **options)
     found = harmonizer.harmonize(Image.open(stream), mask)
     assert found.info.get("icc_profile") == options.get("icc_profile")
     assert found.info["dpi"] == pytest.approx((300, 300), abs=0.1)
