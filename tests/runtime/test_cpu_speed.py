@@ -174,3 +174,21 @@ def test_nothing_is_measured_for_fp32_alone_or_for_what_is_asked_for_by_name(
     assert not measurements
     Harmonizer.open(several, device="cpu")
     assert len(measurements) == 1
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp32 winograd", "bf16", "bf16 winograd", "int8"])
+def test_what_is_measured_computes_in_the_precision_that_it_is_called_by(openvino, name):
+    core = openvino.Core()
+    precision = name.split()[0]
+    if {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}[precision] not in core.get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
+        pytest.skip(f"this CPU has no {precision}")
+    graph = cpu_speed._request(openvino, core, name).get_compiled_model().get_runtime_model()
+    info = [node.get_rt_info() for node in graph.get_ops()]
+    kind = "MatMul" if "winograd" in name else "Convolution"
+    found = [str(one["runtimePrecision"].get()) for one in info if str(one["layerType"].get()) == kind]
+    kernels = [str(one["primitiveType"].get()) for one in info if str(one["layerType"].get()) == kind]
+    assert len(found) == (6 if "winograd" in name else 2)
+    wanted = {"fp32": ("f32",), "bf16": ("bf16",), "int8": ("u8", "i8")}[precision]
+    assert all(one in wanted for one in found), kernels
