@@ -22,6 +22,10 @@ class WorkFailed(HarmonyError):
     exit_code = 1
 
 
+class OutOfMemory(WorkFailed):
+    """Memory ran out: of the machine, the process's limit or the card."""
+
+
 class HarmonyWarning(UserWarning):
     """Something that works but is probably not what was meant, such as an empty mask or an assumption about weights."""
 

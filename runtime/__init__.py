@@ -1,8 +1,18 @@
 """Opens bundles and runs them. Needs numpy, pillow and one inference engine; never torch."""
 
-from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning, WorkFailed
+from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning, OutOfMemory, WorkFailed
 from harmonyrt.runtime.harmonizer import Harmonizer
 from harmonyrt.runtime.info import Info, Timings
 from harmonyrt.runtime.masks import MaskFile
 
-__all__ = ["Harmonizer", "HarmonyError", "HarmonyNote", "HarmonyWarning", "Info", "MaskFile", "Timings", "WorkFailed"]
+__all__ = [
+    "Harmonizer",
+    "HarmonyError",
+    "HarmonyNote",
+    "HarmonyWarning",
+    "Info",
+    "MaskFile",
+    "OutOfMemory",
+    "Timings",
+    "WorkFailed",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,14 @@ class Bundle:
             rebuild = f"build the bundle again ({self.path})"
             if not path.is_file():
                 raise HarmonyError(f"{path} is missing from the bundle; {rebuild}")
+            if not os.access(path, os.R_OK):
+                raise HarmonyError(f"{path} cannot be read (permission denied); make it readable for this user")
             if path.stat().st_size != file.bytes:
                 raise HarmonyError(f"{path} has {path.stat().st_size} bytes, its manifest says {file.bytes}; {rebuild}")
-            found = sha256_of(path)
+            try:
+                found = sha256_of(path)
+            except OSError as error:
+                raise HarmonyError(f"{path} cannot be read ({error.strerror}); check the disk, or {rebuild}") from None
             if found != file.sha256:
                 raise HarmonyError(
                     f"{path} was altered: found sha256 {found[:12]}…, need {file.sha256[:12]}…; {rebuild}"

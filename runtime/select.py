@@ -24,8 +24,8 @@ import math
 from dataclasses import dataclass, replace
 from types import ModuleType
 
-from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.backends import Session, SessionOptions
+from harmonyrt.common import HarmonyError, OutOfMemory
+from harmonyrt.runtime.backends import Session, SessionOptions, failures
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.cpu_speed import PRECISIONS, WORTHWHILE, CpuSpeed, kept, measured_once
 from harmonyrt.runtime.machine import cores, machine_name, may_have_card
@@ -82,8 +82,12 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
     speed = _speed(bundle.manifest, target, options) if backend == "auto" else None
     choices, why = _choices(bundle.manifest, backend, target, options, speed)
     skipped: list[tuple[str, str]] = []
+    no_memory = False
     for choice in choices:
-        reason, session = _try(bundle, choice)
+        try:
+            reason, session = _try(bundle, choice)
+        except OutOfMemory as error:
+            reason, session, no_memory = str(error), None, True
         if session is not None:
             for label, cause in skipped:
                 expected = may_have_card() or not label.endswith(", cuda)")
@@ -102,17 +106,28 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
             f" build one with --targets {target or (OPENS[backend][0] if backend in OPENS else 'onnx')}"
         )
     reasons = "; ".join(f"{label}: {reason}" for label, reason in skipped)
-    raise HarmonyError(f"{bundle.path} cannot run as asked (backend {backend}, device {options.device}): {reasons}")
+    kind = OutOfMemory if no_memory else HarmonyError
+    raise kind(f"{bundle.path} cannot run as asked (backend {backend}, device {options.device}): {reasons}")
 
 
 def _try(bundle: Bundle, choice: Choice) -> tuple[str, Session | None]:
+    """A session, or why there is none.
+
+    Raises:
+        OutOfMemory: the engine was tried and memory ran out; another backend of the order may need less.
+    """
     module = backend_module(choice.backend)
     reason = module.why_not(choice.engine, choice.options)
     if reason is not None:
         return reason, None
     path = bundle.verified_file(choice.engine)  # a tampered file is an error, not a reason to take another engine
     try:
+        failures.check_room(path, sum(file.bytes for file in choice.engine.files))
         return "", module.open_session(path, choice.engine, bundle.manifest, choice.options)
+    except OutOfMemory:
+        raise
+    except MemoryError as error:
+        raise failures.no_memory(f"{path} cannot be opened ({error or 'MemoryError'})") from None
     except HarmonyError as error:
         return str(error), None
 

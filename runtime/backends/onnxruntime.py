@@ -15,7 +15,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime import forks
-from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
@@ -41,7 +41,10 @@ class OnnxRuntimeSession:
         """Run once: arrays by input name in, arrays by output name out."""
         names = [output.name for output in self._session.get_outputs()]
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        return dict(zip(names, self._session.run(names, feeds), strict=True))
+        try:
+            return dict(zip(names, self._session.run(names, feeds), strict=True))
+        except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
+            raise failures.running_failed("ONNX Runtime", error) from None
 
     def another(self) -> OnnxRuntimeSession:
         """One more for another thread. ONNX Runtime's own session may be run by several at once: each run has its own
@@ -84,8 +87,11 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
             else:
                 binding.bind_output(output.name, "cuda", card)
         binding.synchronize_inputs()  # whatever stream filled them
-        self._session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
+        try:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+        except Exception as error:
+            raise failures.running_failed("ONNX Runtime", error) from None
         results = {}
         for output, value in zip(self._session.get_outputs(), binding.get_outputs(), strict=True):
             own = DeviceArray(value.data_ptr(), tuple(value.shape()), np.dtype(np.float32), card, owner=value)
@@ -139,10 +145,8 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     try:
         session = ort.InferenceSession(str(path), settings, providers=providers)
     except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
-        raise HarmonyError(
-            f"ONNX Runtime {ort.__version__} cannot load {path}: {_first_line(error)};"
-            " build the bundle again or install a newer onnxruntime"
-        ) from None
+        who = f"ONNX Runtime {ort.__version__}"
+        raise failures.opening_failed(who, "onnxruntime", path, error, _first_line(error), "load") from None
     active = session.get_providers()
     if _is_cuda(device) and (not active or active[0] != _CUDA):
         raise HarmonyError(

@@ -17,7 +17,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.runtime import forks
-from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.cpu_speed import kept
 from harmonyrt.runtime.machine import cores, cpu_model_and_flags
@@ -54,7 +54,10 @@ class OpenVinoSession:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: arrays by input name in, arrays by output name out (copies; the request is used again)."""
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        result = self._request.infer(feeds, share_inputs=True, share_outputs=True)
+        try:
+            result = self._request.infer(feeds, share_inputs=True, share_outputs=True)
+        except Exception as error:  # OpenVINO raises RuntimeError and its own types
+            raise failures.running_failed("OpenVINO", error) from None
         return {name: np.array(result[output]) for name, output in self._outputs.items()}
 
     def another(self) -> OpenVinoSession:
@@ -114,10 +117,8 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         compiled = _compiled(openvino, path, engine, settings, CompiledCache.at(options.cache))
         return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
-        raise HarmonyError(
-            f"OpenVINO {openvino.__version__} cannot open {path}: {_last_line(error)};"
-            " build the bundle again or install a newer openvino"
-        ) from None
+        who = f"OpenVINO {openvino.__version__}"
+        raise failures.opening_failed(who, "openvino", path, error, _last_line(error)) from None
 
 
 def _compiled(
@@ -141,6 +142,8 @@ def _compiled(
         try:
             return core.import_model(tensors[-1], "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError and its own types
+            if failures.is_memory(error):
+                raise
             log.warning("the cached model of %s is not used (%s); compiling again", path, _last_line(error))
             cache.remove(key)
     compiled = core.compile_model(str(path), "CPU", settings)

@@ -28,6 +28,10 @@
  * thread at a time: give each thread its own (sessions are cheap: buffers, no weights). A model may be freed before its
  * sessions; the last of them takes the weights along. Messages (hrt_last_error) are per thread.
  *
+ * Forks. Open models after a fork: a forked child has none of the engine's threads, so every call with a model or session
+ * of its parent is HRT_UNSUPPORTED there; freeing them is fine and gives nothing back. Leave such a child by _exit: the exit
+ * handlers of the inference engines may wait for their threads.
+ *
  * Errors. Every function that can fail returns an hrt_status; HRT_OK is 0. After any other value hrt_last_error() says
  * in one sentence what happened, what was given and what to do. No exception leaves the library, nothing is printed,
  * and the process is never ended; running out of memory is HRT_OUT_OF_MEMORY. An output buffer is untouched unless
@@ -114,7 +118,7 @@ typedef struct hrt_model_options {
     const char *device;        /* "cpu", "cuda", "cuda:1"; NULL: the backend's choice */
     const char *cache_folder;  /* for compiled engines; NULL: harmonyrt/ in the user's cache folder; "": none */
     const char *module_folder; /* where backend modules are; NULL: $HARMONYRT_MODULES, else beside the library */
-    int32_t threads;           /* CPU threads of one run; 0: the engine's choice */
+    int32_t threads;           /* CPU threads of one run; 0: all cores that the process may use */
     int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */
     uint64_t max_pixels;       /* larger pictures are HRT_INVALID_ARGUMENT; 0: 200 million */
     const char *target;        /* only engines of this target: "onnx", "openvino", "tensorrt", "tensorrt-rtx"; NULL: any */

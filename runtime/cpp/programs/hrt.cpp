@@ -29,7 +29,7 @@ constexpr const char *kUsage =
     "  --backend NAME   auto, openvino, onnxruntime or tensorrt (default: auto)\n"
     "  --device NAME    cpu, cuda, cuda:1\n"
     "  --target NAME    only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
-    "  --threads N      CPU threads (default: the engine's choice)\n"
+    "  --threads N      CPU threads (default: all cores that the process may use)\n"
     "  --seed N         DiffHarmony: decides the noise (default: 0)\n"
     "  --sample N       DiffHarmony: which variation of the seed (default: 0)\n"
     "  --steps N        DiffHarmony: denoising steps (default: the bundle's own number)\n"

@@ -42,7 +42,7 @@ typedef struct hrt_module_request {
     const char *need_version;            /* TensorRT: what the plan needs; NULL if unknown */
     const char *need_compute_capability; /* "8.9", "8.6, 8.9" or "8.0+"; NULL if unknown */
     int32_t need_compatible;             /* 1: later versions open the plan too */
-    int32_t threads;                     /* 0: the engine's choice */
+    int32_t threads;                     /* of one run, at least 1 */
     int32_t streams;                     /* at least 1 */
     int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1: do not; 0: the engine's choice */
     const char *files_sha256;            /* of the engine's verified files in the manifest's order, a comma between */

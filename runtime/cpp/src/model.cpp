@@ -4,6 +4,8 @@
 #include "machine.hpp"
 #include "status.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace hrt {
@@ -50,13 +52,22 @@ Model::Model(const std::string &path, const EngineOptions &options, std::uint64_
       plan(plan_of(bundle)),
       steps(steps_of(plan)),
       threads(options.threads > 0 ? options.threads : cores()),
-      max_pixels(most_pixels) {
+      max_pixels(most_pixels),
+      process(getpid()) {
     for (const Part &part : parts_of(bundle, plan)) {
         parts.push_back(open_best(bundle, part, options));
         notes += parts.back().notes;
     }
     device = main().engine->device();
     engine_version = main().engine->version();
+}
+
+void Model::check_not_forked() const {
+    if (process == getpid()) return;
+    throw Error(HRT_UNSUPPORTED, bundle.path + " was opened in process " + std::to_string(process) +
+                                     " and this is its fork " + std::to_string(getpid()) +
+                                     ", which has none of the engine's threads: open the model after the fork, in each "
+                                     "process");
 }
 
 } // namespace hrt

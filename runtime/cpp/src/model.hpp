@@ -20,6 +20,9 @@ struct Model {
     // The engine that does all of the work, or nearly all of it.
     const Selected &main() const { return plan ? parts[1] : parts[0]; }
 
+    // Throws Error (HRT_UNSUPPORTED) in a forked child of the process that opened it.
+    void check_not_forked() const;
+
     Bundle bundle;
     std::optional<LoopPlan> plan; // DiffHarmony's
     std::vector<Selected> parts;  // one network; or DiffHarmony's, in the order in which they run
@@ -29,6 +32,7 @@ struct Model {
     std::vector<std::int32_t> steps; // that the bundle can run, its own number first; empty for one network
     int threads;
     std::uint64_t max_pixels;
+    long process; // that opened it
 };
 
 } // namespace hrt

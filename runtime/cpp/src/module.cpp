@@ -3,6 +3,7 @@
 #include "status.hpp"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -24,7 +25,10 @@ struct Message {
 };
 
 void check(int result, const Message &message) {
-    if (result == HRT_MODULE_NO_MEMORY) throw std::bad_alloc();
+    if (result == HRT_MODULE_NO_MEMORY) {
+        throw Error(HRT_OUT_OF_MEMORY, std::string("memory ran out in the engine (") + message.text +
+                                           "); free some, raise the process's limit, or take a smaller size");
+    }
     if (result != 0) throw Error(HRT_ENGINE_FAILED, message.text);
 }
 
@@ -94,20 +98,25 @@ std::string Module::why_not(const hrt_module_request &request) const {
 }
 
 Engine::Engine(const Module &module, const hrt_module_request &request)
-    : table_(module.table()), tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
+    : table_(module.table()), process_(getpid()), tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
     Message message;
-    if (table_.open(&request, &handle_, &message.c) != 0) throw Error(HRT_ENGINE_FAILED, message.text);
+    check(table_.open(&request, &handle_, &message.c), message);
     note_ = message.text;
 }
 
-Engine::~Engine() { table_.close(handle_); }
+// A forked child has none of the engine's threads: destroying it there would wait for them.
+Engine::~Engine() {
+    if (process_ == getpid()) table_.close(handle_);
+}
 
 EngineSession::EngineSession(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {
     Message message;
     check(engine_->table_.open_session(engine_->handle_, &handle_, &message.c), message);
 }
 
-EngineSession::~EngineSession() { engine_->table_.close_session(handle_); }
+EngineSession::~EngineSession() {
+    if (engine_->process_ == getpid()) engine_->table_.close_session(handle_);
+}
 
 void EngineSession::run(const std::vector<Tensor> &tensors) {
     Message message;

@@ -49,6 +49,7 @@ public:
 private:
     friend class EngineSession;
     const hrt_backend_module &table_;
+    long process_;        // that opened it
     std::size_t tensors_; // inputs and outputs of a run
     void *handle_ = nullptr;
     std::string note_;

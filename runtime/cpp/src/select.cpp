@@ -143,7 +143,7 @@ const char *or_null(const std::string &text) { return text.empty() ? nullptr : t
 
 // The engine of a choice, or null and the reason why it cannot run here.
 std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const Choice &choice,
-                                 const EngineOptions &options, std::string &reason) {
+                                 const EngineOptions &options, std::string &reason, bool &no_memory) {
     const std::string version = need(*choice.spec, "version"), capability = need(*choice.spec, "compute_capability");
     const std::vector<const char *> inputs = pointers(part.inputs), outputs = pointers(part.outputs);
     std::string hashes;
@@ -160,7 +160,7 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
     request.need_version = or_null(version);
     request.need_compute_capability = or_null(capability);
     request.need_compatible = need(*choice.spec, "version_compatible") == "true" ? 1 : 0;
-    request.threads = options.threads;
+    request.threads = options.threads > 0 ? options.threads : cores(); // engines count those of the whole machine
     request.streams = std::max(1, options.streams);
     request.pin_threads = options.pin_threads;
     request.files_sha256 = hashes.c_str();
@@ -173,6 +173,7 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
     try {
         return std::make_shared<Engine>(*module, request);
     } catch (const Error &error) {
+        no_memory = no_memory || error.status() == HRT_OUT_OF_MEMORY;
         reason = error.what();
         return nullptr;
     }
@@ -202,10 +203,11 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
     check_target(options.target);
     const std::string prefix = part.component.empty() ? "" : part.component + ": ";
     std::string why, skipped, notes;
+    bool no_memory = false;
     for (const Choice &choice : choices_for(bundle.manifest, part, options, why)) {
         const std::string label = prefix + choice.label();
         std::string reason;
-        if (std::shared_ptr<Engine> engine = try_open(bundle, part, choice, options, reason)) {
+        if (std::shared_ptr<Engine> engine = try_open(bundle, part, choice, options, reason, no_memory)) {
             notes += prefix + "opened " + choice.label() + ": " + why + "\n";
             if (!engine->note().empty()) {
                 notes += prefix + engine->note() + "\n";
@@ -219,7 +221,7 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
         skipped += (skipped.empty() ? "" : "; ") + label + ": " + reason;
     }
     if (skipped.empty()) throw Error(HRT_NO_BACKEND, none_found(bundle, part, options));
-    throw Error(HRT_NO_BACKEND, bundle.path + " cannot run as asked (backend " + options.backend + "): " + skipped);
+    throw Error(no_memory ? HRT_OUT_OF_MEMORY : HRT_NO_BACKEND, bundle.path + " cannot run as asked (backend " + options.backend + "): " + skipped);
 }
 
 } // namespace hrt

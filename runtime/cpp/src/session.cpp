@@ -95,6 +95,7 @@ std::size_t Session::group_size(const std::vector<Job> &jobs, std::size_t first)
 }
 
 void Session::harmonize(const std::vector<Job> &jobs, const RunOptions &options, std::size_t &done) {
+    model_->check_not_forked();
     network_->check(options);
     for (done = 0; done < jobs.size();) {
         const std::size_t count = group_size(jobs, done);
@@ -155,6 +156,7 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
 }
 
 void Session::run(const float *image, const float *mask, float *output, int batch, int height, int width) {
+    model_->check_not_forked();
     network_->run(image, mask, output, batch, height, width);
 }
 

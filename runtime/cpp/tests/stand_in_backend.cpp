@@ -1,6 +1,7 @@
 // The hand-made networks of tests/vectors, computed here. Stands in for ONNX Runtime.
 //
-// Environment variables make it misbehave: HRT_STAND_IN=open, run or allocate fails there, and HRT_STAND_IN=nan gives
+// Environment variables make it misbehave: HRT_STAND_IN=open, run, allocate, allocate-by-words or
+// run-out-of-memory fails there, and HRT_STAND_IN=nan gives
 // one value that is no number from the component that HRT_STAND_IN_PART names (by its output).
 
 #include "backends/module.hpp"
@@ -36,6 +37,7 @@ public:
         : names_(hrt::backends::names_of(request)), inputs_(static_cast<std::size_t>(request.input_count)) {
         if (asked_to("open")) throw std::runtime_error("the stand-in was asked to fail when it opens");
         if (asked_to("allocate")) throw std::bad_alloc();
+        if (asked_to("allocate-by-words")) throw std::runtime_error("Exception during initialization: std::bad_alloc");
     }
     const char *device() const { return "cpu"; }
     const char *version() const { return "stand-in 1"; }
@@ -68,6 +70,7 @@ public:
     explicit Session(Engine &engine) : engine_(engine) {}
     void run(const hrt_module_tensor *tensors) {
         if (asked_to("run")) throw std::runtime_error("the stand-in was asked to fail when it runs");
+        if (asked_to("run-out-of-memory")) throw std::runtime_error("Failed to allocate memory for requested buffer");
         const std::string &output = engine_.output();
         const std::size_t inputs = engine_.inputs();
         if (output == "condition") {

@@ -89,7 +89,13 @@ TEST_CASE("an engine that fails is a status, and nothing is written") {
     CHECK(hrt_model_open(kBundle, &options, &other) == HRT_NO_BACKEND);
     CHECK(last_error_has("asked to fail when it opens"));
     setenv("HRT_STAND_IN", "allocate", 1);
-    CHECK(hrt_model_open(kBundle, &options, &other) == HRT_NO_BACKEND);
+    CHECK(hrt_model_open(kBundle, &options, &other) == HRT_OUT_OF_MEMORY);
+    CHECK(last_error_has("memory ran out"));
+    setenv("HRT_STAND_IN", "allocate-by-words", 1);
+    CHECK(hrt_model_open(kBundle, &options, &other) == HRT_OUT_OF_MEMORY);
+    setenv("HRT_STAND_IN", "run-out-of-memory", 1);
+    CHECK(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OUT_OF_MEMORY);
+    CHECK(last_error_has("memory ran out"));
     unsetenv("HRT_STAND_IN");
     CHECK(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
 }

@@ -45,6 +45,24 @@ inline int say(hrt_module_message *message, const char *text) noexcept {
     return 1;
 }
 
+// Whether an engine's own words tell that memory ran out. As in runtime/backends/failures.py.
+inline bool speaks_of_memory(std::string text) {
+    for (char &c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    for (const char *words : {"bad_alloc", "bad allocation", "failed to allocate", "failed to map segment",
+                              "allocate memory", "can't alloc", "out of memory", "outofmemory", "not enough memory"}) {
+        if (text.find(words) != std::string::npos) return true;
+    }
+    return false;
+}
+
+inline bool out_of_memory(const char *text) noexcept {
+    try {
+        return speaks_of_memory(text);
+    } catch (...) {
+        return true; // not even room for the question
+    }
+}
+
 template <class Work>
 int guarded(hrt_module_message *message, Work &&work) noexcept {
     try {
@@ -54,7 +72,8 @@ int guarded(hrt_module_message *message, Work &&work) noexcept {
         say(message, "memory ran out");
         return HRT_MODULE_NO_MEMORY;
     } catch (const std::exception &error) {
-        return say(message, error.what());
+        say(message, error.what());
+        return out_of_memory(error.what()) ? HRT_MODULE_NO_MEMORY : 1;
     } catch (...) {
         return say(message, "the inference engine failed without saying why");
     }

@@ -10,6 +10,7 @@
 #include <openvino/openvino.hpp>
 
 #include <algorithm>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -65,11 +66,12 @@ public:
             {"PERFORMANCE_HINT", "LATENCY"},
             {"NUM_STREAMS", request.streams},
         };
-        if (request.threads > 0) settings["INFERENCE_NUM_THREADS"] = request.threads;
+        settings["INFERENCE_NUM_THREADS"] = request.threads;
         if (request.pin_threads != 0) settings["ENABLE_CPU_PINNING"] = request.pin_threads > 0;
         try {
             compiled_ = compiled(request, settings);
         } catch (const ov::Exception &error) {
+            if (hrt::backends::speaks_of_memory(error.what())) throw std::bad_alloc();
             throw std::runtime_error("OpenVINO " + version_ + " cannot open " + request.file + ": " +
                                      last_line(error.what()) + "; build the bundle again or install a newer openvino");
         }
