@@ -44,7 +44,7 @@ bench-guard: $(SET_UP)
 
 # The wheel, into dist/, and a look at it from a fresh environment that has nothing but its plain dependencies.
 wheel: $(SET_UP)
-	rm -rf build/wheel dist/*.whl
+	rm -rf build/lib build/bdist.* build/wheel dist/*.whl  # setuptools packs what an older build left
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	$(PYTHON) -m venv build/wheel
 	build/wheel/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt dist/*.whl
@@ -52,7 +52,7 @@ wheel: $(SET_UP)
 
 # Guides and API reference, into build/site; warnings and broken links are errors.
 docs: $(SET_UP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
