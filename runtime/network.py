@@ -123,7 +123,7 @@ class FeedForward:
 
 
 class Diffusion:
-    """DiffHarmony's loop: fitted twice, since its refiner may work at a larger size than its UNet."""
+    """DiffHarmony's loop: fitted twice where its refiner works at another size than its UNet (as released: smaller)."""
 
     def __init__(self, model: DiffusionModel) -> None:
         self._model = model

@@ -128,8 +128,8 @@ typedef struct hrt_model_options {
 
 /* Opens a bundle: reads its manifest, chooses an engine, verifies its files' hashes, loads it.
  * `options` may be NULL. On failure *model is NULL. With backend "auto" the order is what `build --tune` measured on
- * this machine if the manifest says, else tensorrt, openvino, onnxruntime; hrt_model_notes() tells what was skipped
- * and why. Any other name opens that backend or fails: nothing falls back silently. */
+ * this machine if the manifest says, else tensorrt, onnxruntime on cuda, openvino, onnxruntime on the CPU (device "cpu"
+ * leaves out the first two, "cuda" the last two); hrt_model_notes() tells what was skipped and why. Any other name opens that backend or fails: nothing falls back silently. */
 HRT_API hrt_status hrt_model_open(const char *bundle, const hrt_model_options *options, hrt_model **model);
 
 /* Frees it; NULL is fine. Sessions that are still open keep working. */
@@ -187,7 +187,9 @@ typedef struct hrt_picture {
     int32_t format;    /* one of hrt_format; HRT_RGB8 by default */
 } hrt_picture;
 
-/* A mask of the composite's size. A byte of `full` or more is foreground, 0 is background, what lies between is soft. */
+/* A mask of the composite's size. A byte of `full` or more is foreground, 0 is background, what lies between is soft.
+ * With `full` at 255, values that are plainly no levels are understood as docs/masks.md says, and hrt_report.notes tells:
+ * labels (at most 16 values, none above 32; a 255 beside them is their border), and video range (16 to 235). */
 typedef struct hrt_mask {
     size_t size; /* set by hrt_mask_default() */
     const uint8_t *data;
@@ -196,6 +198,7 @@ typedef struct hrt_mask {
     size_t stride; /* bytes from one row to the next; 0: width * step */
     size_t step;   /* bytes from one pixel to the next; 1 by default, 4 for the alpha channel of RGBA */
     int32_t full;  /* the value of full foreground: 255 by default, 1 for 0/1 masks */
+    int32_t label; /* 1 to 255: this value is the foreground, everything else background; 0: none is chosen */
 } hrt_mask;
 
 /* Tells how many of a run's parts are done, from 0 to all of them; in a batch it begins anew with each run. PHNet has one
@@ -245,7 +248,12 @@ enum {
     HRT_NOTE_FULL_MASK = 2,          /* it covers the whole picture: the network has no background to learn from */
     HRT_NOTE_INVERTED_MASK = 4,      /* it looks inverted */
     HRT_NOTE_HIDDEN_FOREGROUND = 8,  /* the foreground is transparent everywhere: the composite came back unchanged */
-    HRT_NOTE_NO_BACKGROUND = 16      /* no background is visible: a cut-out alone, and nothing to learn from */
+    HRT_NOTE_NO_BACKGROUND = 16,     /* no background is visible: a cut-out alone, and nothing to learn from */
+    HRT_NOTE_LABELS = 32,            /* it holds labels (or 0 and 1): all but 0 are taken as the foreground */
+    HRT_NOTE_VIDEO_RANGE = 64,       /* it goes from about 16 to about 235: that is stretched to 0 to 255 */
+    HRT_NOTE_NOT_WHITE = 128,        /* its highest value is far below white: the foreground changes by as much less */
+    HRT_NOTE_NOT_BLACK = 256,        /* its lowest value is above black: no pixel is left as it was */
+    HRT_NOTE_MIXED_MASK = 512        /* it holds 255 and nearly black values, which hardly change the picture: labels? */
 };
 
 /* About the session's last hrt_harmonize_u8, or the last picture of a batch. */

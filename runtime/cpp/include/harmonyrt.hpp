@@ -98,6 +98,7 @@ struct MaskView {
     std::int32_t full = 255;
     std::size_t stride = 0;
     std::size_t step = 1;
+    std::int32_t label = 0;
 
     hrt_mask c() const noexcept {
         hrt_mask mask = hrt_mask_default();
@@ -107,6 +108,7 @@ struct MaskView {
         mask.stride = stride;
         mask.step = step;
         mask.full = full;
+        mask.label = label;
         return mask;
     }
 };

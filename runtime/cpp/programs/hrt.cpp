@@ -33,6 +33,7 @@ constexpr const char *kUsage =
     "  --seed N         DiffHarmony: decides the noise (default: 0)\n"
     "  --sample N       DiffHarmony: which variation of the seed (default: 0)\n"
     "  --steps N        DiffHarmony: denoising steps (default: the bundle's own number)\n"
+    "  --label N        of a mask that holds labels: which one is the foreground\n"
     "  --repeat N       harmonize N times and say how long it took\n"
     "  --version        what this is\n";
 
@@ -42,6 +43,7 @@ struct Arguments {
     harmonyrt::HarmonizeOptions run;
     int repeat = 1;
     bool only_print = false; // --help or --version, which is done already
+    int label = 0;
 };
 
 [[noreturn]] void wrong_usage(const std::string &what) {
@@ -81,6 +83,8 @@ bool take_option(Arguments &a, const std::string &name, const std::string &value
         a.run.sample = seed(name, value);
     } else if (name == "--steps") {
         a.run.steps = number(name, value);
+    } else if (name == "--label") {
+        a.label = number(name, value);
     } else if (name == "--repeat") {
         a.repeat = number(name, value);
     } else {
@@ -120,17 +124,31 @@ double milliseconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 void say_notes(std::uint32_t notes) {
-    if ((notes & HRT_NOTE_EMPTY_MASK) != 0)
-        std::fputs("the mask is empty: the composite comes back unchanged\n", stderr);
-    if ((notes & HRT_NOTE_FULL_MASK) != 0)
-        std::fputs("the mask covers the whole picture: there is no background to learn from\n", stderr);
-    if ((notes & HRT_NOTE_INVERTED_MASK) != 0)
-        std::fputs("the mask looks inverted: the foreground must be white\n", stderr);
-    if ((notes & HRT_NOTE_HIDDEN_FOREGROUND) != 0)
-        std::fputs("the foreground is transparent everywhere: the composite comes back unchanged\n", stderr);
-    if ((notes & HRT_NOTE_NO_BACKGROUND) != 0)
-        std::fputs("no background is visible, the composite is a cut-out alone: paste it on its background first\n",
-                   stderr);
+    struct Saying {
+        std::uint32_t note;
+        const char *text;
+    };
+    constexpr Saying sayings[] = {
+        {HRT_NOTE_EMPTY_MASK, "warning: the mask is empty: the composite comes back unchanged"},
+        {HRT_NOTE_FULL_MASK, "warning: the mask covers the whole picture: there is no background to learn from"},
+        {HRT_NOTE_INVERTED_MASK, "warning: the mask looks inverted: the foreground must be white"},
+        {HRT_NOTE_HIDDEN_FOREGROUND,
+         "warning: the foreground is transparent everywhere: the composite comes back unchanged"},
+        {HRT_NOTE_NO_BACKGROUND,
+         "warning: no background is visible, the composite is a cut-out alone: paste it on its background first"},
+        {HRT_NOTE_LABELS, "note: the mask holds labels: all but 0 are taken as the foreground; choose with --label"},
+        {HRT_NOTE_VIDEO_RANGE, "note: the mask is in video range: 16 to 235 is stretched to 0 to 255"},
+        {HRT_NOTE_NOT_WHITE,
+         "warning: the mask's highest value is far below white: the foreground gets a part of its change; for labels, "
+         "choose with --label"},
+        {HRT_NOTE_NOT_BLACK, "warning: the mask's lowest value is above black: no pixel is left as it was"},
+        {HRT_NOTE_MIXED_MASK,
+         "warning: the mask holds white and nearly black values, which hardly change the picture; for labels, choose "
+         "with --label"},
+    };
+    for (const Saying &saying : sayings) {
+        if ((notes & saying.note) != 0) std::fprintf(stderr, "%s\n", saying.text);
+    }
 }
 
 void say_warning(hrt_log_level level, const char *message, void * /*user*/) {
@@ -175,12 +193,13 @@ void harmonize(const Arguments &arguments) {
     const Image mask = read_image(arguments.paths[2], true);
     check_output(arguments.paths[3], image.channels);
     const harmonyrt::Format format = image.channels == 4 ? harmonyrt::Format::rgba : harmonyrt::Format::rgb;
+    harmonyrt::MaskView view{mask.data.data(), mask.width, mask.height};
+    view.label = arguments.label;
     std::vector<std::uint8_t> output(image.data.size());
     std::vector<double> times;
     for (int i = 0; i < arguments.repeat; ++i) {
         const auto begin = std::chrono::steady_clock::now();
-        session.harmonize({image.data.data(), image.width, image.height, format},
-                          {mask.data.data(), mask.width, mask.height}, output.data(), 0, run);
+        session.harmonize({image.data.data(), image.width, image.height, format}, view, output.data(), 0, run);
         times.push_back(milliseconds_since(begin));
         if (i == 0) std::fprintf(stderr, "first picture %.0f ms after the start\n", milliseconds_since(start));
     }

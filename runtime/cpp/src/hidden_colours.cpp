@@ -21,8 +21,7 @@ struct Sums {
     Colour mean() const {
         Colour colour{};
         if (total == 0) return colour;
-        for (std::size_t c = 0; c < 3; ++c)
-            colour[c] = static_cast<std::uint32_t>((colours[c] + total / 2) / total);
+        for (std::size_t c = 0; c < 3; ++c) colour[c] = static_cast<std::uint32_t>((colours[c] + total / 2) / total);
         return colour;
     }
 };
@@ -67,7 +66,8 @@ Seen seen(const Picture &picture, const Mask &mask) {
         std::uint8_t *out = result.colours.data() + static_cast<std::size_t>(y) * width * 3;
         for (std::size_t x = 0; x < width; ++x, p += 4, out += 3) {
             for (std::size_t c = 0; c < 3; ++c)
-                out[c] = static_cast<std::uint8_t>((p[c] * std::uint32_t{p[3]} + backdrop[c] * (255U - p[3]) + 127U) / 255U);
+                out[c] =
+                    static_cast<std::uint8_t>((p[c] * std::uint32_t{p[3]} + backdrop[c] * (255U - p[3]) + 127U) / 255U);
         }
     }
     result.picture = {result.colours.data(), picture.width, picture.height, width * 3, 3, picture.red};

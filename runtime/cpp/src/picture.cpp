@@ -68,6 +68,9 @@ hrt_mask checked_mask(const hrt_mask *given, const Picture &picture) {
     if (mask.full < 1 || mask.full > 255) {
         invalid("the mask's value of full foreground is " + std::to_string(mask.full) + "; give 1 to 255");
     }
+    if (mask.label < 0 || mask.label > 255) {
+        invalid("the mask's label is " + std::to_string(mask.label) + "; give 1 to 255, or 0 for none");
+    }
     if (mask.step < 1) invalid("the mask's step is 0; give the bytes from one pixel to the next");
     const std::size_t row = extent(mask.width, 1, 0, mask.step, "mask");
     if (mask.stride == 0) mask.stride = row;

@@ -1,6 +1,7 @@
 #include "session.hpp"
 
 #include "hidden_colours.hpp"
+#include "mask_levels.hpp"
 #include "options.hpp"
 #include "status.hpp"
 #include "transfer.hpp"
@@ -26,17 +27,35 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-// The caller's mask where it is 0 to 255 already, pixels side by side; else a copy that is.
-Mask scaled(const hrt_mask &given, std::vector<std::uint8_t> &storage) {
-    if (given.full == 255 && given.step == 1) return {given.data, given.width, given.height, given.stride};
-    const int full = given.full;
+Counts counted(const hrt_mask &mask) {
+    Counts counts{}, others{}; // two, since equal neighbours would wait for each other
+    for (int y = 0; y < mask.height; ++y) {
+        const std::uint8_t *p = mask.data + static_cast<std::size_t>(y) * mask.stride;
+        int x = 0;
+        for (; x + 1 < mask.width; x += 2, p += 2 * mask.step) {
+            ++counts[p[0]];
+            ++others[p[mask.step]];
+        }
+        if (x < mask.width) ++counts[*p];
+    }
+    for (std::size_t value = 0; value < counts.size(); ++value) counts[value] += others[value];
+    return counts;
+}
+
+// The caller's mask where its values are levels already, pixels side by side; else a copy whose values are.
+Mask as_levels(const hrt_mask &given, std::vector<std::uint8_t> &storage, std::uint32_t &notes) {
+    const Counts counts = counted(given);
+    const Levels levels = given.label != 0 ? levels_of_label(counts, given.label) : levels_for(counts, given.full);
+    notes = levels.notes;
+    bool same = given.step == 1;
+    for (std::size_t value = 0; value < counts.size(); ++value)
+        same = same && (counts[value] == 0 || levels.table[value] == value);
+    if (same) return {given.data, given.width, given.height, given.stride};
     storage.resize(static_cast<std::size_t>(given.width) * static_cast<std::size_t>(given.height));
     std::uint8_t *out = storage.data();
     for (int y = 0; y < given.height; ++y) {
         const std::uint8_t *p = given.data + static_cast<std::size_t>(y) * given.stride;
-        for (int x = 0; x < given.width; ++x, p += given.step) {
-            *out++ = static_cast<std::uint8_t>((std::min<int>(*p, full) * 255 + full / 2) / full);
-        }
+        for (int x = 0; x < given.width; ++x, p += given.step) *out++ = levels.table[*p];
     }
     return {storage.data(), given.width, given.height, static_cast<std::size_t>(given.width)};
 }
@@ -117,8 +136,10 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
     std::vector<Prepared> prepared;
     prepared.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
-        covers[i].mask = scaled(jobs[i].mask, covers[i].storage);
+        std::uint32_t notes = 0;
+        covers[i].mask = as_levels(jobs[i].mask, covers[i].storage, notes);
         covers[i].report = look_at(covers[i].mask);
+        covers[i].report.notes |= notes;
         if (covers[i].empty()) continue;
         if (is_opaque(jobs[i].picture)) {
             prepared.push_back(network_->prepare(jobs[i].picture, covers[i].mask, threads_));

@@ -208,8 +208,8 @@ void blend(const Canvas &canvas, const float *result, int threads) {
             unpack_span(canvas, y, span, out, row);
             const auto count = static_cast<std::size_t>(span.to - span.from);
             for (std::size_t c = 0; c < 3; ++c) {
-                const float *in = result + c * plane + static_cast<std::size_t>(y) * row_size +
-                                  static_cast<std::size_t>(span.from);
+                const float *in =
+                    result + c * plane + static_cast<std::size_t>(y) * row_size + static_cast<std::size_t>(span.from);
                 float *target = row.target(c);
                 for (std::size_t x = 0; x < count; ++x) target[x] = std::clamp(in[x], 0.F, 1.F) * 255.F;
             }
