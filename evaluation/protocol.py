@@ -1,11 +1,12 @@
 """The papers' protocol: every composite of a split through a harmonizer, at one size, averaged over pictures.
 
-PHNet's way (spec "Data and training"): pictures resized bilinearly to a square, masks thresholded at 0.5, the
+PHNet's way (docs/phnet.md): pictures resized bilinearly to a square, masks thresholded at 0.5, the
 background pasted back, metrics on the 0-255 scale, means of per-picture values, bins by foreground ratio.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning
 from harmonyrt.evaluation.iharmony4 import Pair
-from harmonyrt.evaluation.metrics import Score, average, by_ratio, score
+from harmonyrt.evaluation.metrics import Score, average, binary, by_ratio, score
+from harmonyrt.runtime.mask_files import read_mask_file
+from harmonyrt.runtime.pictures import read_picture_file
 
 WORSE_BY_DB = 1.0
 """A picture counts as made worse when its PSNR falls by more than this."""
@@ -75,9 +78,9 @@ def evaluate(
     before: list[Score] = []
     after: list[Score] = []
     for pair in pairs:
-        composite = _read(pair.composite, "RGB", size)
-        mask = np.where(_read(pair.mask, "L", size) > 127, np.uint8(255), np.uint8(0))
-        real = _read(pair.real, "RGB", size)
+        composite = _read_picture(pair.composite, size)
+        mask = _read_mask(pair.mask, size)
+        real = _read_picture(pair.real, size)
         if composite.shape != real.shape or composite.shape[:2] != mask.shape:
             raise HarmonyError(f"{pair.composite}: composite, mask and real photo differ in size; give a --size")
         before.append(score(composite, real, mask, peak))
@@ -98,12 +101,21 @@ def evaluate(
     )
 
 
-def _read(path: Path, mode: str, size: int | None) -> np.ndarray:
-    try:
-        with Image.open(path) as file:
-            picture = file.convert(mode)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise HarmonyError(f"{path} cannot be read as a picture ({error}); replace it") from None
-    if size is not None:
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(picture)
+def _read_picture(path: Path, size: int | None) -> np.ndarray:
+    """(H,W,3) uint8 sRGB, upright, as every other verb reads it."""
+    return _resized(read_picture_file(path).rgb, size)
+
+
+def _read_mask(path: Path, size: int | None) -> np.ndarray:
+    """(H,W) uint8, 0 and 255: resized, then cut at one half."""
+    mask = read_mask_file(path)
+    for kind, sentences in ((HarmonyNote, mask.notes), (HarmonyWarning, mask.warnings)):
+        for sentence in sentences:
+            warnings.warn(sentence, kind, stacklevel=3)
+    return np.where(binary(_resized(mask.values, size)), np.uint8(255), np.uint8(0))
+
+
+def _resized(pixels: np.ndarray, size: int | None) -> np.ndarray:
+    if size is None:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

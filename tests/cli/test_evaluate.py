@@ -40,3 +40,18 @@ def test_split_that_is_not_there(run, bundle, dataset):
     ended = run("evaluate", dataset, "--bundle", bundle, "--split", "val")
     assert ended.code == 2
     assert "val.txt" in ended.error
+
+
+def test_pictures_are_read_as_by_every_other_verb(run, bundle, dataset):
+    common = ("evaluate", dataset, "--bundle", bundle, "--size", "0", "--json")
+    expected = json.loads(run(*common).out)
+    mask, exif = dataset / "masks" / "a_1.png", Image.Exif()
+    Image.fromarray((np.asarray(Image.open(mask)) > 0).astype(np.uint8) * 3).save(mask)
+    exif[0x0112] = 6
+    for name in ("composite_images/a_1_1", "real_images/a"):
+        upright = np.asarray(Image.open(dataset / f"{name}.png"))
+        Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(dataset / f"{name}.png", exif=exif)
+    ended = run(*common)
+    assert json.loads(ended.out) == expected
+    assert "note: " in ended.err
+    assert "holds the label 3" in ended.err
