@@ -76,7 +76,10 @@ IHARMONY4 = PHNetConfig(enc_sizes=(3, 16, 32, 64, 128, 256, 512), grid_count=(10
 
 
 class PatchNormalizer(nn.Module):
-    """PN block: gives foreground features the statistics of the background, globally and by patches (paper, 4.1)."""
+    """PN block: gives foreground features the statistics of the background, globally and by patches.
+
+    The paper's 4.1 as the authors released it, not as Eq. 6 to 11 print it: docs/phnet.md has the differences.
+    """
 
     def __init__(
         self,
@@ -124,7 +127,10 @@ class PatchNormalizer(nn.Module):
 
 
 class PatchHarmonizer(nn.Module):
-    """Statistical colour transfer from background to foreground, local and global (paper, Eq. 5 and 8)."""
+    """Statistical colour transfer from background to foreground, local and global.
+
+    After the paper's Eq. 5 and 8, with statistics over all pixels, as released (docs/phnet.md).
+    """
 
     def __init__(self, grid: int) -> None:
         super().__init__()
@@ -213,7 +219,7 @@ def _decoder_block(stage: int, inputs: int, outputs: int, stages: int) -> nn.Seq
 
 
 class PHNet(nn.Module):
-    """Encoder, gated bottleneck, decoder; the shallow skip features pass through PatchNormalizers (paper, 4.3)."""
+    """Encoder, gated bottleneck, decoder; the shallow skip features pass through PatchNormalizers (as released)."""
 
     def __init__(self, config: PHNetConfig = FFHQH) -> None:
         super().__init__()

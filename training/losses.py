@@ -70,7 +70,7 @@ def released_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor)
 
 
 def paper_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 15 with Eq. 13 and 14 as printed, on the blended picture (the paper's network blends)."""
+    """Eq. 15 with Eq. 13 (but for its norm) and 14, on the blended picture (the paper's network blends)."""
     psnr, area, gradient = WEIGHTS
     harmonized = blend(output, composite, mask)
     return (
