@@ -48,7 +48,7 @@ tests tsan -R "test_face|test_vectors"
 
 say "valgrind"
 valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-    "$build/release/tests/test_face" --no-version --minimal --test-case-exclude="*eight threads*"
+    "$build/release/tests/test_face" --no-version --minimal --test-case-exclude="*eight threads*,a forked child*"
 
 preset fuzz
 for target in manifest arguments; do

@@ -2,6 +2,7 @@
 #include "face.hpp"
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 using namespace face;
@@ -41,6 +42,51 @@ TEST_CASE("eight threads that share a model give the bytes that one gives") {
     }
     for (std::thread &thread : threads) thread.join();
     CHECK(wrong == 0);
+}
+
+// Inference engines are not instrumented: sanitizers would see races of their own.
+TEST_CASE("sessions of one model run at once on OpenVINO, each with its own picture" *
+          doctest::skip(sizeof HRT_SANITIZED > 1)) {
+    if (!std::filesystem::exists(HRT_MODULE_FOLDER "/libharmonyrt_openvino.so")) {
+        MESSAGE("skipped: openvino was not built");
+        return;
+    }
+    for (const int streams : {1, 2}) {
+        hrt_model_options options = hrt_model_options_default();
+        options.module_folder = HRT_MODULE_FOLDER;
+        options.backend = "openvino";
+        options.cache_folder = "";
+        options.threads = 2;
+        options.streams = streams;
+        hrt_model *raw = nullptr;
+        REQUIRE_MESSAGE(hrt_model_open(kBundle, &options, &raw) == HRT_OK, hrt_last_error());
+        const ModelHandle model(raw);
+        std::vector<Pair> pairs;
+        std::vector<std::vector<std::uint8_t>> expected;
+        for (int i = 0; i < 4; ++i) {
+            pairs.emplace_back(60 + 17 * i, 90 - 11 * i);
+            expected.push_back(harmonized(open_session(model).get(), pairs.back()));
+        }
+        std::atomic<int> wrong{0};
+        std::vector<std::thread> threads;
+        for (std::size_t t = 0; t < 4; ++t) {
+            threads.emplace_back([&, t] {
+                hrt_session *session = nullptr;
+                if (hrt_session_open(model.get(), &session) != HRT_OK) ++wrong;
+                const SessionHandle handle(session);
+                for (std::size_t i = 0; i < 25; ++i) {
+                    const Pair &pair = pairs[(i + t) % 4];
+                    const hrt_picture picture = pair.picture();
+                    const hrt_mask mask = pair.foreground();
+                    std::vector<std::uint8_t> output(pair.rgb.size());
+                    if (hrt_harmonize_u8(session, &picture, &mask, output.data(), 0, nullptr) != HRT_OK) ++wrong;
+                    if (output != expected[(i + t) % 4]) ++wrong;
+                }
+            });
+        }
+        for (std::thread &thread : threads) thread.join();
+        CHECK(wrong == 0);
+    }
 }
 
 TEST_CASE("threads may open and free the same bundle at once, with a log callback that counts") {
