@@ -30,7 +30,7 @@ from harmonyrt.runtime.tensors import run_tensors
 from harmonyrt.runtime.transfer import carry_back, carry_back_own
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
-_SESSIONS = 2  # chosen by benchmarks/sharing.py: while one call is in the engine, another is before or behind it
+_SESSIONS = 2  # one call copies and checks while another computes; benchmarks/sharing.py is there to measure it
 _WORTH_THREADS = 2_000_000  # pixels; below, handing strips to threads costs more than it saves
 
 
@@ -93,7 +93,7 @@ class Harmonizer:
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None for any.
             sessions: how many calls from several threads the engine may work on at once. They share its weights; each
                 needs memory of its own, and is made when it is first needed. None for 2, and each call has all threads;
-                with a number OpenVINO gives each its share of the threads. docs/embedding.md has what was measured.
+                with a number OpenVINO gives each its share of the threads. benchmarks/sharing.py measures it.
             target: only engines of this target, for bundles with several for one backend.
             cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for ``harmonyrt`` in the user's cache
                 folder, ``""`` for none. docs/cache.md has the rules.
