@@ -189,6 +189,7 @@ def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
 def opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
     """The runtime, and the lines that it and we have for the user."""
     from harmonyrt.runtime.harmonizer import Harmonizer
+    from harmonyrt.runtime.trained_sizes import outside_trained_sizes
 
     bundle, chosen = chosen_bundle(wish.bundle)
     with collected() as lines:
@@ -208,6 +209,8 @@ def opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
                 )
             if harmonizer.info.random_weights:
                 lines.append("warning: the weights of this bundle are random: its pictures mean nothing")
+            if note := outside_trained_sizes(harmonizer.info.config, harmonizer.info.size):
+                lines.append(f"note: {Path(bundle).name}: {note}")
             yield harmonizer, lines
 
 

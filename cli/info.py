@@ -49,6 +49,8 @@ def described(manifest: Any) -> list[str]:
         f"size        {size}, batch {manifest.batch or 'any'}",
         f"mask        1 = foreground{', taken as 0 or 1' if manifest.binary_mask else ''}",
     ]
+    if sides := model.config.get("trained_sizes"):
+        lines.append(f"trained at  {', '.join(map(str, sides))} px")
     lines += [f"assumed     {sentence}" for sentence in model.config.get("assumed", ())]
     lines += _diffusion(model.config) if model.family == "diffharmony" else []
     lines += [

@@ -27,6 +27,7 @@ class Loss(str, Enum):
     """What is made small."""
 
     foreground = "foreground"
+    scene = "scene"
     released = "released"
     paper = "paper"
 
@@ -46,6 +47,13 @@ def train(
     recipe: Annotated[
         Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1, 160 epochs.")
     ] = Recipe.practical,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A whole course from training/plans/, such as shipped: how the shipped weights were made. Hours.",
+        ),
+    ] = None,
     optimizer: Annotated[Optimizer | None, typer.Option(help="Default: the recipe's.")] = None,
     loss: Annotated[Loss | None, typer.Option(help="Default: the recipe's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of every stage. Default: the recipe's.")] = None,
@@ -90,7 +98,7 @@ def train(
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
 
-    if recipe is Recipe.practical and (steps is None) == (minutes is None):
+    if preset is None and recipe is Recipe.practical and (steps is None) == (minutes is None):
         raise HarmonyError("a run's length is given once; pass --minutes or --steps")
     for package in ("torch", "safetensors"):
         require(package, "train", "harmonyrt train")
@@ -125,6 +133,23 @@ def train(
     if not result.finished:
         say(f"stopped at step {result.steps}; the same command goes on from there")
         raise typer.Exit(130)
+
+
+def _run_preset(name: str, data: Path, output: Path, init: Path | None, machine: dict[str, Any], as_json: bool) -> None:
+    from harmonyrt.cli.console import print_json, say
+    from harmonyrt.training.presets import configs, read_course, run_course
+    from harmonyrt.training.train import train as run
+
+    course = read_course(name)
+    say(f"preset {name}: {course.about} It takes {course.hours}.")
+    weights, last = run_course(course, configs(course, data, output, init, **machine), output, run)
+    if weights is None:
+        say(f"stopped at step {last.steps} of a run of the preset; the same command goes on from there")
+        raise typer.Exit(130)
+    if as_json:
+        print_json({"weights": str(weights), "validation": last.validation})
+    else:
+        print(weights)
 
 
 def _config(

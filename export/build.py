@@ -10,12 +10,13 @@ import datetime
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError, HarmonyWarning, WorkFailed
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import Reporter, reporting
 from harmonyrt.export import tune
@@ -26,12 +27,10 @@ from harmonyrt.export.targets import BUILDERS, BuiltEngine
 from harmonyrt.export.workshop import Workshop
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, Skipped, TensorSpec
+from harmonyrt.runtime.trained_sizes import outside_trained_sizes, working_side
 
 if TYPE_CHECKING:
     import onnx
-
-WORKING_SIDE = 256
-"""Side that pictures are fitted to for an engine of any size: where the networks were trained."""
 
 
 @dataclass
@@ -87,10 +86,16 @@ def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = F
         workshop = Workshop(first.checkpoint, first.options.threads, report, first.meaning)
         workshop.prepare()
         for outcome in pending:
+            _warn_of_size(outcome.recipe, workshop)
             _build(outcome, workshop, report, force)
     if refused := _all_refused(outcomes):
         raise HarmonyError(refused)
     return outcomes
+
+
+def _warn_of_size(recipe: BundleRecipe, workshop: Workshop) -> None:
+    if sentence := outside_trained_sizes(dataclasses.asdict(workshop.network.config), recipe.size):
+        warnings.warn(f"{recipe.name}: {sentence}", HarmonyWarning, stacklevel=3)
 
 
 def _all_refused(outcomes: Sequence[Outcome]) -> str | None:
@@ -307,7 +312,7 @@ def _manifest(
         precision=recipe.precision,
         size=size,
         batch=None if size is None else 1,
-        working_size=WORKING_SIDE if size is None else max(size),
+        working_size=working_side(network.config.trained_sizes) if size is None else max(size),
         size_multiple=SIZE_MULTIPLE,
         binary_mask=True,
         inputs=(tensor("image", 3, "composite"), tensor("mask", 1, "mask")),

@@ -144,7 +144,8 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
     while (scores := tensors.get(f"normalizers.{len(grids)}.grid_weights")) is not None and scores.ndim == 4:
         grids.append(scores.shape[-1])
     if len(widths) == 7 and 2 <= len(grids) <= len(widths) and widths[-1] % 8 == 0:
-        return PHNetConfig(enc_sizes=tuple(widths), grid_count=tuple(grids))
+        head = any(name.startswith("colour_head.") for name in names)
+        return PHNetConfig(enc_sizes=tuple(widths), grid_count=tuple(grids), colour_head=head)
 
     def shared(config: PHNetConfig) -> int:
         with torch.device("meta"):

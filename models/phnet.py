@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from harmonyrt.models.colour_head import ColourHead
 from harmonyrt.models.patch_statistics import (
     PatchGrid,
     global_mean_and_std,
@@ -43,6 +44,8 @@ class PHNetConfig:
         change_shrinkage: for ``output="residual"``, which share of a small predicted change is withheld: one of mean
             square E under the mask is taken times ``1 - change_shrinkage * exp(-E / SMALL_CHANGE)``. Small changes are
             mostly guesses, and spoil pictures that were nearly right. 0 withholds nothing.
+        colour_head: whether one colour map for the whole object comes before the network
+            (:class:`harmonyrt.models.colour_head.ColourHead`); released checkpoints have none.
         trained_sizes: sides in pixels of the square pictures that the weights were trained on, ascending; () is
             unknown. It changes nothing that the network computes, so two configurations are equal without it.
         extractor: False has no PFE: the SE block keeps its channel gates alone (paper, table 1).
@@ -55,6 +58,7 @@ class PHNetConfig:
     output: Literal["sigmoid", "residual"] = "sigmoid"
     patch_shrinkage: float = 0.0
     change_shrinkage: float = 0.0
+    colour_head: bool = False
     trained_sizes: tuple[int, ...] = field(default=(), compare=False)
     extractor: bool = True
 
@@ -239,6 +243,7 @@ class PHNet(nn.Module):
         self.decoder = nn.ModuleList(_decoder_block(i, widths[i], widths[i + 1], stages) for i in range(stages))
         self.skip = nn.ModuleList(SkipFusion(channels) for channels in widths)
         self.SE_block = GatedSqueezeExcitation(sizes[-1])
+        self.colour_head = ColourHead() if config.colour_head else None
         if config.output == "residual":  # start as the identity
             for parameter in self.decoder[-1].parameters():
                 nn.init.zeros_(parameter)
@@ -254,9 +259,14 @@ class PHNet(nn.Module):
             (B,3,H,W): the sigmoid map, or for ``output="residual"`` the composite plus the predicted change. Blending
             (``out * mask + image * (1 - mask)``) is left to the caller.
         """
-        extracted = self.feature_extractor(image, mask) if self.config.extractor else None
+        seen, mapped = image, None
+        if self.colour_head is not None:
+            mapped = self.colour_head(image, mask)
+            # Detached: the patch statistics' square roots have no gradient where a patch does not vary.
+            seen = (image + mapped * mask).clamp(0, 1).detach()
+        extracted = self.feature_extractor(seen, mask) if self.config.extractor else None
 
-        features, masks, x, m = [], [], image, mask
+        features, masks, x, m = [], [], seen, mask
         for level, block in enumerate(self.encoder):
             x = block(x)
             if level % 2 == 0:
@@ -272,6 +282,8 @@ class PHNet(nn.Module):
             x = block(self.skip[stage](x, skip))
         if self.config.output == "sigmoid":
             return torch.sigmoid(x)
+        if mapped is not None:
+            x = x + mapped
         return image + (self.shrunk(x, mask) if self.config.change_shrinkage else x)
 
     @in_float32

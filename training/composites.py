@@ -34,6 +34,8 @@ class Batch:
         kinds: each sample's change; those made in layers add how: ``"tone, moved"``.
         agreed: (B,1,S,S), where the given mask and the object's own agree on the object: the truth is known there.
             None where the given masks are the objects' own.
+        lights: (B,6), of samples made in layers: how the object and the scene were changed from their photo
+            (:func:`light_of`); None for others.
     """
 
     composite: Tensor
@@ -41,6 +43,38 @@ class Batch:
     real: Tensor
     kinds: list[str]
     agreed: Tensor | None = None
+    lights: Tensor | None = None
+
+    def known(self) -> Tensor:
+        """Where the truth is known, (B,1,S,S)."""
+        return (self.mask > 0.5).float() if self.agreed is None else self.agreed
+
+
+@dataclass
+class Layered:
+    """Samples before they are joined: layers, the changed objects (N,3,S,S), the kinds of change, ``Batch.lights``."""
+
+    layers: Layers
+    changed: Tensor
+    kinds: list[str]
+    lights: Tensor
+
+    def composite(self) -> Tensor:
+        return self.layers.over(self.changed, self.layers.scene)
+
+    def real(self) -> Tensor:
+        return self.layers.over(self.layers.layer, self.layers.scene)
+
+
+def light_of(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+    """(N,3): log2 of brightness, of red over green and of blue over green, by which pictures changed under a mask."""
+
+    def colours(pictures: Tensor) -> Tensor:
+        sums = (pictures.clamp(0, 1) ** 2.2 * mask).sum((2, 3))
+        return torch.log2(sums / (mask.sum((2, 3)) + 1e-6) + 2e-3)
+
+    stops = colours(after) - colours(before)
+    return torch.stack([stops.mean(1), stops[:, 0] - stops[:, 1], stops[:, 2] - stops[:, 1]], 1)
 
 
 class Composer:
@@ -89,23 +123,29 @@ class Composer:
 
     def _layered(self, size: int, count: int, rng: np.random.Generator, indices: Sequence[int] | None) -> Batch:
         """Layers of each object, over as many scenes as the plan says, regraded and changed before they are joined."""
+        made = self.layered(size, count, rng, indices)
+        names = [f"{kind}, {way}" for kind, way in zip(made.kinds, made.layers.ways, strict=True)]
+        mask = self._hardened(made.layers.alpha, rng)
+        return self._with_edges(Batch(made.composite(), mask, made.real(), names, lights=made.lights), rng)
+
+    def layered(self, size: int, count: int, rng: np.random.Generator, indices: Sequence[int] | None = None) -> Layered:
+        """What :meth:`batch` joins."""
         plan = self.plan
-        objects = -(-count // plan.scenes)
-        photos, masks = self._photos(size, objects, rng, indices)
+        photos, masks = self._photos(size, -(-count // plan.scenes), rng, indices)
         single = taken_apart(photos, masks, rng, plan.moved, plan.in_place)
-        layers = single.over_scenes(plan.scenes, count)
+        photo = single.over_scenes(plan.scenes, count)
         strength = rng.uniform(*plan.regrading, count) * (rng.random(count) < plan.regraded)
         settings = tone_of(count, strength, rng, plan.white_balance)
-        scene, layer = (appearance.tone(part, **settings).clamp(0, 1) for part in (layers.scene, layers.layer))
-        layers = Layers(scene, layer, layers.alpha, layers.ways)
+        scene, layer = (appearance.tone(part, **settings).clamp(0, 1) for part in (photo.scene, photo.layer))
+        layers = Layers(scene, layer, photo.alpha, photo.ways)
         kinds = self._kinds(count, rng)
         others = lambda chosen: self._others(layer, layers.alpha, chosen, rng)  # noqa: E731
         changed = self._changed(layer, layers.alpha, kinds, rng, others)
         if plan.independent:
             changed = self._with_looks(changed, layers, single, kinds, rng)
-        composite, real = layers.over(changed, scene), layers.over(layer, scene)
-        names = [f"{kind}, {way}" for kind, way in zip(kinds, layers.ways, strict=True)]
-        return self._with_edges(Batch(composite, self._hardened(layers.alpha, rng), real, names), rng)
+        of_object = light_of(photo.layer, changed, photo.alpha)
+        of_scene = light_of(photo.scene, scene, 1 - photo.alpha)
+        return Layered(layers, changed, kinds, torch.cat([of_object, of_scene], 1))
 
     def _with_looks(
         self, changed: Tensor, layers: Layers, single: Layers, kinds: list[str], rng: np.random.Generator
@@ -133,7 +173,7 @@ class Composer:
         given = given_masks(batch.mask, rng, 0.7)
         given = torch.where(torch.from_numpy(spoilt).view(-1, 1, 1, 1), given, batch.mask)
         agreed = ((batch.mask > 0.5) & (given > 0.5)).float()
-        return Batch(in_8_bits(composite), given, in_8_bits(real), batch.kinds, agreed)
+        return Batch(in_8_bits(composite), given, in_8_bits(real), batch.kinds, agreed, batch.lights)
 
     def change(self, real: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
         """Composite (1,3,H,W) of one photo of any size; colour statistics come from a random picture of the album."""

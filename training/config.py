@@ -28,6 +28,7 @@ class Stage:
             shipped as well.
         settled_norms: measure BatchNorm's statistics anew on this stage's pictures, then train with them as they
             stand: small batches of large pictures otherwise train one network and ship another.
+        head_alone: train a PHNet's colour head by itself: a fiftieth of the work. Composites must be made in layers.
     """
 
     size: int = 256
@@ -37,6 +38,7 @@ class Stage:
     freeze: tuple[str, ...] = ()
     extractor: bool = True
     settled_norms: bool = False
+    head_alone: bool = False
 
 
 PRACTICAL_STAGES = (
@@ -95,6 +97,7 @@ class TrainConfig:
         workers: processes that make batches; 0 makes them in the training process.
         ship: where to write the averaged weights at every validation.
         init: weights to start from; their configuration and output form replace `network`.
+        colour_head: join the weights of `init` by a colour head that changes nothing yet, where they have none.
         patch_shrinkage: of the network (:class:`harmonyrt.models.PHNetConfig`); None leaves it as `network` or `init`
             has it.
     """
@@ -106,7 +109,7 @@ class TrainConfig:
     steps: int | None = None
     minutes: float | None = None
     epochs: float | None = None
-    loss: Literal["foreground", "released", "paper"] = "foreground"
+    loss: Literal["foreground", "scene", "released", "paper"] = "foreground"
     optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -126,6 +129,7 @@ class TrainConfig:
     ship: Path | None = None
     init: Path | None = None
     patch_shrinkage: float | None = None
+    colour_head: bool = False
 
     def __post_init__(self) -> None:
         lengths = [length for length in (self.steps, self.minutes, self.epochs) if length is not None]
@@ -135,11 +139,13 @@ class TrainConfig:
             raise HarmonyError("a run's length must be positive; give more steps, minutes or epochs")
         if self.patch_shrinkage is not None and not 0 <= self.patch_shrinkage <= 1:
             raise HarmonyError(f"patch_shrinkage is a share from 0 to 1, not {self.patch_shrinkage}; give another")
-        for name, known in (("loss", LOSSES), ("optimizer", ("adamw", "lion"))):
+        for name, known in (("loss", (*LOSSES, "scene")), ("optimizer", ("adamw", "lion"))):
             if getattr(self, name) not in known:
                 raise HarmonyError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
         if self.compiled and not self.device.startswith("cpu"):
             raise HarmonyError(f"compiled training is for the CPU; leave it out with device {self.device}")
+        if any(stage.head_alone for stage in self.stages) and not self.plan.in_layers:
+            raise HarmonyError("a stage of the colour head alone needs composites in layers; give a plan with moved")
         for stage in self.stages:
             if stage.size % 8 or stage.size < 16:
                 raise HarmonyError(f"size {stage.size} is not a multiple of 8 from 16 on; choose another, such as 256")

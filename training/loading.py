@@ -16,8 +16,9 @@ from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import Plan
 
-Tensors = tuple[Tensor, Tensor, Tensor]
-"""composite, mask, real."""
+Tensors = tuple[Tensor, ...]
+"""composite, mask, real, where the truth is known, and the lights of samples made in layers (``Batch.lights``; NaN for
+others)."""
 
 
 class Synthesis:
@@ -37,7 +38,8 @@ class Synthesis:
 
     def batch(self, size: int, count: int, seed: list[int]) -> Tensors:
         made = self.composer.batch(size, count, seed)
-        return made.composite, made.mask, made.real
+        lights = torch.full((count, 6), torch.nan) if made.lights is None else made.lights
+        return made.composite, made.mask, made.real, made.known(), lights
 
 
 class PairedDataset:
@@ -108,7 +110,7 @@ class PairedDataset:
         batches = []
         for start in range(0, count, 8):
             rows = [self.sample(n, size) for n in range(start, min(start + 8, count))]
-            composite, mask, real = _tensors(*zip(*rows, strict=True))
+            composite, mask, real = _tensors(*zip(*rows, strict=True))[:3]
             batches.append(Batch(composite, mask, real, ["given"] * len(rows)))
         return batches
 
@@ -117,7 +119,9 @@ def _tensors(composites, masks, reals) -> Tensors:
     def pictures(stack) -> Tensor:
         return torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2).contiguous().float() / 255
 
-    return pictures(composites), torch.from_numpy(np.stack(masks))[:, None].float() / 255, pictures(reals)
+    mask = torch.from_numpy(np.stack(masks))[:, None].float() / 255
+    lights = torch.full((len(mask), 6), torch.nan)
+    return pictures(composites), mask, pictures(reals), (mask > 0.5).float(), lights
 
 
 class _Steps(Dataset):

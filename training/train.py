@@ -28,6 +28,7 @@ from harmonyrt.training.losses import LOSSES
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
 from harmonyrt.training.reporting import Reporter
+from harmonyrt.training.scene_loss import head_loss, scene_loss
 from harmonyrt.training.scoring import SIZE, compare, fixed_composites, harmonized
 from harmonyrt.training.shipping import ship
 from harmonyrt.training.state import Average, load_checkpoint, save_checkpoint
@@ -39,16 +40,24 @@ SETTLING_BATCHES = 24
 
 @dataclasses.dataclass(frozen=True)
 class PartLoss:
-    """Mean loss of a network on a part of a batch (composite, mask, real), under autocast where `mixed`."""
+    """Mean loss of a network on a part of a batch (``loading.Tensors``), under autocast where `mixed`.
+
+    `head_alone` leaves out all of a PHNet but its colour head.
+    """
 
     loss: str
     kind: str
     mixed: bool
+    head_alone: bool = False
 
     def __call__(self, network: nn.Module, part: tuple[Tensor, ...]) -> Tensor:
-        composite, mask, real = part
+        composite, mask, real, *rest = part
         with torch.autocast(self.kind, torch.bfloat16, enabled=self.mixed):
+            if self.head_alone:
+                return head_loss(network, part)
             output = network(composite, mask)
+        if self.loss == "scene":
+            return scene_loss(output.float(), composite, real, mask, rest[0])
         return LOSSES[self.loss](output.float(), composite, real, mask)
 
 
@@ -94,6 +103,15 @@ def with_extractor(network: PHNet) -> PHNet:
     return changed
 
 
+def with_colour_head(network: PHNet) -> PHNet:
+    """The same weights, joined by a colour head that does nothing yet; a network that has one is returned as it is."""
+    if network.colour_head is not None:
+        return network
+    joined = PHNet(dataclasses.replace(network.config, colour_head=True))
+    joined.load_state_dict(network.state_dict(), strict=False)
+    return joined
+
+
 def _check_machine(config: TrainConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA card; use device cpu")
@@ -116,6 +134,8 @@ class _Run:
             network = with_extractor(network)
         if config.patch_shrinkage is not None:
             network = with_patch_shrinkage(network, config.patch_shrinkage)
+        if config.colour_head:
+            network = with_colour_head(network)
         self.network = network.requires_grad_(True).to(config.device).train()
         self.has_extractor = network.config.extractor
         self.average = Average(self.network, config.ema)
@@ -211,7 +231,7 @@ class _Run:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
         for n in range(SETTLING_BATCHES):
-            composite, mask, _ = self.source.batch(stage.size, stage.batch, [self.config.seed, 1_000_000_000 + n])
+            composite, mask, *_ = self.source.batch(stage.size, stage.batch, [self.config.seed, 1_000_000_000 + n])
             with self._autocast():
                 self.network(composite.to(self.config.device), mask.to(self.config.device))
         for norm, averaged in zip(norms, _batch_norms(self.average.network), strict=True):
@@ -229,7 +249,7 @@ class _Run:
         stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers)
         last_validation = last_checkpoint = self.minutes
         threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
-        loss_of = PartLoss(config.loss, kind, config.precision == "bf16")
+        loss_of = PartLoss(config.loss, kind, config.precision == "bf16", stage.head_alone)
         if config.compiled:
             self.report.say("compiling; the first step takes half a minute to two minutes")
         replicas: Backward = (CompiledProcesses if config.compiled else Replicas)(self.network, threads)

@@ -1,0 +1,70 @@
+"""Courses of several runs, from files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models import load_phnet
+from harmonyrt.training import presets
+from harmonyrt.training.plan import read_plan
+from harmonyrt.training.train import train
+
+
+def test_the_courses_of_the_project_can_be_read_and_lead_one_into_the_other(tmp_path):
+    assert "shipped" in presets.courses()
+    for name in presets.courses():
+        course = presets.read_course(name)
+        runs = presets.configs(course, tmp_path, tmp_path / "out", None)
+        assert course.about.endswith(".")
+        assert "hour" in course.hours
+        assert runs[0].init is None
+        for before, after in itertools.pairwise(runs):
+            assert after.init == before.out / "weights.safetensors"
+
+
+def test_every_plan_of_the_project_can_be_read():
+    plans = [path for path in presets.PLANS.glob("*.json") if path.stem not in presets.courses()]
+    assert plans
+    for path in plans:
+        assert read_plan(path).in_layers
+
+
+def test_an_unknown_preset_is_named_with_the_known_ones():
+    with pytest.raises(HarmonyError, match="shipped"):
+        presets.read_course("best")
+
+
+@pytest.fixture
+def short(tmp_path, monkeypatch):
+    """A course of two runs of two steps."""
+    folder = tmp_path / "plans"
+    folder.mkdir()
+    (folder / "mine.json").write_text(json.dumps({"moved": 0.6, "in_place": 0.3, "scenes": 2, "photos": 0.0}))
+    runs = [
+        {"name": "head", "plan": "mine.json", "loss": "scene", "steps": 2, "colour_head": True,
+         "stages": [{"size": 48, "batch": 4, "head_alone": True}]},
+        {"name": "all", "plan": "mine.json", "loss": "scene", "steps": 2,
+         "stages": [{"size": 48, "batch": 4, "settled_norms": True}]},
+    ]  # fmt: skip
+    course = {"about": "Short.", "hours": "no hours", "runs": runs,
+              "finish": {"average": ["head", "all"], "change_shrinkage": 0.2, "trained_sizes": [48]}}  # fmt: skip
+    (folder / "short.json").write_text(json.dumps(course))
+    monkeypatch.setattr(presets, "PLANS", folder)
+    return presets.read_course("short")
+
+
+def test_a_course_runs_to_its_end(short, small_data, tmp_path):
+    out = tmp_path / "run"
+    runs = presets.configs(short, small_data, out, None, threads=1, workers=0, precision="fp32")
+    weights, last = presets.run_course(short, runs, out, train)
+    assert weights == out / "weights.safetensors"
+    assert last.finished
+    config = load_phnet(weights).config
+    assert config.colour_head
+    assert (config.change_shrinkage, config.trained_sizes) == (0.2, (48,))
+    head, both = (load_phnet(run.out / "weights.safetensors").state_dict() for run in runs)
+    assert not head["encoder.0.0.weight"].equal(both["encoder.0.0.weight"])  # the second run trained it

@@ -1,0 +1,114 @@
+"""Whole courses by name: runs one after another, each from the weights of the one before, and the last steps.
+
+A course is a JSON file in ``training/plans/``: ``about`` (a sentence), ``hours`` (on what machine), ``runs`` and
+``finish``. A run has a ``name``, a ``plan`` (a file beside it), ``stages`` (:class:`Stage`'s attributes), ``steps``,
+and any other attribute of :class:`TrainConfig`. ``finish`` says which runs' weights are averaged and the
+``change_shrinkage`` and ``trained_sizes`` of the file that comes out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.models import load_phnet
+from harmonyrt.training.averaging import average
+from harmonyrt.training.config import Stage, TrainConfig
+from harmonyrt.training.plan import read_plan
+from harmonyrt.training.shipping import ship
+
+PLANS = Path(__file__).parent / "plans"
+
+
+@dataclass(frozen=True)
+class Course:
+    """A course as its file has it."""
+
+    name: str
+    about: str
+    hours: str
+    runs: tuple[dict[str, Any], ...]
+    finish: dict[str, Any]
+
+
+def courses() -> list[str]:
+    """Names of the courses that come with the project."""
+    return sorted(path.stem for path in PLANS.glob("*.json") if "runs" in json.loads(path.read_text()))
+
+
+def read_course(name: str) -> Course:
+    """A course by its name.
+
+    Raises:
+        HarmonyError: there is none of that name.
+    """
+    if name not in courses():
+        raise HarmonyError(f"there is no preset {name!r}; use one of {', '.join(courses())}")
+    content = json.loads((PLANS / f"{name}.json").read_text())
+    return Course(name, content["about"], content["hours"], tuple(content["runs"]), content.get("finish", {}))
+
+
+def configs(course: Course, data: Path, out: Path, init: Path | None, **changes: Any) -> list[TrainConfig]:
+    """The runs of a course.
+
+    Args:
+        course: what to run.
+        data: data root.
+        out: folder of the course; each run gets one in it.
+        init: weights that the first run begins with, in place of a fresh network.
+        changes: attributes of every run that the user set (device, threads, workers, ...).
+    """
+    made = []
+    for number, run in enumerate(course.runs, 1):
+        settings = dict(run)
+        folder = out / f"{number}-{settings.pop('name')}"
+        settings["plan"] = read_plan(PLANS / settings["plan"])
+        settings["stages"] = tuple(
+            Stage(**{key: tuple(value) if isinstance(value, list) else value for key, value in stage.items()})
+            for stage in settings["stages"]
+        )
+        begin = init if number == 1 else made[-1].out / "weights.safetensors"
+        made.append(TrainConfig(data, folder, init=begin, **settings | changes))
+    return made
+
+
+def run_course(
+    course: Course, runs: list[TrainConfig], out: Path, train: Callable[[TrainConfig], Any]
+) -> tuple[Path | None, Any]:
+    """Train run after run, and finish.
+
+    Args:
+        course: what is run.
+        runs: its configurations.
+        out: folder of the course.
+        train: runs one configuration, or goes on with it.
+
+    Returns:
+        The finished weights, ``out/weights.safetensors`` (None when a run was interrupted: the same command goes on),
+        and the last run's result.
+    """
+    result = None
+    for config in runs:
+        result = train(config)
+        if not result.finished:
+            return None, result
+    named = {run["name"]: config.out / "weights.safetensors" for run, config in zip(course.runs, runs, strict=True)}
+    chosen = [named[name] for name in course.finish.get("average", [course.runs[-1]["name"]])]
+    return finish(chosen, out, course.finish), result
+
+
+def finish(weights: list[Path], out: Path, settings: dict[str, Any]) -> Path:
+    """The last steps: the mean of `weights`; the share of small changes that is withheld; the trained sizes."""
+    path = out / "weights.safetensors"
+    mean = average(weights, path) if len(weights) > 1 else weights[0]
+    network = load_phnet(mean)
+    sizes = tuple(settings.get("trained_sizes", ()))
+    config = dataclasses.replace(
+        network.config, change_shrinkage=settings.get("change_shrinkage", 0.0), trained_sizes=sizes
+    )
+    return ship(network.state_dict(), config, path)
