@@ -64,14 +64,18 @@ def _transfer(real: Tensor, mask: Tensor, others: Others, plan: Plan, rng: np.ra
 
 
 def tone_of(
-    count: int, strength: float | np.ndarray, rng: np.random.Generator, white_balance: float = 0.22
+    count: int,
+    strength: float | np.ndarray,
+    rng: np.random.Generator,
+    white_balance: float = 0.22,
+    exposures: tuple[float, float] = (-1.4, 1.4),
 ) -> dict[str, Tensor]:
     """Random settings of :func:`appearance.tone`; `strength` is one for all, or one per sample (count,)."""
     strength = np.broadcast_to(strength, count)
     deviation = white_balance * strength[:, None]
     gains = torch.exp(torch.from_numpy(rng.normal(0, deviation, (count, 3)).astype(np.float32)))
     return {
-        "exposure": _uniform(rng, -1.4 * strength, 1.4 * strength, count),
+        "exposure": _uniform(rng, exposures[0] * strength, exposures[1] * strength, count),
         "gains": gains / gains.mean(1, keepdim=True),
         "gamma": torch.exp(_uniform(rng, -0.4 * strength, 0.4 * strength, count)),
         "curve": _uniform(rng, -0.7 * strength, 0.7 * strength, count),

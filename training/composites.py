@@ -103,7 +103,7 @@ class Composer:
         mask = self._hardened(mask, rng)
         if self.plan.regraded:
             strength = rng.uniform(*self.plan.regrading, count)
-            settings = tone_of(count, strength, rng, self.plan.white_balance)
+            settings = tone_of(count, strength, rng, self.plan.white_balance, self.plan.exposures)
             real = chosen_by_lot(rng, self.plan.regraded, in_8_bits(appearance.tone(real, **settings)), real)
         kinds = self._kinds(count, rng)
         changed = self._changed(real, mask, kinds, rng, lambda chosen: self._others(real, mask, chosen, rng))
@@ -135,7 +135,7 @@ class Composer:
         single = taken_apart(photos, masks, rng, plan.moved, plan.in_place)
         photo = single.over_scenes(plan.scenes, count)
         strength = rng.uniform(*plan.regrading, count) * (rng.random(count) < plan.regraded)
-        settings = tone_of(count, strength, rng, plan.white_balance)
+        settings = tone_of(count, strength, rng, plan.white_balance, plan.exposures)
         scene, layer = (appearance.tone(part, **settings).clamp(0, 1) for part in (photo.scene, photo.layer))
         layers = Layers(scene, layer, photo.alpha, photo.ways)
         kinds = self._kinds(count, rng)
@@ -152,7 +152,7 @@ class Composer:
     ) -> Tensor:
         """Objects of the plan's share in a look that is the same in all of their scenes; `kinds` is updated."""
         plan, objects = self.plan, len(single.layer)
-        drawn = tone_of(objects, rng.uniform(*plan.looks, objects), rng, plan.white_balance)
+        drawn = tone_of(objects, rng.uniform(*plan.looks, objects), rng, plan.white_balance, plan.exposures)
         looks = appearance.tone(single.layer, **drawn).clamp(0, 1)
         chosen = rng.random(objects) < plan.independent
         changed = changed.clone()

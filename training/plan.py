@@ -14,6 +14,7 @@ KINDS = {"ffhqh": 0.29, "transfer": 0.40, "tone": 0.24, "slight": 0.04, "same": 
 MASKS = {"own": 0.91, "inverted": 0.03, "foreign": 0.03, "superpixels": 0.03}
 SHARES = ("photos", "crops", "hard_edges", "regraded", "moved", "in_place", "independent", "spoilt_edges")
 BOUNDS = ("regrading", "tones", "looks")
+PAIRS = (*BOUNDS, "exposures")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Plan:
             at the background instead of knowing the dress.
         regrading: how strong that is, drawn between two bounds; 1 is as strong as kind ``tone``.
         white_balance: of regrading: standard deviation of the channels' gains, in logarithms, at strength 1.
+        exposures: of regrading: the range of its exposure in stops, at strength 1.
         tones: how strong kind ``tone`` is, drawn between two bounds; 1 is up to 1.4 stops.
         moved: share of the samples that are made in layers with the object at another place of its photo.
         in_place: share made in layers with the object where it was. The rest are photos under their hard masks, whose
@@ -59,6 +61,7 @@ class Plan:
     regraded: float = 0.3
     regrading: tuple[float, float] = (0.1, 0.5)
     white_balance: float = 0.22
+    exposures: tuple[float, float] = (-1.4, 1.4)
     tones: tuple[float, float] = (1.0, 1.0)
     moved: float = 0.0
     in_place: float = 0.0
@@ -81,6 +84,7 @@ class Plan:
         _check_bounds("min_fmse and max_fmse", (self.min_fmse, self.max_fmse))
         for bounds in BOUNDS:
             _check_bounds(bounds, getattr(self, bounds))
+        _check_bounds("exposures", self.exposures, least=-math.inf)
         if self.moved + self.in_place > 1:
             raise HarmonyError(
                 f"a plan's moved and in_place are shares of one whole; {self.moved} and {self.in_place} are more than 1"
@@ -110,7 +114,7 @@ def read_plan(path: str | Path) -> Plan:
     names = [entry.name for entry in fields(Plan)]
     if not isinstance(content, dict) or not set(content) <= set(names):
         raise HarmonyError(f"{path} is not a plan; give a JSON object with any of {', '.join(names)}")
-    for name in BOUNDS:
+    for name in PAIRS:
         if isinstance(content.get(name), list):
             content[name] = tuple(content[name])
     try:
@@ -126,10 +130,11 @@ def _check_lottery(name: str, weights: object, known: Mapping[str, float]) -> No
         raise HarmonyError(f"a plan's {name} need weights from 0 on, one of them above 0, not {weights!r}")
 
 
-def _check_bounds(name: str, bounds: object) -> None:
+def _check_bounds(name: str, bounds: object, least: float = 0.0) -> None:
     pair = isinstance(bounds, tuple) and len(bounds) == 2 and all(map(_is_number, bounds))
-    if not pair or not 0 <= bounds[0] <= bounds[1]:
-        raise HarmonyError(f"a plan's {name} are two numbers from 0 on, the lower first, not {bounds!r}")
+    if not pair or not least <= bounds[0] <= bounds[1]:
+        numbers = "numbers from 0 on" if least == 0 else "numbers"
+        raise HarmonyError(f"a plan's {name} are two {numbers}, the lower first, not {bounds!r}")
 
 
 def _is_number(value: object) -> bool:

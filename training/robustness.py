@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.errors import reported
 from harmonyrt.common.files import written_whole
+from harmonyrt.common.program import run_program
 from harmonyrt.evaluation.metrics import bin_name
 from harmonyrt.models import load_phnet
 from harmonyrt.training import relighting
@@ -223,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
                 scratch.write_text(json.dumps(report, indent=1) + "\n")
         print(table(report))
 
-    return reported(score)
+    return run_program(score)
 
 
 if __name__ == "__main__":
