@@ -10,7 +10,6 @@ import dataclasses
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import Summary, summarize
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.programs import module_command
 from harmonyrt.runtime.decibels import psnr_db
 
 
@@ -90,7 +90,7 @@ class Worker:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harmonyrt.benchmarks.worker"],
+            module_command("harmonyrt.benchmarks.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -29,6 +29,7 @@ import numpy as np
 from harmonyrt.benchmarks.worker import peak_rss_mb
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.program import run_program
+from harmonyrt.common.programs import module_command
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.manifest import EngineSpec, Parity
@@ -360,7 +361,7 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 def _memory(arguments: argparse.Namespace, stage: str, form: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "harmonyrt.benchmarks.diffharmony_stages", "memory", str(arguments.folder)]
+    command = [*module_command("harmonyrt.benchmarks.diffharmony_stages"), "memory", str(arguments.folder)]
     command += ["--once", "--stage", stage, "--form", form, "--threads", str(arguments.threads)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0:

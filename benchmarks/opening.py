@@ -25,6 +25,7 @@ from typing import Any
 from harmonyrt.benchmarks.worker import peak_rss_mb
 from harmonyrt.common import WorkFailed
 from harmonyrt.common.files import written_whole
+from harmonyrt.common.programs import module_command
 from harmonyrt.runtime.machine import machine_name
 
 REOPENED = 3
@@ -60,7 +61,7 @@ def open_once(bundle: str, backend: str, threads: int, cache: str) -> dict[str, 
 def measure(bundle: Path, backend: str, threads: int) -> dict[str, Any]:
     """One row: opening with an empty cache, and with a filled one."""
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "harmonyrt.benchmarks.opening", str(bundle), "--backend", backend]
+        command = [*module_command("harmonyrt.benchmarks.opening"), str(bundle), "--backend", backend]
         command += ["--threads", str(threads), "--once", cache]
         seen = []
         for _ in range(1 + REOPENED):

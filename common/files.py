@@ -26,6 +26,33 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
 
 
+@contextlib.contextmanager
+def utf8_name(path: str | Path) -> Iterator[str]:
+    """Yield a name of an existing file that libraries in other languages take: most refuse what is not UTF-8.
+
+    Where `path` is not, Linux knows its folder by a number as well, while it is held open, so that files beside it are
+    found too; or the file, where its own name is to blame.
+    """
+    path = Path(path)
+    if _is_utf8(os.fspath(path)):
+        yield os.fspath(path)
+        return
+    named = _is_utf8(path.name)
+    handle = os.open(path.parent if named else path, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{handle}/{path.name}" if named else f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:  # bytes that Python keeps as lone surrogates
+        return False
+    return True
+
+
 def _sha256(file) -> str:  # Python 3.10 has no hashlib.file_digest
     digest = hashlib.sha256()
     while chunk := file.read(1 << 20):

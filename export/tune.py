@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.programs import module_command
 from harmonyrt.export.rewrites import FASTER
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
@@ -52,7 +53,7 @@ def milliseconds(bundle: Path, backend: str, target: str, threads: int, seconds:
         threads: CPU threads.
         seconds: time for opening and calls together; two calls are always made.
     """
-    command = [sys.executable, "-m", "harmonyrt.export.tune", str(bundle), backend, target, str(threads), str(seconds)]
+    command = [*module_command("harmonyrt.export.tune"), str(bundle), backend, target, str(threads), str(seconds)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         return None

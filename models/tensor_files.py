@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import utf8_name
 from harmonyrt.models.meaning import CARRIER
 
 _DEPTH = 5  # of wrappers around a state dict
@@ -91,7 +92,7 @@ def _what_instead(head: bytes) -> str | None:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_name(path) as readable, safe_open(readable, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it cannot be iterated)
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError, ValueError, RuntimeError, AttributeError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
+from harmonyrt.common.files import utf8_name
 from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array
@@ -143,7 +144,8 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     if _is_cuda(device):
         providers.insert(0, (_CUDA, {"device_id": int(device.partition(":")[2] or 0)}))
     try:
-        session = ort.InferenceSession(str(path), settings, providers=providers)
+        with utf8_name(path) as name:
+            session = ort.InferenceSession(name, settings, providers=providers)
     except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
         who = f"ONNX Runtime {ort.__version__}"
         raise failures.opening_failed(who, "onnxruntime", path, error, _first_line(error), "load") from None

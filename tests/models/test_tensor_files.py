@@ -5,13 +5,15 @@ from __future__ import annotations
 import collections
 import copy
 import gzip
+import os
+import sys
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.models import PHNet, PHNetConfig, load_phnet
+from harmonyrt.models import PHNet, PHNetConfig, load_phnet, tensor_files
 from harmonyrt.models.checkpoints import Meaning, open_phnet
 
 CONFIG = PHNetConfig(enc_sizes=(3, 8, 8, 8, 8, 8, 16), grid_count=(2, 2, 1))
@@ -190,3 +192,13 @@ def test_a_counter_that_overflowed_in_half_precision_is_harmless(state, tmp_path
     name = "decoder.0.1.num_batches_tracked"
     halves = {**state, name: torch.tensor(70000).half()}
     assert opened(saved(tmp_path, halves)).network.state_dict()[name].dtype == torch.int64
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("name", [b"caf\xe9/weights.safetensors", b"caf\xe9.safetensors"])
+def test_a_checkpoint_whose_path_is_not_utf8(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(save({"a": torch.ones(2)}))
+    tensors, _ = tensor_files._read_safetensors(path)
+    assert tensors["a"].tolist() == [1, 1]

@@ -1,4 +1,7 @@
 import logging
+import os
+import shutil
+import sys
 
 import pytest
 
@@ -113,3 +116,14 @@ def test_a_tampered_engine_is_an_error_and_not_a_reason_for_another(static_bundl
     (bundle / "openvino.bin").write_bytes(bytes(72))
     with pytest.raises(HarmonyError, match="altered"):
         Harmonizer.open(bundle, device="cpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_bundle_in_a_folder_whose_name_is_not_utf8(static_bundle, tmp_path, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(static_bundle, place)
+    with Harmonizer.open(place, backend=backend) as harmonizer:
+        assert harmonizer.info.backend == backend
