@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
+PYTEST := $(BIN)/python -m pytest
+# Workers of a parallel test run, each of up to 2 GB. They take whole files, whose tests share what they have built.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: demo test test-fast cpp lint bench bench-guard wheel docs clean
@@ -17,14 +21,17 @@ $(SET_UP): pyproject.toml constraints.txt
 demo: $(SET_UP)
 	$(BIN)/python -m harmonyrt.cli.demo
 
+# Everything, in parallel; then the tests that need the machine for themselves. Skips for anything but a card, optimum or
+# C++ are failures here.
 test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(PYTEST) --strict-skips $(PARALLEL) -m "not alone"
+	$(PYTEST) --strict-skips -m alone
 
 # While working: no builds that take long, no wheels, no C++.
 test-fast: $(SET_UP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) $(PARALLEL) -m "not slow and not alone"
 
 # libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
 cpp: $(SET_UP)

@@ -1,16 +1,29 @@
 """What tests of several rooms need: golden cases, and a bundle made by hand.
 
 Another folder of golden cases, held back ones say, is run with HARMONYRT_GOLDEN=FOLDER.
+
+Lanes: `slow` tests are left out of `make test-fast`; `alone` tests run after the others, which run in parallel. A test
+that uses one of SLOW_FIXTURES is slow without being marked.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # before numpy and torch read it: workers share the cores instead of each taking them all
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(max(1, cores // WORKERS)))
+
+import filelock
 import numpy as np
 import pytest
 
@@ -107,27 +120,73 @@ def golden_losses(golden) -> dict[str, np.ndarray]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with the argument `phnet_case` runs once for every PHNet case of the folder."""
-    if "phnet_case" in metafunc.fixturenames:
+    """A test with the argument `phnet_case` runs once for every PHNet case of the folder.
+
+    With `small_phnet_case` for those up to 300 pixels wide: simulated precisions take long, and these show it.
+    """
+    for argument in {"phnet_case", "small_phnet_case"} & set(metafunc.fixturenames):
         not_networks = ("phnet_e2e", "phnet_losses")  # the first is in folders that are held back only
         names = [name for name in Golden.names("phnet_") if not name.startswith(not_networks)]
         assert names, f"no golden cases in {GOLDEN}"
-        metafunc.parametrize("phnet_case", names)
+        if argument == "small_phnet_case":
+            names = [name for name in names if _width(name) <= 300]
+        metafunc.parametrize(argument, names)
+
+
+def _width(case: str) -> int:
+    with np.load(next(GOLDEN.glob(f"*/{case}.npz"))) as data:
+        return data["image"].shape[-1]
+
+
+SLOW_FIXTURES = {
+    *(
+        "a_floor",
+        "diffharmony_bundles",
+        "engines",
+        "golden_graph",
+        "golden_trace",
+        "phnet_graph",
+        "tiny_trace",
+        "wheel",
+    ),
+}
+"""Each takes more than five seconds of a core."""
+MAY_BE_SKIPPED = re.compile(r"CUDA|this card|optimum|C\+\+|Windows|Linux's|only root")
+"""Reasons that name what a machine may lack. What comes with `make` may not be lacking (--strict-skips)."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    about = "fail when a test is skipped for anything but a card, optimum or C++"
+    parser.addoption("--strict-skips", action="store_true", help=about)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """Say how many tests a missing card, package or folder kept from running."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
-        gpu = sum("gpu" in getattr(report, "keywords", ()) for report in skipped)  # a skipped file has none
-        terminalreporter.write_line(f"{len(skipped)} skipped, {gpu} of them because there is no GPU")
+        gpu = sum("gpu" in report.keywords for report in skipped)
+        terminalreporter.write_line(f"{len(skipped)} skipped, {gpu} of them for want of a GPU")
+    for reason in _not_allowed(terminalreporter) if terminalreporter.config.option.strict_skips else ():
+        terminalreporter.write_line(f"FAILED: no test may be skipped for this reason: {reason}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.option.strict_skips and reporter is not None and _not_allowed(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _not_allowed(terminalreporter) -> list[str]:
+    reasons = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])}
+    return sorted(reason for reason in reasons if not MAY_BE_SKIPPED.search(reason))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not any("gpu" in item.keywords for item in items) or _card_present():
-        return
+    no_card = not _card_present()
     for item in items:
-        if "gpu" in item.keywords:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+        if no_card and "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA card"))
 
 
@@ -136,18 +195,37 @@ def _card_present() -> bool:
 
 
 @pytest.fixture(scope="session")
-def diffharmony_bundles(tmp_path_factory) -> dict[str, Path]:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """made_once("name", make): a folder that make(folder) fills, once for all workers of a parallel run."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = root / f"once-{name}"
+        with filelock.FileLock(root / f"once-{name}.lock"):
+            if not (folder / ".made").exists():  # or a worker failed in it: then this one fails in it too
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                (folder / ".made").touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def diffharmony_bundles(made_once) -> dict[str, Path]:
     """Tiny DiffHarmony bundles with random weights, 64 -> 32 pixels: plain VAE ("kl") and harmony VAE ("harmony")."""
+    output = made_once("diffharmony", _build_diffharmony)
+    return {kind: output / kind / "diffharmony-random-64to32-fp32" for kind in ("kl", "harmony")}
+
+
+def _build_diffharmony(output: Path) -> None:
     from harmonyrt.export.build_engines import main
 
-    output = tmp_path_factory.mktemp("diffharmony")
-    found = {}
     for kind, more in (("kl", ["--targets", "onnx", "openvino"]), ("harmony", ["--random-harmony-vae"])):
         sizes = ["--inference-size", "64", "--output-size", "32", "--steps", "2", "1", "5"]
         command = ["diffharmony", "--random-weights", "tiny", *sizes, "--threads", "1", "--output", str(output / kind)]
         assert main([*command, *more]) == 0
-        found[kind] = output / kind / "diffharmony-random-64to32-fp32"
-    return found
 
 
 SIDE = 32

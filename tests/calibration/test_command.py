@@ -20,6 +20,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_table_files_and_json(checkpoint, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="draws the plot")
     output = tmp_path / "run"

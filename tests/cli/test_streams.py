@@ -45,8 +45,7 @@ VERBS = {
 """Verbs whose result is what they print."""
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+@pytest.mark.parametrize(("verb", "where"), [*((verb, "> /dev/full") for verb in VERBS), ("info", ">&-")])
 def test_a_result_that_cannot_be_printed_is_no_success(shell, verb, where):
     if "build" in verb:
         pytest.importorskip("torch")
@@ -55,8 +54,15 @@ def test_a_result_that_cannot_be_printed_is_no_success(shell, verb, where):
     assert "what was printed to stdout is lost" in sentence(done)
 
 
-@pytest.mark.parametrize("verb", ["info", "doctor", "--help", "build --dry-run"])
-@pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:strict"])
+@pytest.mark.parametrize(
+    ("verb", "encoding"),
+    [
+        ("info", "ascii:strict"),
+        ("doctor", "ascii:strict"),
+        ("--help", "latin-1:strict"),
+        ("build --dry-run", "ascii:strict"),
+    ],
+)
 def test_a_narrow_stdout_gets_the_whole_answer(shell, verb, encoding):
     if "build" in verb:
         pytest.importorskip("torch")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +74,15 @@ def golden_graph(golden_trace):
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory) -> Path:
+def tiny_checkpoint(made_once) -> Path:
     """A PHNet of 40 thousand parameters with random weights, which builds in moments."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in PHNet(TINY).state_dict().items()}, path)
-    return path
+
+    def make(folder: Path) -> None:
+        torch.manual_seed(0)
+        state = PHNet(TINY).state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "tiny.safetensors")
+
+    return made_once("tiny-checkpoint", make) / "tiny.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -86,12 +92,30 @@ def tiny_trace(tiny_checkpoint):
     return functools.cache(lambda: trace(load_phnet(tiny_checkpoint, "sigmoid")))
 
 
-@pytest.fixture
-def build(capsys, monkeypatch, tiny_trace):
-    """build("phnet", "--sizes", ...) -> (exit code, stdout, stderr) of `harmonyrt build`."""
-    from harmonyrt.export.build_engines import main
+@pytest.fixture(scope="session")
+def engines(tiny_checkpoint, made_once):
+    """Folder with the tiny network at 64 px and at any size, FP32, ONNX; what the build said: JSON, and on stderr.
 
-    monkeypatch.setattr(to_onnx, "trace", lambda network: tiny_trace())  # the builds of these tests share it
+    Not to be changed: other tests read it too.
+    """
+    root = Path(__file__).parents[2]
+
+    def make(output: Path) -> None:
+        command = [sys.executable, str(root / "export" / "build_engines.py"), "phnet", "--threads", "2", "--json"]
+        command += ["--checkpoint", str(tiny_checkpoint), "--output", str(output)]
+        ended = subprocess.run([*command, "--sizes", "64", "dynamic"], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        (output / "said.json").write_text(ended.stdout)
+        (output / "said.txt").write_text(ended.stderr)
+
+    output = made_once("tiny-engines", make)
+    return output, json.loads((output / "said.json").read_text()), (output / "said.txt").read_text()
+
+
+@pytest.fixture
+def command(capsys):
+    """command("phnet", "--sizes", ...) -> (exit code, stdout, stderr) of `harmonyrt build`."""
+    from harmonyrt.export.build_engines import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -100,3 +124,10 @@ def build(capsys, monkeypatch, tiny_trace):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def build(command, monkeypatch, tiny_trace):
+    """The same for builds that get as far as the network: they share a trace, which takes ten seconds."""
+    monkeypatch.setattr(to_onnx, "trace", lambda network: tiny_trace())
+    return command

@@ -18,17 +18,6 @@ from harmonyrt.runtime.bundle import open_bundle
 SCRIPT = Path(__file__).parents[2] / "export" / "build_engines.py"
 
 
-@pytest.fixture(scope="module")
-def engines(tiny_checkpoint, tmp_path_factory):
-    """Folder with the tiny network at 64 px and at any size, FP32, ONNX; what the build said: JSON, and on stderr."""
-    output = tmp_path_factory.mktemp("engines")
-    command = [sys.executable, SCRIPT, "phnet", "--checkpoint", tiny_checkpoint, "--output", output, "--threads", "2"]
-    command += ["--sizes", "64", "dynamic", "--json"]
-    ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return output, json.loads(ended.stdout), ended.stderr
-
-
 def test_the_build_writes_bundles_that_open(engines, tiny_checkpoint):
     output, said, _ = engines
     assert [bundle["status"] for bundle in said["bundles"]] == ["built", "built"]
@@ -67,24 +56,24 @@ def test_a_rebuild_with_nothing_changed_says_so_without_torch(engines, tiny_chec
     assert ended.stderr == ""
 
 
-def test_an_altered_file_is_built_again(build, engines, tiny_checkpoint, tmp_path):
+def test_an_altered_file_is_built_again(command, engines, tiny_checkpoint, tmp_path):
     import shutil
 
     output, _, _ = engines
     shutil.copytree(output / "phnet-64-fp32", tmp_path / "phnet-64-fp32")
     (tmp_path / "phnet-64-fp32" / "model.onnx").write_bytes(b"tampered")
-    _, said, _ = build("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path, "--dry-run")
+    _, said, _ = command("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path, "--dry-run")
     assert "to build" in said
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(build, tiny_checkpoint, tmp_path):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(command, tiny_checkpoint, tmp_path):
     arguments = ("phnet", "--checkpoint", tiny_checkpoint, "--precisions", "fp32", "bf16", "--output", tmp_path / "new")
-    code, said, _ = build(*arguments, "--dry-run")
+    code, said, _ = command(*arguments, "--dry-run")
     assert code == 0
     assert "phnet-256-fp32" in said
     assert "phnet-512-fp32" in said
     assert "not possible: onnx bf16: ONNX Runtime's CPU provider" in said
-    code, said, _ = build(*arguments, "--dry-run", "--json")
+    code, said, _ = command(*arguments, "--dry-run", "--json")
     assert [bundle["status"] for bundle in json.loads(said)["plan"]] == ["to build", "nothing"] * 2
     assert not (tmp_path / "new").exists()
 
@@ -182,13 +171,13 @@ def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tin
     assert (code, "nothing changed" in said) == (0, True)
 
 
-def test_what_weights_do_not_say_is_told_and_recorded(build, engines, tiny_checkpoint):
+def test_what_weights_do_not_say_is_told_and_recorded(command, engines, tiny_checkpoint):
     output, _, complained = engines
     (sentence,) = open_bundle(output / "phnet-64-fp32").manifest.model.config["assumed"]
     assert "output sigmoid" in sentence
     assert complained.count(f"warning: {sentence}") == 1
     again = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", output, "--threads", "2")
-    code, said, _ = build(*again)
+    code, said, _ = command(*again)
     assert (code, "nothing changed" in said, f"assumed: {sentence}" in said) == (0, True, True)
 
 
@@ -222,9 +211,9 @@ def test_an_option_says_what_weights_mean(build, tiny_checkpoint, tmp_path):
         ((), "required: model"),
     ],
 )
-def test_wrong_usage_is_one_sentence(build, tmp_path, monkeypatch, arguments, sentence):
+def test_wrong_usage_is_one_sentence(command, tmp_path, monkeypatch, arguments, sentence):
     monkeypatch.chdir(tmp_path)
-    code, said, complained = build(*arguments)
+    code, said, complained = command(*arguments)
     assert (code, said) == (2, "")
     assert sentence in complained.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -142,11 +143,19 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
         check_place(tmp_path / "engines" / "deeper" / "bundle")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_an_unwritable_output_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(HarmonyError, match="cannot write into"):
-        check_place(tmp_path / "bundle")
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no such permissions on Windows")
+def test_an_unwritable_output_is_refused():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is below a folder that others may not enter
+        folder, user = Path(name), os.geteuid()
+        folder.chmod(0o555)
+        if user == 0:  # who may write everywhere
+            os.seteuid(65534)
+        try:
+            with pytest.raises(HarmonyError, match="cannot write into"):
+                check_place(folder / "bundle")
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
 
 
 def test_a_read_only_file_system_is_refused(tmp_path, monkeypatch):

@@ -34,12 +34,13 @@ def calibration(tiny_checkpoint, tmp_path):
 
 
 @pytest.fixture
-def ask(build, tiny_checkpoint, tmp_path):
+def ask(command, tiny_checkpoint, tmp_path):
     """ask(*arguments): a build of the tiny network at 64 px in INT8."""
     plain = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path / "engines")
-    return lambda *arguments: build(*plain, "--precisions", "int8", *arguments)
+    return lambda *arguments: command(*plain, "--precisions", "int8", *arguments)
 
 
+@pytest.mark.usefixtures("build")
 def test_int8_comes_from_the_file(ask, tiny_checkpoint, tiny_trace, tmp_path, monkeypatch):
     rewrites = calibration_rewrites(DEFAULT)
     feeds = [{"image": c.image, "mask": c.mask} for c in composites((64, 64), 4)]
@@ -89,7 +90,7 @@ def test_a_file_that_is_none_is_refused(ask, tmp_path, content):
     assert "harmonyrt calibrate" in line
 
 
-def test_without_int8_there_is_nothing_to_calibrate(build, calibration, tiny_checkpoint):
-    code, _, complained = build("phnet", "--checkpoint", tiny_checkpoint, "--calibration", calibration())
+def test_without_int8_there_is_nothing_to_calibrate(command, calibration, tiny_checkpoint):
+    code, _, complained = command("phnet", "--checkpoint", tiny_checkpoint, "--calibration", calibration())
     assert code == 2
     assert "add int8 to --precisions" in complained

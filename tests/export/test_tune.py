@@ -108,7 +108,9 @@ def test_a_process_of_its_own_measures(bundle, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
-def test_a_budget_that_cannot_be(build, tiny_checkpoint, tmp_path, seconds):
-    code, _, complained = build("phnet", "--checkpoint", tiny_checkpoint, "--tune", seconds, "--output", tmp_path / "e")
+def test_a_budget_that_cannot_be(command, tiny_checkpoint, tmp_path, seconds):
+    code, _, complained = command(
+        "phnet", "--checkpoint", tiny_checkpoint, "--tune", seconds, "--output", tmp_path / "e"
+    )
     assert code == 2
     assert "--tune" in complained

@@ -78,9 +78,8 @@ def test_another_shape_fails(expected):
 
 
 @pytest.fixture
-def bundle(build, tiny_checkpoint, tmp_path):
-    assert build("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path)[0] == 0
-    return tmp_path / "phnet-64-fp32"
+def bundle(engines):
+    return engines[0] / "phnet-64-fp32"
 
 
 def test_a_bundle_proves_itself_again(bundle, tiny_checkpoint):

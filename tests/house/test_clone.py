@@ -1,8 +1,10 @@
 """A fresh clone holds all that its tests need."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,12 @@ def test_golden_data_are_committed():
     on_disk = {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
     missing = {name for name in on_disk if (folder / name).is_file()} - set(tracked.stdout.split("\0"))
     assert not missing
+
+
+def test_a_skip_for_anything_but_what_a_machine_may_lack_fails_the_run(tmp_path):
+    (tmp_path / "recipe.py").write_text("")  # a folder without golden cases: tests that need one are skipped
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/evaluation/test_metrics.py"]
+    environment = {**os.environ, "HARMONYRT_GOLDEN": str(tmp_path)}
+    done = subprocess.run([*command, "--strict-skips"], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1, done.stdout
+    assert "FAILED: no test may be skipped for this reason: Skipped: golden case" in done.stdout

@@ -56,6 +56,8 @@ def test_the_faster_form_counts_and_fp32_is_the_measure():
     assert not none.plain_is_faster("bf16")
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_this_cpu_is_measured_in_seconds_and_kept(openvino):
     start = time.monotonic()
     found = cpu_speed.measured()

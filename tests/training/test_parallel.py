@@ -62,6 +62,7 @@ def compiled():
     pool.close()
 
 
+@pytest.mark.slow
 def test_compiled_processes_give_the_gradients_of_the_whole_batch_and_follow_the_network(compiled):
     together, pool = compiled
     alone = _network().append(nn.BatchNorm2d(3).eval())
