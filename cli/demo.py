@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.progress import say
+from harmonyrt.common.files import make_folder
+from harmonyrt.common.program import run_program
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXAMPLE = CHECKOUT / "examples"
@@ -20,27 +21,26 @@ _SECONDS = 5.0
 
 def main() -> int:
     """Run the demo in the current folder: writes engines/ and demo/."""
+    return run_program(_demo)
+
+
+def _demo() -> int:
     from harmonyrt.cli.main import main as harmonyrt
 
     picture, mask, folder = EXAMPLE / "lemur.jpg", EXAMPLE / "lemur_mask.png", Path("demo")
     if not picture.is_file():
-        say("error: the demo needs a checkout of the repository, which holds its example; clone it and run make demo")
-        return 2
+        raise HarmonyError("the demo needs a checkout of the repository, which holds its example; clone it first")
     targets = ["onnx", *(["openvino"] if find_spec("openvino") else [])]
     code = harmonyrt(["build", "phnet", "--sizes", str(SIZE), "--targets", *targets, "--output", "engines"])
     if code:
         return code
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     common = [str(picture), str(mask), "--bundle", f"engines/phnet-{SIZE}-fp32"]
     for name, options in (("harmonized.png", []), ("side_by_side.png", ["--side-by-side"])):
         code = harmonyrt(["harmonize", *common, "-o", str(folder / name), *options])
         if code:
             return code
-    try:
-        print(_speed(Path(f"engines/phnet-{SIZE}-fp32"), picture, mask))
-    except HarmonyError as error:
-        say(f"error: {error}")
-        return error.exit_code
+    print(_speed(Path(f"engines/phnet-{SIZE}-fp32"), picture, mask))
     print(f"The harmonized picture: {folder / 'harmonized.png'}")
     print(f"Composite, mask and harmonized next to each other: {folder / 'side_by_side.png'}")
     return 0

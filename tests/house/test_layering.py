@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import textwrap
@@ -106,6 +107,16 @@ def test_modules_import_without_optional_packages():
         """)
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not inside functions either: who imports whom is read from top to bottom."""
+    paths = {module_name(path): path for room in rooms() for path in files(room)}
+    graph = {}
+    for name, path in paths.items():
+        found = {other if other in paths else other.rpartition(".")[0] for other in imported(path)}
+        graph[name] = found & paths.keys() - {name}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names them
 
 
 def test_no_export_file_is_named_after_a_package():
