@@ -385,7 +385,7 @@ def _add(path: Path, folder: Path, verb: str, rows: list[dict[str, Any]]) -> Non
 
 
 def _versions() -> dict[str, str]:
-    from harmonyrt.export.recipe import tool_versions
+    from harmonyrt.export.build.recipe import tool_versions
 
     kept = ("torch", "onnxruntime", "openvino")
     return {name: version for name, version in tool_versions().items() if name in kept}

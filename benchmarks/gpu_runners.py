@@ -71,7 +71,7 @@ class Network:
     @functools.cached_property
     def traced(self) -> Any:
         """Its trace, for every size."""
-        from harmonyrt.export.to_onnx import trace
+        from harmonyrt.export.phnet.to_onnx import trace
 
         return trace(self.module)
 
@@ -79,8 +79,8 @@ class Network:
     def graph(self, precision: str, size: int, batch: int, target: str) -> Any:
         """Typed graph of one size and batch, as `target` gets it from the build."""
         from harmonyrt.export import rewrites
+        from harmonyrt.export.phnet.to_onnx import export_phnet
         from harmonyrt.export.precision import typed_graph
-        from harmonyrt.export.to_onnx import export_phnet
 
         names = rewrites.fitting(rewrites.LOW_MEMORY, (size, size), target, precision)  # Winograd is for CPUs
         graph = export_phnet(self.traced, (size, size), names, batch)
@@ -91,7 +91,7 @@ class Network:
         """Real composites and what the module makes of them in FP32 (TF32 off), on the card where there is one."""
         import torch
 
-        from harmonyrt.export import verify
+        from harmonyrt.export.build import verify
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -120,7 +120,7 @@ def load_network(checkpoint: str | None) -> Network:
 
 def feeds(size: int, batch: int) -> dict[str, np.ndarray]:
     """Real composites of one size as one batch, as the engines take them."""
-    from harmonyrt.export.composites import composites
+    from harmonyrt.export.build.composites import composites
 
     found = list(composites((size, size), batch))
     return {
@@ -159,7 +159,7 @@ class Engine:
 
     def gate(self) -> dict[str, Any]:
         """Parity on real composites, held against the gate of its precision."""
-        from harmonyrt.export import verify
+        from harmonyrt.export.build import verify
 
         def run(inputs: Any) -> dict[str, np.ndarray]:
             repeated = {name: np.repeat(array, self.batch, 0) for name, array in inputs.items()}
@@ -206,9 +206,9 @@ class Engine:
 
 def engines(network: Network, target: str, precision: str, size: int, batch: int) -> list[Engine]:
     """Build every engine of a target for one precision, size and batch, and open those that run here."""
-    from harmonyrt.export import to_tensorrt
     from harmonyrt.export.targets import BuildOptions
     from harmonyrt.export.targets import why_not as impossible
+    from harmonyrt.export.tensorrt_engine import build as to_tensorrt
     from harmonyrt.runtime.backends import SessionOptions, tensorrt, tensorrt_versions
     from harmonyrt.runtime.bundle import sha256_of
     from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity

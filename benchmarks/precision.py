@@ -27,10 +27,11 @@ from harmonyrt.common.files import written_whole
 from harmonyrt.common.progress import reporting
 from harmonyrt.evaluation.iharmony4 import Pair, read_split
 from harmonyrt.evaluation.metrics import psnr
-from harmonyrt.export import rewrites, verify
-from harmonyrt.export.recipe import BundleRecipe, plan
+from harmonyrt.export import rewrites
+from harmonyrt.export.build import verify
+from harmonyrt.export.build.recipe import BundleRecipe, plan
+from harmonyrt.export.phnet.session import Workshop
 from harmonyrt.export.targets import BUILDERS, BuildOptions
-from harmonyrt.export.workshop import Workshop
 from harmonyrt.runtime.decibels import psnr_db
 
 SIDE = 256
@@ -154,7 +155,7 @@ def _module(network, case: Case) -> np.ndarray:
 
 def _engine(workshop: Workshop, recipe: BundleRecipe, target: str, scratch: Path) -> tuple[verify.Run | None, str]:
     """How to run a form, and what runs it: its backend on this machine, or ONNX Runtime for what is for cards."""
-    from harmonyrt.export.build import trial_spec
+    from harmonyrt.export.build.job import trial_spec
 
     graph = workshop.typed_graph(recipe, target)
     if target == "tensorrt":

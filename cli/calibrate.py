@@ -66,9 +66,9 @@ def calibrate(
     from harmonyrt.calibration.calibrate import calibrate as run
     from harmonyrt.calibration.quantize import CalibrationOptions
     from harmonyrt.calibration.report import table
-    from harmonyrt.export.recipe import find_checkpoint, parse_size
+    from harmonyrt.export.build.recipe import find_checkpoint, parse_size
+    from harmonyrt.export.phnet.to_onnx import export_phnet, trace
     from harmonyrt.export.rewrites import DEFAULT, fitting
-    from harmonyrt.export.to_onnx import export_phnet, trace
     from harmonyrt.models.checkpoints import Meaning, open_phnet
 
     if not as_json:
@@ -114,7 +114,7 @@ def _phases() -> Iterator[Callable[[str, float | None], None]]:
 
 def _feeds(composites: Path | None, masks: Path | None, size: tuple[int, int], count: int) -> list:
     if composites is None or masks is None:
-        from harmonyrt.export.composites import composites as shipped
+        from harmonyrt.export.build.composites import composites as shipped
 
         return [{"image": one.image, "mask": one.mask} for one in shipped(size, count)]
     from harmonyrt.calibration.feeds import feeds_from_files

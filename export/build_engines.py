@@ -21,11 +21,11 @@ try:
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
     from harmonyrt.export import rewrites
-    from harmonyrt.export.argument_order import model_first
-    from harmonyrt.export.build import build_bundles
-    from harmonyrt.export.bundle import check_place
-    from harmonyrt.export.recipe import BundleRecipe, plan, unchanged
-    from harmonyrt.export.summary import as_json, exit_code, print_plan, print_table
+    from harmonyrt.export.build.argument_order import model_first
+    from harmonyrt.export.build.bundle import check_place
+    from harmonyrt.export.build.job import build_bundles
+    from harmonyrt.export.build.recipe import BundleRecipe, plan, unchanged
+    from harmonyrt.export.build.summary import as_json, exit_code, print_plan, print_table
     from harmonyrt.export.targets import BuildOptions
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("harmonyrt"):

@@ -103,10 +103,10 @@ def _lazily(module: str) -> Builder:
 
 
 BUILDERS: dict[str, Builder] = {
-    "onnx": _lazily("harmonyrt.export.to_onnx_file"),
+    "onnx": _lazily("harmonyrt.export.onnx_file"),
     "openvino": _lazily("harmonyrt.export.to_openvino"),
-    "tensorrt": _lazily("harmonyrt.export.to_tensorrt"),
-    "tensorrt-rtx": _lazily("harmonyrt.export.to_tensorrt"),
+    "tensorrt": _lazily("harmonyrt.export.tensorrt_engine.build"),
+    "tensorrt-rtx": _lazily("harmonyrt.export.tensorrt_engine.build"),
 }
 
 PACKAGE_OF_TARGET = {

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import Reporter, reporting
-from harmonyrt.export.build import Outcome
-from harmonyrt.export.bundle import bundle_being_written, check_place
-from harmonyrt.export.diffharmony.bench import Bench, Facts
+from harmonyrt.export.build.bundle import bundle_being_written, check_place
+from harmonyrt.export.build.job import Outcome
+from harmonyrt.export.build.recipe import unchanged
 from harmonyrt.export.diffharmony.provenance import lines, provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
-from harmonyrt.export.recipe import unchanged
+from harmonyrt.export.diffharmony.session import Bench, Facts
 from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
 
 if TYPE_CHECKING:

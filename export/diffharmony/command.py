@@ -12,13 +12,13 @@ from typing import NoReturn
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.progress import say
 from harmonyrt.common.streams import current as streams
-from harmonyrt.export.bundle import check_place
+from harmonyrt.export.build.bundle import check_place
+from harmonyrt.export.build.recipe import parse_size, unchanged
+from harmonyrt.export.build.summary import as_json, exit_code, print_plan, print_table
 from harmonyrt.export.diffharmony.build import build_bundles
 from harmonyrt.export.diffharmony.plain_folder import MARK, PlainRecipe, write_plain
 from harmonyrt.export.diffharmony.provenance import lines
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source, plan
-from harmonyrt.export.recipe import parse_size, unchanged
-from harmonyrt.export.summary import as_json, exit_code, print_plan, print_table
 from harmonyrt.export.targets import BuildOptions
 
 DEFAULT_STEPS = (5, 1, 2, 3, 4, 8, 10)

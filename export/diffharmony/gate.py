@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harmonyrt.common import WorkFailed
-from harmonyrt.export.composites import composites
+from harmonyrt.export.build.composites import composites
 from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.models.diffharmony import DiffHarmony, Noise
 from harmonyrt.runtime.decibels import MOST_DB, psnr_db

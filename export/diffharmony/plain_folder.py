@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import reporting
-from harmonyrt.export.bundle import bundle_being_written, check_place
-from harmonyrt.export.recipe import size_name, source_sha256, tool_versions
+from harmonyrt.export.build.bundle import bundle_being_written, check_place
+from harmonyrt.export.build.recipe import size_name, source_sha256, tool_versions
 
 if TYPE_CHECKING:
     from harmonyrt.export.diffharmony.components import Component
@@ -163,7 +163,7 @@ def _relative_error(component: Component, path: Path, threads: int | None) -> fl
     import numpy as np
     import torch
 
-    from harmonyrt.export.diffharmony.bench import run_file
+    from harmonyrt.export.diffharmony.session import run_file
 
     example = component.example()
     with torch.no_grad():

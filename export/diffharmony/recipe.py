@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export.recipe import (
+from harmonyrt.export.build.recipe import (
     check_options,
     check_packages,
     refuse_if_nothing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from harmonyrt.export.diffharmony.components import Component
-from harmonyrt.export.to_onnx import OPSET, name_by_module, quiet_exporter, tidy
+from harmonyrt.export.phnet.to_onnx import OPSET, name_by_module, quiet_exporter, tidy
 
 
 def trace(component: Component):

@@ -13,8 +13,8 @@ from typing import Literal
 import onnx
 
 from harmonyrt.export.precision.cast_boundaries import cast_boundaries
-from harmonyrt.export.precision.census import census, check_census
 from harmonyrt.export.precision.convert_weights import convert_weights
+from harmonyrt.export.precision.counts import census, check_census
 from harmonyrt.export.precision.mark_islands import is_convolution, low_precision_nodes
 from harmonyrt.export.precision.raise_opset import BF16_OPSET, raise_opset
 from harmonyrt.export.precision.resolve_castlike import resolve_castlike

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harmonyrt.export import to_onnx
+from harmonyrt.export.phnet import to_onnx
 from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 
 STATE_DICTS = {"phnet": "phnet_state_dict.json", "phnet_iharmony4": "phnet_iharmony4_state_dict.json"}

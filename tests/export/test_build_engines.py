@@ -80,7 +80,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(command, tiny_checkpoint, 
 
 def one_node_builder(model, folder, precision, options):
     """A target whose engine answers every picture with black."""
-    from harmonyrt.export.to_onnx_file import build as build_onnx
+    from harmonyrt.export.onnx_file import build as build_onnx
 
     black = onnx.ModelProto()
     black.CopyFrom(model)
@@ -157,7 +157,7 @@ def test_a_target_that_this_machine_cannot_build_is_listed_or_alone_an_error(
 def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tiny_checkpoint, tmp_path, monkeypatch):
     import shutil
 
-    from harmonyrt.export import build as job
+    from harmonyrt.export.build import job
 
     output, _, _ = engines
     written = job.bundle_being_written
@@ -221,7 +221,7 @@ def test_wrong_usage_is_one_sentence(command, tmp_path, monkeypatch, arguments, 
 
 def test_an_output_is_answered_by_the_runtime(engines):
     """The bundle and the runtime agree on names, shapes and ranges."""
-    from harmonyrt.export.verify import open_engine
+    from harmonyrt.export.build.verify import open_engine
 
     output, _, _ = engines
     bundle = open_bundle(output / "phnet-64-fp32")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export.build import Outcome
+from harmonyrt.export.build.job import Outcome
 from harmonyrt.export.build_engines import main
 from harmonyrt.export.diffharmony import build, command, gate
-from harmonyrt.export.diffharmony.bench import Bench
 from harmonyrt.export.diffharmony.recipe import Source, plan
+from harmonyrt.export.diffharmony.session import Bench
 from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.bundle import open_bundle

@@ -48,7 +48,7 @@ def phnet_graph(golden):
     """The FP32 graph of golden weights, for every size and batch."""
     import torch
 
-    from harmonyrt.export.to_onnx import export_phnet, trace
+    from harmonyrt.export.phnet.to_onnx import export_phnet, trace
     from harmonyrt.models import PHNet, PHNetConfig
 
     @functools.cache

@@ -27,8 +27,8 @@ SIDE = 64
 def built(request, tmp_path_factory):
     """An engine that multiplies by a mask and convolves, with what opens it."""
     onnx = pytest.importorskip("onnx")
-    from harmonyrt.export import to_tensorrt
     from harmonyrt.export.targets import BuildOptions
+    from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 
     try:
         tensorrt_versions.check_installed(request.param)

@@ -11,11 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export import rewrites, to_tensorrt
+from harmonyrt.export import rewrites
 from harmonyrt.export.precision import typed_graph
 from harmonyrt.export.targets import BuildOptions
-from harmonyrt.export.tensorrt_bf16 import without_bf16_transposed
-from harmonyrt.export.tensorrt_turing import without_fp32_products
+from harmonyrt.export.tensorrt_engine import build as to_tensorrt
+from harmonyrt.export.tensorrt_engine.bf16 import without_bf16_transposed
+from harmonyrt.export.tensorrt_engine.turing import without_fp32_products
 from harmonyrt.runtime.backends.tensorrt_plan import read_header
 
 needs_rtx = pytest.mark.skipif(
@@ -58,7 +59,7 @@ def test_one_card_can_be_asked_for(tmp_path):
 _INTERRUPTED = """
 import signal, sys, onnx
 from pathlib import Path
-from harmonyrt.export import to_tensorrt
+from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 from harmonyrt.export.targets import BuildOptions
 
 def press_ctrl_c(doing, share):

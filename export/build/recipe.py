@@ -14,7 +14,7 @@ from typing import Protocol
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export import rewrites
-from harmonyrt.export.given_calibration import GivenCalibration, given_calibration
+from harmonyrt.export.phnet.given_calibration import GivenCalibration, given_calibration
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends import tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
@@ -30,7 +30,7 @@ DYNAMIC = "dynamic"
 OPTIMIZATION_LEVELS = range(6)  # of TensorRT's builder, in every release since 8.6
 MOST = {"threads": 4096, "workspace": 1 << 24}  # far above any machine; the libraries' own counters end somewhere
 
-ROOMS = Path(__file__).resolve().parents[1]
+ROOMS = Path(__file__).resolve().parents[2]
 SHIPPED_CHECKPOINT = ROOMS / "weights" / "phnet-10m-residual.safetensors"
 _TOOLS = (
     "harmonyrt", "torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "openvino", "tensorrt",
@@ -52,7 +52,7 @@ class BundleRecipe:
         skipped: those that were asked for and cannot, with the reason.
         rewrites: names of graph rewrites; each engine gets those that it can take.
         options: what target builders are told.
-        tune: seconds for measuring what is fastest on this machine (see :mod:`harmonyrt.export.tune`); None for not.
+        tune: seconds for measuring what is fastest here (see :mod:`harmonyrt.export.build.tune`); None for not.
         calibration: the one that was given for INT8; None: the build makes its own.
         meaning: what the caller says of the weights, by field of :class:`harmonyrt.models.checkpoints.Meaning`; what
             is not in it the checkpoint says itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harmonyrt.export.argument_order import model_first
+from harmonyrt.export.build.argument_order import model_first
 from harmonyrt.export.build_engines import MODELS, main, parser
 from harmonyrt.export.diffharmony import command
 

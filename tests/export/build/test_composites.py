@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from harmonyrt.export.composites import (
+from harmonyrt.export.build.composites import (
     PICTURES,
     composites,
     extreme_composites,

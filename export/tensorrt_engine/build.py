@@ -3,7 +3,7 @@
 TensorRT builds on the card that the engine is for. TensorRT for RTX builds anywhere, also without a card, for any of
 its compute capabilities; one engine serves several of them, because the weights are most of it and the kernels are
 compiled on the user's card. Turing (7.5) gets an engine of its own: NVIDIA's support matrix advises it, and its graph
-differs (see :mod:`harmonyrt.export.tensorrt_turing`).
+differs (see :mod:`harmonyrt.export.tensorrt_engine.turing`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
 from harmonyrt.common.signals import held_signals
-from harmonyrt.export import tensorrt_bf16, tensorrt_turing
-from harmonyrt.export import tensorrt_network as networks
-from harmonyrt.export import tensorrt_settings as settings
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
-from harmonyrt.export.tensorrt_opset import lower_opset
+from harmonyrt.export.tensorrt_engine import bf16, settings, turing
+from harmonyrt.export.tensorrt_engine import network as networks
+from harmonyrt.export.tensorrt_engine.opset import lower_opset
 from harmonyrt.runtime.backends import cuda, tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt_log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt_plan import check_header
@@ -162,11 +161,11 @@ def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> tuple[onnx.Mo
     """The same function without what its compiler cannot do, and the names of the rewrites that were needed."""
     rewrites = []
     if job.capabilities == (TURING,):
-        model = tensorrt_turing.without_fp32_products(model)
-        rewrites.append(tensorrt_turing.REWRITE)
+        model = turing.without_fp32_products(model)
+        rewrites.append(turing.REWRITE)
     if precision == "bf16":
-        model = tensorrt_bf16.without_bf16_transposed(model)
-        rewrites.append(tensorrt_bf16.REWRITE)
+        model = bf16.without_bf16_transposed(model)
+        rewrites.append(bf16.REWRITE)
     return model, tuple(rewrites)
 
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from harmonyrt.export import tune
+from harmonyrt.export.build import tune
 from harmonyrt.export.rewrites import LOW_MEMORY
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.bundle import open_bundle
@@ -71,7 +71,7 @@ def test_a_tuned_bundle_is_unchanged_here_and_built_again_elsewhere(
     ask = (*ASK, tiny_checkpoint, "--output", tmp_path)
     build(*ask)
     assert "nothing changed" in build(*ask, "--dry-run")[1] or "unchanged" in build(*ask, "--dry-run")[1]
-    monkeypatch.setattr("harmonyrt.export.recipe.machine_name", lambda: "another CPU, 64 cores")
+    monkeypatch.setattr("harmonyrt.export.build.recipe.machine_name", lambda: "another CPU, 64 cores")
     assert "to build" in build(*ask, "--dry-run")[1]
 
 

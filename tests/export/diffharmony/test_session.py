@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harmonyrt.export.diffharmony import bench
+from harmonyrt.export.diffharmony import session as bench
 from harmonyrt.export.diffharmony.weights_apart import Graph, split
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.backends import SessionOptions, openvino

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export.bundle import bundle_being_written, check_place
+from harmonyrt.export.build.bundle import bundle_being_written, check_place
 from harmonyrt.runtime.manifest import FILE_NAME
 
 
@@ -74,7 +74,7 @@ def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans(tmp_pa
     place = tmp_path / "bundle"
     script = (
         "import sys, pathlib, os, signal\n"
-        "from harmonyrt.export.bundle import bundle_being_written\n"
+        "from harmonyrt.export.build.bundle import bundle_being_written\n"
         "with bundle_being_written(pathlib.Path(sys.argv[1]), lambda doing, share: None) as scratch:\n"
         "    (scratch / 'manifest.json').write_text('{}')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -12,8 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export import tensorrt_settings, to_tensorrt
 from harmonyrt.export.targets import BuildOptions
+from harmonyrt.export.tensorrt_engine import build as to_tensorrt
+from harmonyrt.export.tensorrt_engine import settings as tensorrt_settings
 from harmonyrt.runtime.backends import cuda, tensorrt_versions
 from harmonyrt.runtime.compiled_cache import CompiledCache
 

@@ -10,9 +10,11 @@ import pytest
 from harmonyrt.calibration.calibrated import Calibration, LayerReport
 from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export import to_onnx, verify, workshop
-from harmonyrt.export.composites import composites
-from harmonyrt.export.given_calibration import calibration_rewrites
+from harmonyrt.export.build import verify
+from harmonyrt.export.build.composites import composites
+from harmonyrt.export.phnet import session as workshop
+from harmonyrt.export.phnet import to_onnx
+from harmonyrt.export.phnet.given_calibration import calibration_rewrites
 from harmonyrt.export.rewrites import DEFAULT
 from harmonyrt.runtime.bundle import open_bundle
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import WorkFailed
 from harmonyrt.common.progress import Reporter
-from harmonyrt.export.build import Outcome
-from harmonyrt.export.bundle import file_spec, write_manifest
+from harmonyrt.export.build.bundle import file_spec, write_manifest
+from harmonyrt.export.build.job import Outcome
+from harmonyrt.export.build.recipe import tool_versions
 from harmonyrt.export.diffharmony.provenance import Provenance
 from harmonyrt.export.diffharmony.recipe import FALLBACK, DiffusionRecipe
-from harmonyrt.export.recipe import tool_versions
 from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
 from harmonyrt.runtime.diffusion.plan import FAMILY, LoopPlan
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, ModelSpec, Parity, TensorSpec
@@ -158,7 +158,7 @@ class Bench:
 
     def _opener(self, spec: EngineSpec, engine: BuiltEngine, graph: Graph) -> Callable[[], tuple[Run, str]]:
         """How to run what is gated: the engine where this machine computes it as on its target, else a simulation."""
-        from harmonyrt.export import verify
+        from harmonyrt.export.build import verify
 
         threads = self.recipe.options.threads
         if engine.runs_here and not (spec.target == "onnx" and spec.precision != "fp32"):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from harmonyrt.export import to_onnx
+from harmonyrt.export.phnet import to_onnx
 from harmonyrt.export.rewrites import DEFAULT, REWRITES
 from harmonyrt.models import PHNet
 

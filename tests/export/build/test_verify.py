@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export import verify
-from harmonyrt.export.composites import composites, extreme_composites
+from harmonyrt.export.build import verify
+from harmonyrt.export.build.composites import composites, extreme_composites
 from harmonyrt.runtime.manifest import Parity
 
 

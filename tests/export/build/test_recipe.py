@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.export import recipe as recipes
-from harmonyrt.export.recipe import parse_size, plan, size_name
+from harmonyrt.export.build import recipe as recipes
+from harmonyrt.export.build.recipe import parse_size, plan, size_name
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.cpu_speed import CpuSpeed
 

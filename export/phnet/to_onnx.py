@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harmonyrt.export import rewrites as rewriting
-from harmonyrt.export.recipe import LARGEST_SIDE, SIZE_MULTIPLE
+from harmonyrt.export.build.recipe import LARGEST_SIDE, SIZE_MULTIPLE
 from harmonyrt.export.targets import Size
 
 if TYPE_CHECKING:

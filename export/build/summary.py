@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harmonyrt.export.build import Outcome, total_bytes
-from harmonyrt.export.recipe import BundleRecipe
+from harmonyrt.export.build.job import Outcome, total_bytes
+from harmonyrt.export.build.recipe import BundleRecipe
 from harmonyrt.runtime.manifest import EngineSpec, Skipped
 
 PRECISION_OF_TYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}

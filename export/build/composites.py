@@ -1,6 +1,6 @@
 """Real composites for parity gates and calibration: objects cut from shipped pictures and pasted on other ones.
 
-Deterministic at every size. The pictures and their licences are in parity_pictures/ (CREDITS.csv).
+Deterministic at every size. The pictures and their licences are in export/parity_pictures (CREDITS.csv).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PICTURES = Path(__file__).resolve().parent / "parity_pictures"
+PICTURES = Path(__file__).resolve().parents[1] / "parity_pictures"
 _BICUBIC = Image.Resampling.BICUBIC
 _GATE_PIXELS = 12 * 256 * 256  # what one gate may cost: twelve composites at 256 x 256
 

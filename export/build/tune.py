@@ -4,7 +4,7 @@
 record in the manifest how long every way to run the finished bundle takes, which `backend="auto"` then obeys. These are
 quick timings that rank; speed claims come from `harmonyrt bench`.
 
-    python -m harmonyrt.export.tune BUNDLE BACKEND TARGET THREADS SECONDS      # the process; prints milliseconds
+    python -m harmonyrt.export.build.tune BUNDLE BACKEND TARGET THREADS SECONDS      # the process; prints milliseconds
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def milliseconds(bundle: Path, backend: str, target: str, threads: int, seconds:
         threads: CPU threads.
         seconds: time for opening and calls together; two calls are always made.
     """
-    command = [*module_command("harmonyrt.export.tune"), str(bundle), backend, target, str(threads), str(seconds)]
+    command = [*module_command(__name__), str(bundle), backend, target, str(threads), str(seconds)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         return None

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from harmonyrt.common import HarmonyError, HarmonyWarning, WorkFailed
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import Reporter, reporting
-from harmonyrt.export import tune
-from harmonyrt.export.bundle import bundle_being_written, check_place, file_spec, write_manifest
-from harmonyrt.export.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
+from harmonyrt.export.build import tune
+from harmonyrt.export.build.bundle import bundle_being_written, check_place, file_spec, write_manifest
+from harmonyrt.export.build.recipe import SIZE_MULTIPLE, BundleRecipe, tool_versions, unchanged
+from harmonyrt.export.phnet.session import Workshop
 from harmonyrt.export.rewrites import fitting
 from harmonyrt.export.targets import BUILDERS, BuiltEngine
-from harmonyrt.export.workshop import Workshop
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, Skipped, TensorSpec
 from harmonyrt.runtime.trained_sizes import outside_trained_sizes, working_side
@@ -58,7 +58,7 @@ def build_bundles(recipes: Sequence[BundleRecipe], output: Path, force: bool = F
     """Build every bundle that is not already as its recipe asks.
 
     Args:
-        recipes: from :func:`harmonyrt.export.recipe.plan`, all of one checkpoint.
+        recipes: from :func:`harmonyrt.export.build.recipe.plan`, all of one checkpoint.
         output: folder that receives the bundles.
         force: build even what is unchanged.
 
@@ -269,7 +269,7 @@ def _gated(
     parity_of_graph: list[Parity],
 ) -> Parity:
     """Measure an engine, or its typed graph where this machine cannot run it (once for all such engines)."""
-    from harmonyrt.export import verify
+    from harmonyrt.export.build import verify
 
     expected = workshop.references(recipe.size)
     run = None

@@ -12,7 +12,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export.composites import Composite, gate_composites
+from harmonyrt.export.build.composites import Composite, gate_composites
 from harmonyrt.runtime.backends import SessionOptions, tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.compiled_cache import NONE

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyWarning
 from harmonyrt.common.progress import Reporter
-from harmonyrt.export.given_calibration import CALIBRATION_SIZE, calibration_rewrites
-from harmonyrt.export.recipe import BundleRecipe
+from harmonyrt.export.build.recipe import BundleRecipe
+from harmonyrt.export.phnet.given_calibration import CALIBRATION_SIZE, calibration_rewrites
 from harmonyrt.export.rewrites import fitting
 from harmonyrt.export.targets import Size
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
     from harmonyrt.calibration.calibrated import Calibration
-    from harmonyrt.export.verify import Reference
+    from harmonyrt.export.build.verify import Reference
     from harmonyrt.models import PHNet
     from harmonyrt.models.checkpoints import OpenedPHNet
 
@@ -83,13 +83,13 @@ class Workshop:
     @cached_property
     def traced(self):
         """Its trace, for every size."""
-        from harmonyrt.export.to_onnx import trace
+        from harmonyrt.export.phnet.to_onnx import trace
 
         return trace(self.network)
 
     def graph(self, size: Size, rewrites: tuple[str, ...]) -> onnx.ModelProto:
         """The FP32 graph."""
-        from harmonyrt.export.to_onnx import export_phnet
+        from harmonyrt.export.phnet.to_onnx import export_phnet
 
         key = ("fp32", size, rewrites)
         if key not in self._graphs:
@@ -124,7 +124,7 @@ class Workshop:
     def _calibrated(self, rewrites: tuple[str, ...]) -> Calibration:
         """Find INT8 ranges at one size; tensor names carry them over to the others."""
         from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
-        from harmonyrt.export.composites import composites
+        from harmonyrt.export.build.composites import composites
 
         graph = self.graph(CALIBRATION_SIZE, calibration_rewrites(rewrites))
         feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, CALIBRATION_COMPOSITES)]
@@ -132,7 +132,7 @@ class Workshop:
 
     def references(self, size: Size) -> list[Reference]:
         """Composites of this size and what the module makes of them."""
-        from harmonyrt.export.verify import references
+        from harmonyrt.export.build.verify import references
 
         if size not in self._references:
             self._references[size] = references(self.network, size)

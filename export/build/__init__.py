@@ -1,0 +1,1 @@
+"""The build spine, one for every network family: recipe -> components -> typed graphs -> engines -> gates -> bundle."""

@@ -1,0 +1,1 @@
+"""PHNet -> one ONNX graph per size -> verified bundle."""

@@ -1,0 +1,1 @@
+"""Typed ONNX -> engines of TensorRT and of TensorRT for RTX."""
