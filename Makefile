@@ -44,10 +44,10 @@ lint: $(SET_UP)
 
 # Tables and plots of docs/benchmarks.md and benchmarks/results/README.md from the committed runs.
 bench: $(SET_UP)
-	$(BIN)/python -m harmonyrt.benchmarks.tables
+	$(BIN)/python -m harmonyrt.benchmarks.report.tables
 
 bench-guard: $(SET_UP)
-	$(BIN)/python -m harmonyrt.benchmarks.guard
+	$(BIN)/python -m harmonyrt.benchmarks.report.guard
 
 # The wheel, into dist/, and a look at it from a fresh environment that has nothing but its plain dependencies.
 wheel: $(SET_UP)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harmonyrt.benchmarks.subjects import Subject
+from harmonyrt.benchmarks.cases import Subject
 from harmonyrt.benchmarks.timing import Summary, summarize
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.programs import module_command

@@ -209,7 +209,8 @@ def engines(network: Network, target: str, precision: str, size: int, batch: int
     from harmonyrt.export.targets import BuildOptions
     from harmonyrt.export.targets import why_not as impossible
     from harmonyrt.export.tensorrt_engine import build as to_tensorrt
-    from harmonyrt.runtime.backends import SessionOptions, tensorrt, tensorrt_versions
+    from harmonyrt.runtime.backends import SessionOptions, tensorrt
+    from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
     from harmonyrt.runtime.bundle import sha256_of
     from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
 

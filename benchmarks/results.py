@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from harmonyrt.benchmarks.cases import Subject
 from harmonyrt.benchmarks.clocks import clocks
 from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
-from harmonyrt.benchmarks.subjects import Subject
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole

@@ -18,7 +18,8 @@ import time
 from datetime import date
 from pathlib import Path
 
-from harmonyrt.benchmarks.around_engine import picture
+import numpy as np
+
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.machine import machine_name
 
@@ -26,9 +27,17 @@ WAYS = {"a lock": 1, "sessions=1": 1, "default": None, "sessions=2": 2}
 CALLERS = (1, 2, 4, 8)
 
 
+def noise_composite(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A composite, and an ellipse with a soft border that covers 30 % of it."""
+    composite = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    down = (np.arange(height, dtype=np.float32)[:, None] / height - 0.48) / 0.28
+    across = (np.arange(width, dtype=np.float32)[None] / width - 0.53) / 0.341
+    return composite, (np.clip((1 - np.hypot(down, across)) / 0.02 + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
 def rate(harmonizer: Harmonizer, lock: contextlib.AbstractContextManager, callers: int, calls: int) -> float:
     """Calls per second of `callers` threads that make `calls` between them."""
-    composite, mask = picture(1024, 1024)
+    composite, mask = noise_composite(1024, 1024)
     barrier = threading.Barrier(callers + 1)
 
     def work() -> None:

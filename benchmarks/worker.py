@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.benchmarks.subjects import Loaded, Subject, load
+from harmonyrt.benchmarks.cases import Loaded, Subject, load
 from harmonyrt.benchmarks.timing import burn_in, timed
 from harmonyrt.common import HarmonyError
 

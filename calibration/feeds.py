@@ -10,9 +10,9 @@ import numpy as np
 from harmonyrt.calibration.observe import Feed
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.fit import fit
-from harmonyrt.runtime.mask_files import read_mask_file
-from harmonyrt.runtime.masks import read_mask
-from harmonyrt.runtime.pictures import read_picture_file
+from harmonyrt.runtime.images.mask_files import read_mask_file
+from harmonyrt.runtime.images.masks import read_mask
+from harmonyrt.runtime.images.pictures import read_picture_file
 
 
 def feeds_from_files(pairs: Iterable[tuple[Path, Path]], size: tuple[int, int], binary_mask: bool = True) -> list[Feed]:

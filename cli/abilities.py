@@ -1,7 +1,7 @@
 """What a machine can do, and the command that adds what it cannot.
 
 The facts about cards, drivers and TensorRT releases, with their sources, are the table in
-`harmonyrt.runtime.backends.tensorrt_versions`, which the exporter and the runtime read too.
+`harmonyrt.runtime.backends.tensorrt.versions`, which the exporter and the runtime read too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.backends import tensorrt_versions as trt
+from harmonyrt.runtime.backends.tensorrt import versions as trt
 from harmonyrt.runtime.cpu_speed import WORTHWHILE, CpuSpeed
 from harmonyrt.runtime.machine_report import Machine
 

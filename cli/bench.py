@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from harmonyrt.benchmarks.subjects import Subject
+    from harmonyrt.benchmarks.cases import Subject
 
 
 class Torch(str, Enum):
@@ -105,7 +105,7 @@ def bench(
 def _of_bundle(
     path: Path, backends: list[str], size: str | None, batch: int, pictures: list[str], common: dict
 ) -> list[Subject]:
-    from harmonyrt.benchmarks.subjects import Subject
+    from harmonyrt.benchmarks.cases import Subject
     from harmonyrt.runtime.bundle import open_bundle
     from harmonyrt.runtime.select import BACKENDS
 
@@ -123,7 +123,7 @@ def _of_bundle(
 
 
 def _of_torch(against: list[Torch], checkpoint: Path | None, first: Subject, common: dict) -> list[Subject]:
-    from harmonyrt.benchmarks.subjects import Subject
+    from harmonyrt.benchmarks.cases import Subject
     from harmonyrt.export.build.recipe import find_checkpoint
 
     path = os.path.relpath(find_checkpoint(checkpoint))  # a committed run names no folders of its machine

@@ -49,9 +49,9 @@ def _demo() -> int:
 def _speed(bundle: Path, picture: Path, mask: Path) -> str:
     """A sentence with frame rates: of the engine alone, and of whole calls at the picture's size."""
     from harmonyrt.runtime.harmonizer import Harmonizer
+    from harmonyrt.runtime.images.mask_files import read_mask_file
+    from harmonyrt.runtime.images.pictures import read_picture_file
     from harmonyrt.runtime.machine import machine_name
-    from harmonyrt.runtime.mask_files import read_mask_file
-    from harmonyrt.runtime.pictures import read_picture_file
 
     rgb, levels = read_picture_file(picture).rgb, read_mask_file(mask).values
     whole: list[float] = []

@@ -23,11 +23,11 @@ from harmonyrt.common.files import is_special, written_whole
 from harmonyrt.common.progress import growing_progress, say
 from harmonyrt.common.streams import current as streams
 from harmonyrt.common.streams import read_stdin
-from harmonyrt.runtime.foreground import foreground_ratio
-from harmonyrt.runtime.mask_files import alpha_as_mask, matched, read_mask_file
-from harmonyrt.runtime.masks import MaskFile, fitted_mask
-from harmonyrt.runtime.picture_writing import WRITABLE, check_writable, save, write_picture_file
-from harmonyrt.runtime.pictures import PictureFile, read_picture_file
+from harmonyrt.runtime.images.encode import WRITABLE, check_writable, save, write_picture_file
+from harmonyrt.runtime.images.foreground import foreground_ratio
+from harmonyrt.runtime.images.mask_files import alpha_as_mask, matched, read_mask_file
+from harmonyrt.runtime.images.masks import MaskFile, fitted_mask
+from harmonyrt.runtime.images.pictures import PictureFile, read_picture_file
 
 STREAM = "-"
 

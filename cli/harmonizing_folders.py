@@ -13,7 +13,7 @@ from harmonyrt.cli.pairs import SUFFIXES, Pair, Pairing, paired
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.progress import progress, say
-from harmonyrt.runtime.picture_writing import WRITABLE, write_picture_file
+from harmonyrt.runtime.images.encode import WRITABLE, write_picture_file
 
 
 def run_folder(wish: Wish) -> int:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harmonyrt.runtime.foreground import binary, foreground_ratio
+from harmonyrt.runtime.images.foreground import binary, foreground_ratio
 
 __all__ = [
     "MSE_EPS",

@@ -18,8 +18,8 @@ from PIL import Image
 from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning
 from harmonyrt.evaluation.iharmony4 import Pair
 from harmonyrt.evaluation.metrics import Score, average, binary, by_ratio, score
-from harmonyrt.runtime.mask_files import read_mask_file
-from harmonyrt.runtime.pictures import read_picture_file
+from harmonyrt.runtime.images.mask_files import read_mask_file
+from harmonyrt.runtime.images.pictures import read_picture_file
 
 WORSE_BY_DB = 1.0
 """A picture counts as made worse when its PSNR falls by more than this."""

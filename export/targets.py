@@ -114,4 +114,4 @@ PACKAGE_OF_TARGET = {
     "openvino": ("openvino", "openvino"),
 }
 """The package that builds a target, and the extra that installs it; TensorRT's go by several names: see
-`runtime/backends/tensorrt_versions.py`."""
+`runtime/backends/tensorrt/versions.py`."""

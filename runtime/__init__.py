@@ -2,8 +2,8 @@
 
 from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning, OutOfMemory, WorkFailed
 from harmonyrt.runtime.harmonizer import Harmonizer
+from harmonyrt.runtime.images.masks import MaskFile
 from harmonyrt.runtime.info import Info, Timings
-from harmonyrt.runtime.masks import MaskFile
 
 __all__ = [
     "Harmonizer",

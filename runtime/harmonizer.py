@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime import hidden_colours
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.composites import Picture, read_picture
-from harmonyrt.runtime.hidden_colours import Seen
+from harmonyrt.runtime.images import hidden_colours
+from harmonyrt.runtime.images.composites import Picture, read_picture
+from harmonyrt.runtime.images.hidden_colours import Seen
+from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label, check_mask, check_seen, read_mask
 from harmonyrt.runtime.info import Info, Timings
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest
-from harmonyrt.runtime.masks import MEGAPIXEL_LIMIT, Label, check_mask, check_seen, read_mask
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
 from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.sessions import Sessions
@@ -141,9 +141,9 @@ class Harmonizer:
         Args:
             composite: array, height x width x 3 (or 4: alpha is kept), uint8 or uint16, sRGB; PIL image of mode RGB,
                 RGBA, L, LA or I;16, whose colour profile counts and whose `info` is kept; or a
-                :class:`harmonyrt.runtime.pictures.PictureFile`.
+                :class:`harmonyrt.runtime.images.pictures.PictureFile`.
             mask: of the same size, foreground = white = 1: bool, uint8 or float array, or PIL image; values between
-                blend. See :func:`harmonyrt.runtime.masks.read_mask` for all forms.
+                blend. See :func:`harmonyrt.runtime.images.masks.read_mask` for all forms.
             fit_mask: resize a mask of another size, instead of refusing it.
             label: one or several values of the mask that are the foreground, of a mask that holds labels.
             options: of the model, for example `harmonyrt.runtime.diffusion.RunOptions`; None for its defaults.

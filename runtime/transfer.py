@@ -22,7 +22,7 @@ import numpy as np
 from harmonyrt.runtime.fit import Fitted, fit_image
 from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, taps
 
-# Chosen by benchmarks/carry_back.py; docs/full_resolution.md has the table.
+# Chosen by benchmarks/studies/upsample_edit.py; docs/full_resolution.md has the table.
 GRID = 64  # cells along the longer side of the engine's picture
 WINDOW = (1, 2, 3, 2, 1)  # weights of a window's cells, in each direction
 SLOPE_RIDGE = 1e-3  # pulls a cell's scales towards 1; variance of colours in [0, 1]

@@ -16,7 +16,7 @@ from harmonyrt.common.files import sha256_of
 from harmonyrt.export import rewrites
 from harmonyrt.export.phnet.given_calibration import GivenCalibration, given_calibration
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
-from harmonyrt.runtime.backends import tensorrt_versions
+from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.cpu_speed import measured_once
 from harmonyrt.runtime.machine import machine_name

@@ -13,7 +13,8 @@ import numpy as np
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export.build.composites import Composite, gate_composites
-from harmonyrt.runtime.backends import SessionOptions, tensorrt_versions
+from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.compiled_cache import NONE
 from harmonyrt.runtime.decibels import MOST_DB, psnr_db

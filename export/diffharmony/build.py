@@ -20,7 +20,7 @@ from harmonyrt.export.build.recipe import unchanged
 from harmonyrt.export.diffharmony.provenance import lines, provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
 from harmonyrt.export.diffharmony.session import Bench, Facts
-from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
 
 if TYPE_CHECKING:
     from harmonyrt.models.diffharmony import DiffHarmony

@@ -20,7 +20,7 @@ from harmonyrt.export.build.recipe import tool_versions
 from harmonyrt.export.diffharmony.provenance import Provenance
 from harmonyrt.export.diffharmony.recipe import FALLBACK, DiffusionRecipe
 from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
-from harmonyrt.runtime.diffusion.plan import FAMILY, LoopPlan
+from harmonyrt.runtime.diffusion.schedule import FAMILY, LoopPlan
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, ModelSpec, Parity, TensorSpec
 
 if TYPE_CHECKING:

@@ -21,10 +21,11 @@ from harmonyrt.export.targets import BuildOptions, BuiltEngine
 from harmonyrt.export.tensorrt_engine import bf16, settings, turing
 from harmonyrt.export.tensorrt_engine import network as networks
 from harmonyrt.export.tensorrt_engine.opset import lower_opset
-from harmonyrt.runtime.backends import cuda, tensorrt_versions
-from harmonyrt.runtime.backends.tensorrt_log import Log, open_log
-from harmonyrt.runtime.backends.tensorrt_plan import check_header
-from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, DRIVER_OF_CUDA, Capability, named
+from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
+from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
+from harmonyrt.runtime.backends.tensorrt.plan import check_header
+from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME, DRIVER_OF_CUDA, Capability, named
 
 if TYPE_CHECKING:
     import onnx

@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.runtime.backends.tensorrt_log import Log
-from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, parse_version
+from harmonyrt.runtime.backends.tensorrt.log import Log
+from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME, parse_version
 
 if TYPE_CHECKING:
     import onnx

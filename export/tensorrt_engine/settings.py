@@ -9,7 +9,7 @@ from typing import Any
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.targets import BuildOptions, Progress
-from harmonyrt.runtime.backends.tensorrt_versions import DISPLAY_NAME, Capability, named, parse_version
+from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME, Capability, named, parse_version
 from harmonyrt.runtime.compiled_cache import NONE, CompiledCache
 
 

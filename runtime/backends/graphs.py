@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import cuda
-from harmonyrt.runtime.masks import HarmonyWarning
+from harmonyrt.runtime.images.masks import HarmonyWarning
 
 Result = TypeVar("Result")
 

@@ -11,9 +11,9 @@ import numpy as np
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.diffusion.buffers import Place, open_place
 from harmonyrt.runtime.diffusion.noise import NoiseStream
-from harmonyrt.runtime.diffusion.places import Place, open_place
-from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
 from harmonyrt.runtime.select import Selected, open_best
 
 Progress = Callable[[str, int, int], bool | None]

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from harmonyrt.benchmarks.cases import Subject
 from harmonyrt.benchmarks.compare import Effort, measure
+from harmonyrt.benchmarks.report.tables import BEGIN, END, rewrite, tables
 from harmonyrt.benchmarks.results import HEADINGS, finished_run, markdown, read, rows, write
-from harmonyrt.benchmarks.subjects import Subject
-from harmonyrt.benchmarks.tables import BEGIN, END, rewrite, tables
 from harmonyrt.common import HarmonyError
 
 QUICK = Effort(rounds=2, seconds=0, least=2, burn_in_seconds=0)

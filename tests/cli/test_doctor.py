@@ -78,7 +78,7 @@ def test_a_card_without_a_cuda_provider_is_told_the_exact_packages(ability):
 
 
 def test_an_old_driver_is_named(ability, monkeypatch):
-    monkeypatch.setattr("harmonyrt.runtime.backends.tensorrt_versions.cuda_major", lambda target: 13)
+    monkeypatch.setattr("harmonyrt.runtime.backends.tensorrt.versions.cuda_major", lambda target: 13)
     found = imagined("NVIDIA L4", "8.9", "535.104.05", tensorrt="11.4.0", cuda_python="13.0.0")
     one = ability(found, "run TensorRT engines")
     assert not one.able

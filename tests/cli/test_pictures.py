@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmonyrt.runtime.pictures import read_picture_file
+from harmonyrt.runtime.images.pictures import read_picture_file
 
 INSIDE = np.s_[10:30, 20:50]
 

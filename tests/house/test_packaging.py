@@ -16,7 +16,7 @@ else:
     import tomli as tomllib  # pytest brings it
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_INSTALLED = {"tests", "docs", "examples"}
+NOT_INSTALLED = {"tests", "docs", "examples", "benchmarks/studies"}
 
 
 def project() -> dict:
@@ -26,7 +26,11 @@ def project() -> dict:
 def packages_in_the_checkout() -> set[str]:
     found = subprocess.run(["git", "ls-files", "*__init__.py"], cwd=ROOT, capture_output=True, text=True, check=True)
     folders = {Path(line).parent for line in found.stdout.splitlines()}
-    return {"harmonyrt." + ".".join(f.parts) for f in folders if f.parts and f.parts[0] not in NOT_INSTALLED}
+    return {
+        "harmonyrt." + ".".join(f.parts)
+        for f in folders
+        if f.parts and not {str(f), *map(str, f.parents)} & NOT_INSTALLED
+    }
 
 
 def test_every_package_is_listed():
@@ -63,6 +67,7 @@ def test_wheel_holds_only_the_namespace(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")} == {"harmonyrt"}
     assert "harmonyrt/__init__.py" not in names
+    assert not any(name.startswith("harmonyrt/benchmarks/studies") for name in names)
 
 
 def test_wheel_works_outside_the_checkout(wheel, tmp_path):

@@ -1,17 +1,15 @@
 """Small hand-made bundles (those that the C++ suite uses too) and pictures."""
 
-import importlib.util
 import json
 import shutil
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from harmonyrt.runtime import deep_pictures
+from harmonyrt.runtime.images import deep as deep_images
 
 BUNDLES = Path(__file__).parents[1] / "vectors"
 
@@ -61,16 +59,6 @@ def ellipse():
 
 
 @pytest.fixture(scope="session")
-def simulation():
-    """The module `simulated_cuda.py` beside this file: CUDA and TensorRT without a card."""
-    spec = importlib.util.spec_from_file_location("simulated_cuda", Path(__file__).with_name("simulated_cuda.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # data classes look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
 def wide_profile():
     """An RGB profile that is far from sRGB: sRGB's own with the red and blue primaries exchanged."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -115,7 +103,7 @@ def deep_png(tmp_path):
 
     def write(pixels, profile=None):
         with open(tmp_path / "deep.png", "wb") as file:
-            deep_pictures.encode_png(file, pixels, profile, None)
+            deep_images.encode_png(file, pixels, profile, None)
         return tmp_path / "deep.png"
 
     return write

@@ -16,8 +16,8 @@ from harmonyrt.evaluation import metrics
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.diffusion import RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
-from harmonyrt.runtime.foreground import foreground_ratio
-from harmonyrt.runtime.masks import HarmonyWarning
+from harmonyrt.runtime.images.foreground import foreground_ratio
+from harmonyrt.runtime.images.masks import HarmonyWarning
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 DOCUMENT, DIFFUSION = (

@@ -26,8 +26,8 @@ from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.diffusion import RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
-from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
-from harmonyrt.runtime.foreground import foreground_ratio
+from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
+from harmonyrt.runtime.images.foreground import foreground_ratio
 from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
 HERE = Path(__file__).parent

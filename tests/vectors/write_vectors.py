@@ -23,7 +23,7 @@ from PIL import Image
 
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import Harmonizer
-from harmonyrt.runtime.foreground import foreground_ratio
+from harmonyrt.runtime.images.foreground import foreground_ratio
 from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
 HERE = Path(__file__).parent

@@ -1,5 +1,5 @@
 // What is transparent stays without effect: the network sees a composite with alpha over a flat backdrop. The twin of
-// runtime/hidden_colours.py; docs/full_resolution.md.
+// runtime/images/hidden_colours.py; docs/full_resolution.md.
 #pragma once
 
 #include "picture.hpp"

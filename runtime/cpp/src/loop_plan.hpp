@@ -1,4 +1,4 @@
-// What a DiffHarmony bundle's manifest says about its loop. The twin of runtime/diffusion/plan.py.
+// What a DiffHarmony bundle's manifest says about its loop. The twin of runtime/diffusion/schedule.py.
 #pragma once
 
 #include "fit.hpp"

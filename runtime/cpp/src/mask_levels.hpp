@@ -1,5 +1,5 @@
 // What the values of a mask mean: levels from black to white, labels, or video range. The twin of
-// runtime/mask_levels.py, for 8 bits; docs/masks.md.
+// runtime/images/mask_levels.py, for 8 bits; docs/masks.md.
 #pragma once
 
 #include "harmonyrt.h"

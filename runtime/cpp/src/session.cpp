@@ -16,10 +16,10 @@ namespace {
 
 constexpr int kMostThreads = 8; // on the picture's way to and from the engine: memory has no more to give
 
-// As runtime/masks.py warns.
+// As runtime/images/masks.py warns.
 constexpr double kInvertedShare = 0.6;
 constexpr int kInvertedCorners = 3;
-constexpr std::uint8_t kHalf = 127; // levels above it count as foreground, as in runtime/foreground.py
+constexpr std::uint8_t kHalf = 127; // levels above it count as foreground, as in runtime/images/foreground.py
 
 using Clock = std::chrono::steady_clock;
 

@@ -18,7 +18,7 @@ from harmonyrt.export.diffharmony.session import Bench
 from harmonyrt.export.diffharmony.weights_apart import OutOfRange
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.diffusion.plan import COMPONENTS
+from harmonyrt.runtime.diffusion.schedule import COMPONENTS
 
 TINY = ["--random-weights", "tiny", "--inference-size", "64", "--output-size", "32", "--steps", "2", "1", "5"]
 

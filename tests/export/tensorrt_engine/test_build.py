@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import enum
-import json
 import types
 
 import numpy as np
@@ -11,208 +9,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fakes.tensorrt import fake_tensorrt
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 from harmonyrt.export.tensorrt_engine import settings as tensorrt_settings
-from harmonyrt.runtime.backends import cuda, tensorrt_versions
+from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.compiled_cache import CompiledCache
-
-
-class DataType(enum.Enum):
-    FLOAT, HALF, BF16, INT8, INT64 = range(5)
-
-
-class LayerType(enum.Enum):
-    CONVOLUTION, DECONVOLUTION, MATRIX_MULTIPLY, CAST, REDUCE, CONSTANT, SHAPE, DEQUANTIZE, OTHER = range(9)
-
-
-_KINDS = {"Conv": "CONVOLUTION", "ConvTranspose": "DECONVOLUTION", "MatMul": "MATRIX_MULTIPLY", "Cast": "CAST"}
-_TYPES = {TensorProto.FLOAT: DataType.FLOAT, TensorProto.FLOAT16: DataType.HALF, TensorProto.INT64: DataType.INT64}
-
-
-class Tensor:
-    def __init__(self, name, dtype, shape=()):
-        self.name, self.dtype, self.shape = name, dtype, shape
-
-
-class Layer:
-    def __init__(self, kind, name, inputs, outputs):
-        self.type, self.name, self._inputs, self._outputs = LayerType[kind], name, inputs, outputs
-        self.num_inputs, self.num_outputs = len(inputs), len(outputs)
-        self.precision, self.output_types = DataType.FLOAT, {}
-
-    def get_input(self, i):
-        return self._inputs[i]
-
-    def get_output(self, i):
-        return self._outputs[i]
-
-    def set_output_type(self, i, dtype):
-        self.output_types[i] = dtype
-
-
-class Network:
-    def __init__(self, flags):
-        self.flags, self.layers, self.inputs = flags, [], []
-
-    num_layers = property(lambda self: len(self.layers))
-    num_inputs = property(lambda self: len(self.inputs))
-
-    def get_layer(self, i):
-        return self.layers[i]
-
-    def get_input(self, i):
-        return self.inputs[i]
-
-
-class Config:
-    def __init__(self, trt):
-        self.flags, self.pools, self.profiles, self.timing = {"TF32"}, {}, [], None
-        self.num_compute_capabilities = 0
-        if trt.major >= 10:
-            self.progress_monitor = None
-
-    def set_flag(self, flag):
-        self.flags.add(flag.name)
-
-    def clear_flag(self, flag):
-        self.flags.discard(flag.name)
-
-    def set_memory_pool_limit(self, pool, size):
-        self.pools[pool.name] = size
-
-    def add_optimization_profile(self, profile):
-        self.profiles.append(profile)
-
-    def create_timing_cache(self, blob):
-        return None if blob == b"of another card" else types.SimpleNamespace(serialize=lambda: blob + b"+")
-
-    def set_timing_cache(self, cache, ignore_mismatch):
-        self.timing = cache
-
-    def get_timing_cache(self):
-        return self.timing
-
-
-class Profile(dict):
-    def set_shape(self, name, low, typical, high):
-        self[name] = (low, typical, high)
-
-
-class ParserError:
-    """8.6 knows the node's index only."""
-
-    def __init__(self, index, description):
-        self._index, self._description = index, description
-
-    def node(self):
-        return self._index
-
-    def desc(self):
-        return self._description
-
-
-class NewParserError(ParserError):
-    def node_name(self):
-        return "from the parser"
-
-    def node_operator(self):
-        return "Frobnicate"
-
-
-def fake_tensorrt(version: str) -> types.SimpleNamespace:
-    """The API that the adapter uses, as this release has it."""
-    major = int(version.split(".")[0])
-    trt = types.SimpleNamespace(__version__=version, major=major, DataType=DataType, LayerType=LayerType)
-    trt.configs, trt.networks, trt.plan, trt.engine_type = [], [], b"ptrt plan", None
-    flags = {"EXPLICIT_BATCH": 0} if major == 8 else {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}
-    trt.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", flags if major < 11 else {"STRONGLY_TYPED": 1})
-    weak = ["FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"] if major < 11 else []
-    trt.BuilderFlag = enum.Enum("BuilderFlag", ["TF32", "VERSION_COMPATIBLE", *weak])
-    trt.MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
-    trt.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["DETAILED"])
-    trt.HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", ["AMPERE_PLUS"])
-    trt.LayerInformationFormat = enum.Enum("LayerInformationFormat", ["JSON"])
-    trt.init_libnvinfer_plugins = lambda logger, namespace: True
-
-    class ILogger:
-        Severity = enum.Enum("Severity", ["INTERNAL_ERROR", "ERROR", "WARNING"])
-
-    class Monitor:
-        pass
-
-    class OnnxParser:
-        def __init__(self, network, logger):
-            self.network, self.errors = network, []
-
-        num_errors = property(lambda self: len(self.errors))
-
-        def get_error(self, i):
-            return self.errors[i]
-
-        def parse(self, data):
-            model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(data))
-            graph = model.graph
-            types_ = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
-            types_ |= {t.name: t.data_type for t in graph.initializer}
-            strong = major >= 10
-
-            def tensor(name):
-                return Tensor(name, _TYPES[types_[name]] if strong else DataType.FLOAT)
-
-            for value in graph.input:
-                shape = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
-                self.network.inputs.append(Tensor(value.name, DataType.FLOAT, shape))
-            for i, node in enumerate(graph.node):
-                if node.op_type == "Unknown":
-                    self.errors.append((NewParserError if major >= 10 else ParserError)(i, "no importer\nfor it"))
-                    return False
-                kind = _KINDS.get(node.op_type, "OTHER")
-                outputs = [tensor(name) for name in node.output]
-                self.network.layers.append(Layer(kind, node.name, [tensor(n) for n in node.input], outputs))
-            return True
-
-    class Builder:
-        def __init__(self, logger):
-            self.logger = logger
-
-        def create_network(self, flags):
-            trt.networks.append(Network(flags))
-            return trt.networks[-1]
-
-        def create_builder_config(self):
-            trt.configs.append(Config(trt))
-            return trt.configs[-1]
-
-        def create_optimization_profile(self):
-            return Profile()
-
-        def build_serialized_network(self, network, config):
-            monitor = getattr(config, "progress_monitor", None)
-            if monitor is not None:
-                monitor.phase_start("build", None, 2)
-                monitor.step_complete("build", 0)
-                monitor.phase_finish("build")
-            if trt.plan is None:
-                self.logger.log(ILogger.Severity.ERROR, "out of\nworkspace")
-            return trt.plan
-
-    class Runtime:
-        def __init__(self, logger):
-            pass
-
-        def deserialize_cuda_engine(self, data):
-            stated = trt.engine_type or ("Row major linear FP16 format" if major < 11 else "Half")
-            key = "Format/Datatype" if major < 11 else "DataType"
-            layers = {"Layers": ["a name only", {"Outputs": [{key: stated}]}]}
-            inspector = types.SimpleNamespace(get_engine_information=lambda form: json.dumps(layers))
-            return types.SimpleNamespace(create_engine_inspector=lambda: inspector)
-
-    trt.ILogger, trt.OnnxParser, trt.Builder, trt.Runtime = ILogger, OnnxParser, Builder, Runtime
-    if major >= 10:
-        trt.IProgressMonitor = Monitor
-    return trt
 
 
 @pytest.fixture
@@ -279,7 +83,7 @@ def test_8_6_is_told_the_type_of_every_layer_and_to_obey(machine, tmp_path):
     assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= trt.configs[0].flags
     assert trt.networks[0].flags == 1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH
     chosen = {layer.name: layer.precision for layer in trt.networks[0].layers}
-    half, full = DataType.HALF, DataType.FLOAT
+    half, full = trt.DataType.HALF, trt.DataType.FLOAT
     assert chosen == {"to_low": half, "conv": half, "to_high": full, "mean": full, "sub": full}
     assert all(layer.output_types == {0: layer.precision} for layer in trt.networks[0].layers)
 

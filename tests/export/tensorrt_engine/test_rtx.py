@@ -17,7 +17,7 @@ from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 from harmonyrt.export.tensorrt_engine.bf16 import without_bf16_transposed
 from harmonyrt.export.tensorrt_engine.turing import without_fp32_products
-from harmonyrt.runtime.backends.tensorrt_plan import read_header
+from harmonyrt.runtime.backends.tensorrt.plan import read_header
 
 needs_rtx = pytest.mark.skipif(
     not __import__("importlib.util").util.find_spec("tensorrt_rtx_bindings"),

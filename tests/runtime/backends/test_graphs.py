@@ -7,17 +7,18 @@ import gc
 import numpy as np
 import pytest
 
+from fakes import cuda as simulation
 from harmonyrt.common import WorkFailed
 from harmonyrt.runtime.backends import graphs
 
 
 @pytest.fixture
-def device(simulation):
+def device():
     return simulation.SimulatedCuda()
 
 
 @pytest.fixture
-def numbers(device, simulation):
+def numbers(device):
     """Four numbers in device memory, as an array that the host may look at after waiting."""
     return [simulation.view(device.allocate(4), (1,)) for _ in range(4)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harmonyrt.runtime.diffusion.plan import LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.diffusion import RunOptions
-from harmonyrt.runtime.diffusion.plan import LoopPlan
+from harmonyrt.runtime.diffusion.schedule import LoopPlan
 
 
 @pytest.fixture(scope="module")

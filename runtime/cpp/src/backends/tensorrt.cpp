@@ -1,4 +1,4 @@
-// TensorRT 8.6 to 11, and TensorRT for RTX: plans on an NVIDIA card. The twin of runtime/backends/tensorrt.py.
+// TensorRT 8.6 to 11, and TensorRT for RTX: plans on an NVIDIA card. The twin of runtime/backends/tensorrt/__init__.py.
 //
 // Compiled with headers alone, once for each major version of them (their classes differ between majors). TensorRT and
 // the CUDA runtime are loaded when the first engine opens: $HARMONYRT_TENSORRT and $HARMONYRT_CUDART name the files,

@@ -1,0 +1,213 @@
+"""What can be timed: an engine of a bundle, a bundle end to end, or PyTorch running the same network.
+
+A subject is described by plain data, since it is loaded in a process of its own (see `worker.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import require
+
+MODES_OF_TORCH = ("eager", "compile", "eager-bf16")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to time.
+
+    Attributes:
+        kind: ``"engine"`` (network only), ``"picture"`` (end to end from a JPEG and a PNG mask in memory: decode, fit,
+            run, carry back, blend) or ``"torch"``.
+        path: the bundle, or for torch the checkpoint.
+        height: rows of the input: of the network for ``engine`` and ``torch``, of the picture for ``picture``.
+        width: columns of the input.
+        batch: pictures per call.
+        threads: CPU threads; None leaves it to the backend.
+        backend: as for `Harmonizer.open`.
+        target: only engines of this target; None for any.
+        device: as for `Harmonizer.open`.
+        mode: for torch one of :data:`MODES_OF_TORCH`.
+        foreground: share of the picture that the mask covers.
+        cache: as for `Harmonizer.open`.
+    """
+
+    kind: str
+    path: str
+    height: int
+    width: int
+    batch: int = 1
+    threads: int | None = None
+    backend: str = "auto"
+    target: str | None = None
+    device: str | None = None
+    mode: str = "eager"
+    foreground: float = 0.25
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A subject that is ready.
+
+    Attributes:
+        call: does the work once.
+        about: what it turned out to be, for example ``{"backend": "openvino", "precision": "fp32"}``.
+        output: the last output, to compare subjects with each other.
+        stages: milliseconds of the last call's parts; nothing for a call that has none.
+    """
+
+    call: Callable[[], object]
+    about: dict[str, str]
+    output: Callable[[], np.ndarray]
+    stages: Callable[[], dict[str, float]] = dict
+
+
+def inputs(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth picture with texture, float32 (B,3,H,W) in [0, 1], and a centred rectangle as mask (B,1,H,W)."""
+    rows = np.linspace(0, 9, subject.height, dtype=np.float32)[:, None]
+    columns = np.linspace(0, 7, subject.width, dtype=np.float32)[None, :]
+    waves = [np.sin(rows * (1 + c) + columns) * np.cos(columns * (2 - c / 2)) for c in range(3)]
+    noise = np.random.default_rng(0).random((3, subject.height, subject.width), dtype=np.float32)
+    image = np.clip(0.5 + 0.35 * np.stack(waves) + 0.1 * (noise - 0.5), 0, 1).astype(np.float32)
+    side = np.sqrt(subject.foreground)
+    mask = np.zeros((1, subject.height, subject.width), np.float32)
+    top, left = int(subject.height * (1 - side) / 2), int(subject.width * (1 - side) / 2)
+    mask[:, top : subject.height - top, left : subject.width - left] = 1
+    return np.stack([image] * subject.batch), np.stack([mask] * subject.batch)
+
+
+def load(subject: Subject) -> Loaded:
+    """Load a subject in this process.
+
+    Raises:
+        HarmonyError: it does not exist or cannot run here.
+    """
+    loaders = {"engine": _load_engine, "picture": _load_picture, "torch": _load_torch}
+    if subject.kind not in loaders:
+        raise HarmonyError(f"a subject of kind {subject.kind!r} is not known; give one of {', '.join(loaders)}")
+    return loaders[subject.kind](subject)
+
+
+def _load_engine(subject: Subject) -> Loaded:
+    from harmonyrt.runtime.backends import SessionOptions
+    from harmonyrt.runtime.bundle import open_bundle
+    from harmonyrt.runtime.select import open_best
+
+    bundle = open_bundle(subject.path)
+    size, batch = bundle.manifest.size, bundle.manifest.batch
+    if size not in (None, (subject.height, subject.width)) or batch not in (None, subject.batch):
+        raise HarmonyError(
+            f"{subject.path} is built for {size or 'any size'}, batch {batch or 'any'}; it cannot be timed at"
+            f" {subject.height}x{subject.width}, batch {subject.batch}: choose a dynamic bundle"
+        )
+    options = SessionOptions(threads=subject.threads, device=subject.device, cache=subject.cache)
+    selected = open_best(bundle, subject.backend, subject.target, options)
+    image, mask = inputs(subject)
+    feeds = {"image": image, "mask": mask}
+    last: dict[str, np.ndarray] = {}
+
+    def call() -> None:
+        last.update(selected.session.run(feeds))
+
+    engine = selected.choice.engine
+    about = {
+        "backend": selected.session.backend,
+        "device": selected.session.device,
+        "target": engine.target,
+        "precision": engine.precision,
+        "rewrites": " ".join(engine.rewrites),
+        "model": _model_name(bundle.manifest.model.parameters),
+    }
+    return Loaded(call, about, lambda: last["output"])
+
+
+def _load_picture(subject: Subject) -> Loaded:
+    from harmonyrt.runtime import Harmonizer
+    from harmonyrt.runtime.bundle import open_bundle
+    from harmonyrt.runtime.images.mask_files import read_mask_file
+    from harmonyrt.runtime.images.pictures import read_picture_file
+
+    where = (subject.backend, subject.threads, subject.device)
+    harmonizer = Harmonizer.open(subject.path, *where, target=subject.target, cache=subject.cache)
+    jpeg, png = _files(subject)
+    last: list[np.ndarray] = []
+    decoding: list[float] = []
+
+    def call() -> None:
+        start = time.perf_counter()
+        composite, mask = read_picture_file(jpeg).rgb, read_mask_file(png).values
+        decoding[:] = [1000 * (time.perf_counter() - start)]
+        last[:] = [harmonizer.harmonize(composite, mask)]
+
+    def stages() -> dict[str, float]:
+        parts = ("fit", "engine", "carry_back")
+        return {"decode": decoding[0], **{name: 1000 * getattr(harmonizer.timings, name) for name in parts}}
+
+    info = harmonizer.info
+    engines = open_bundle(subject.path).manifest.engines
+    about = {
+        "backend": info.backend,
+        "device": info.device,
+        "target": info.target,
+        "precision": info.precision,
+        "rewrites": " ".join(next((e.rewrites for e in engines if e.target == info.target), ())),
+        "model": _model_name(info.parameters),
+    }
+    return Loaded(call, about, lambda: last[0], stages)
+
+
+def _files(subject: Subject) -> tuple[bytes, bytes]:
+    """The picture as JPEG and its mask as PNG, in memory."""
+    from PIL import Image
+
+    image, mask = inputs(subject)
+    files = []
+    for pixels, name, options in (
+        (np.rint(image[0].transpose(1, 2, 0) * 255), "JPEG", {"quality": 90}),
+        (mask[0, 0] * 255, "PNG", {}),
+    ):
+        file = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(file, name, **options)
+        files.append(file.getvalue())
+    return files[0], files[1]
+
+
+def _load_torch(subject: Subject) -> Loaded:
+    torch = require("torch", "build", "timing against PyTorch")
+    from harmonyrt.models import load_phnet
+
+    if subject.mode not in MODES_OF_TORCH:
+        raise HarmonyError(f"torch mode {subject.mode!r} is not known; give one of {', '.join(MODES_OF_TORCH)}")
+    if subject.threads is not None:
+        torch.set_num_threads(subject.threads)
+    device = subject.device or "cpu"
+    network = load_phnet(subject.path).to(device)
+    image, mask = (torch.from_numpy(a).to(device) for a in inputs(subject))
+    run = torch.compile(network) if subject.mode == "compile" else network
+    last: list = []
+
+    def call() -> None:
+        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, subject.mode == "eager-bf16"):
+            last[:] = [run(image, mask)]
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    about = {
+        "backend": "torch",
+        "device": device,
+        "target": subject.mode,
+        "precision": "bf16" if subject.mode.endswith("bf16") else "fp32",
+        "model": _model_name(sum(p.numel() for p in network.parameters())),
+    }
+    return Loaded(call, about, lambda: last[0].float().cpu().numpy())
+
+
+def _model_name(parameters: int) -> str:
+    return f"PHNet {parameters / 1e6:.1f} M"

@@ -1,0 +1,67 @@
+"""Engines of TensorRT in memory: deserialised once for each card and shared by the sessions of a process."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
+from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
+from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME
+from harmonyrt.runtime.manifest import EngineSpec
+
+
+@dataclass
+class Plan:
+    """A deserialised engine on one card: weights that sessions share."""
+
+    trt: ModuleType
+    target: str
+    engine: Any
+    runtime: Any
+    log: Log
+    device: cuda.Cuda
+    index: int
+    device_name: str
+
+
+_plans: weakref.WeakValueDictionary[tuple[str, int], Plan] = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
+def load_plan(path: Path, spec: EngineSpec, index: int) -> Plan:
+    """Deserialise an engine, or find the one that another session of this process holds.
+
+    Raises:
+        HarmonyError: TensorRT does not open it.
+    """
+    with _loading:
+        key = (spec.files[0].sha256, index)
+        plan = _plans.get(key)
+        if plan is None:
+            plan = _plans[key] = _deserialized(path, spec, index)
+        return plan
+
+
+def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
+    trt, device = tensorrt_versions.load(spec.target), cuda.open_cuda()
+    device.set_device(index)
+    log = open_log(trt)
+    if spec.target == "tensorrt" and hasattr(trt, "init_libnvinfer_plugins"):
+        trt.init_libnvinfer_plugins(log.logger, "")
+    runtime = trt.Runtime(log.logger)
+    if spec.needs.get("version_compatible") == "true" and hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = True  # such a plan carries its own lean runtime; its hash was checked
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise HarmonyError(
+            f"{DISPLAY_NAME[spec.target]} {trt.__version__} cannot open {path}: {log.last_error};"
+            " build the bundle again"
+        )
+    return Plan(trt, spec.target, engine, runtime, log, device, index, device.name(index))

@@ -1,0 +1,179 @@
+"""Real engines on a real card, for whichever flavour of TensorRT is installed and takes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import types
+import warnings
+
+import numpy as np
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import sha256_of
+from harmonyrt.runtime import HarmonyWarning
+from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt
+from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
+from harmonyrt.runtime.diffusion.buffers import Card
+from harmonyrt.runtime.diffusion.schedule import LoopPlan
+from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
+
+pytestmark = pytest.mark.gpu
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
+def built(request, tmp_path_factory):
+    """An engine that multiplies by a mask and convolves, with what opens it."""
+    onnx = pytest.importorskip("onnx")
+    from harmonyrt.export.targets import BuildOptions
+    from harmonyrt.export.tensorrt_engine import build as to_tensorrt
+
+    try:
+        tensorrt_versions.check_installed(request.param)
+    except HarmonyError as error:
+        pytest.skip(str(error))
+    weight = np.random.default_rng(0).random((3, 3, 3, 3), np.float32)
+    shapes = {"image": (1, 3, SIDE, SIDE), "mask": (1, 1, SIDE, SIDE), "output": (1, 3, SIDE, SIDE)}
+    values = {n: onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in shapes.items()}
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Mul", ["image", "mask"], ["product"], "mul"),
+                onnx.helper.make_node("Conv", ["product", "weight"], ["output"], "conv", pads=[1, 1, 1, 1]),
+            ],
+            "g",
+            [values["image"], values["mask"]],
+            [values["output"]],
+            [onnx.numpy_helper.from_array(weight, "weight")],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    folder = tmp_path_factory.mktemp(request.param)
+    engines = to_tensorrt.build(model, folder, "fp32", BuildOptions(request.param, (SIDE, SIDE)))
+    here = [engine for engine in engines if engine.runs_here]
+    if not here:
+        pytest.skip(f"{request.param} does not run on this card")
+    path = folder / here[0].files[0]
+    file = FileSpec(path.name, sha256_of(path), path.stat().st_size)
+    spec = EngineSpec(request.param, "fp32", (file,), here[0].census, Parity(1, 0, 100, "", ""), here[0].needs)
+    options = SessionOptions(cache=str(folder / "kernels"))
+
+    def open_session():
+        return tensorrt.open_session(path, spec, None, options)
+
+    return types.SimpleNamespace(spec=spec, path=path, weight=weight, open=open_session, folder=folder)
+
+
+def _inputs(seed):
+    random = np.random.default_rng(seed)
+    return {
+        "image": random.random((1, 3, SIDE, SIDE), np.float32),
+        "mask": random.random((1, 1, SIDE, SIDE), np.float32),
+    }
+
+
+def _expected(inputs, weight):
+    padded = np.pad(inputs["image"] * inputs["mask"], ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    return np.einsum("nchwyx,ocyx->nohw", windows, weight)
+
+
+def test_plain_runs_recordings_and_replays_agree(built):
+    session = built.open()
+    for seed in range(6):
+        inputs = _inputs(seed)
+        np.testing.assert_allclose(session.run(inputs)["output"], _expected(inputs, built.weight), rtol=1e-4)
+
+
+def test_tensors_of_pytorch_go_in_and_out_without_a_copy(built):
+    torch = pytest.importorskip("torch")
+    session = built.open()
+    target = torch.zeros(1, 3, SIDE, SIDE, device="cuda")
+    for seed in range(4):
+        inputs = _inputs(seed)
+        tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
+        session.run_on_device(tensors, {"output": target})
+        np.testing.assert_allclose(target.cpu().numpy(), _expected(inputs, built.weight), rtol=1e-4)
+        made = torch.from_dlpack(session.run_on_device(tensors)["output"])
+        assert torch.equal(made, target)
+
+
+def test_work_is_ordered_on_a_stream_of_the_callers(built):
+    torch = pytest.importorskip("torch")
+    session, stream = built.open(), torch.cuda.Stream()
+    inputs = _inputs(3)
+    with torch.cuda.stream(stream):
+        tensors = {name: torch.from_numpy(array).pin_memory().cuda(non_blocking=True) for name, array in inputs.items()}
+        made = session.run_on_device(tensors, stream=stream.cuda_stream)["output"]
+        doubled = torch.from_dlpack(made) * 2
+    stream.synchronize()
+    np.testing.assert_allclose(doubled.cpu().numpy(), 2 * _expected(inputs, built.weight), rtol=1e-4)
+
+
+def test_a_recorded_loop_gives_what_its_parts_give(built):
+    size = (SIDE, SIDE)
+    plan = LoopPlan(size, size, 4, 8, False, 4, "linspace", 1, {})
+    card = Card(plan, {name: built.open() for name in ("vae-decoder", "refiner")}, cuda.open_cuda(), 0)
+
+    def body():
+        first = card.call("vae-decoder", {"image": given["image"], "mask": given["mask"]}, "output", "first")
+        return card.call("refiner", {"image": card.slot("again", first), "mask": given["mask"]}, "output", "second")
+
+    for seed in range(5):  # part by part, recorded, then launched
+        given = {name: card.put(name, array) for name, array in _inputs(seed).items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", HarmonyWarning)  # that it cannot be recorded
+            looped = card.fetch("refiner", card.loop("two", body))
+        np.testing.assert_array_equal(looped, card.fetch("refiner", body()))
+        once = {**_inputs(seed), "image": _expected(_inputs(seed), built.weight)}
+        np.testing.assert_allclose(looped, _expected(once, built.weight), rtol=1e-3)
+
+
+def test_sessions_of_several_threads_share_an_engine(built):
+    wrong = []
+
+    def work(seed):
+        session = built.open()
+        for turn in range(10):
+            inputs = _inputs(100 * seed + turn)
+            if not np.allclose(session.run(inputs)["output"], _expected(inputs, built.weight), rtol=1e-4):
+                wrong.append((seed, turn))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_kernels_of_tensorrt_rtx_are_kept(built):
+    if built.spec.target != "tensorrt-rtx":
+        pytest.skip("TensorRT compiles when it builds")
+    built.open().run(_inputs(0))
+    assert list((built.folder / "kernels").glob("*.kernels"))
+
+
+def test_a_broken_plan_is_one_sentence(built, tmp_path):
+    broken = tmp_path / built.path.name
+    broken.write_bytes(built.path.read_bytes()[:-64])
+    file = dataclasses.replace(built.spec.files[0], sha256="0" * 64)
+    spec = dataclasses.replace(built.spec, files=(file,))
+    with pytest.raises(HarmonyError, match="build the bundle again"):
+        tensorrt.open_session(broken, spec, None, SessionOptions())
+
+
+def test_memory_is_given_back(built):
+    torch = pytest.importorskip("torch")
+    cuda.open_cuda().set_device(0)
+    built.open().run(_inputs(0))
+    before = torch.cuda.mem_get_info()[0]
+    for seed in range(20):
+        session = built.open()
+        session.run(_inputs(seed))
+        session.close()
+    assert before - torch.cuda.mem_get_info()[0] < 64 << 20
