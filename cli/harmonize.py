@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harmonyrt.cli.compose import AT_HELP, PREMULTIPLIED_HELP, SCALE_HELP
+
 
 class Existing(str, Enum):
     """What to do about an output that is there already."""
@@ -15,6 +17,13 @@ class Existing(str, Enum):
     replace = "replace"  # type: ignore[assignment]  # the option's value; nobody calls str.replace on it
     skip = "skip"
     refuse = "refuse"
+
+
+class Keep(str, Enum):
+    """What of the composite's foreground stays."""
+
+    luminance = "luminance"
+    hue = "hue"
 
 
 class Format(str, Enum):
@@ -49,6 +58,29 @@ def harmonize(
     ] = None,
     alpha_mask: Annotated[
         bool, typer.Option("--alpha-mask", help="The composite's alpha is the mask; the output has none.")
+    ] = False,
+    strength: Annotated[
+        float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
+    ] = 1.0,
+    keep: Annotated[
+        Keep | None, typer.Option("--keep", help="Keep the foreground's luminance, or its hue; change only the other.")
+    ] = None,
+    match: Annotated[
+        Path | None, typer.Option("--match", help="Mask of the part of the background to match; the rest is ignored.")
+    ] = None,
+    layer: Annotated[
+        Path | None, typer.Option("--layer", help="Also write the harmonized foreground alone, with the mask as alpha.")
+    ] = None,
+    lut: Annotated[
+        Path | None, typer.Option("--lut", help="Also write the foreground's change as a 3D LUT, .cube.")
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option("--background", help="Paste the composite, a cut-out, on this picture first.")
+    ] = None,
+    at: Annotated[str | None, typer.Option("--at", help=f"With --background: {AT_HELP}")] = None,
+    scale: Annotated[float | None, typer.Option("--scale", help=f"With --background: {SCALE_HELP}")] = None,
+    premultiplied: Annotated[
+        bool, typer.Option("--premultiplied", help=f"With --background: {PREMULTIPLIED_HELP}")
     ] = False,
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Write composite, mask and harmonized picture next to each other.")
@@ -85,12 +117,17 @@ def harmonize(
     harmonyrt harmonize composites/ masks/ -o harmonized/
 
     cat composite.png | harmonyrt harmonize - mask.png > harmonized.png
+
+    harmonyrt harmonize cutout.png --background background.jpg --at 120,40 --scale 0.5 -o harmonized.png
     """
+    from harmonyrt.cli.extras import Extras
     from harmonyrt.cli.harmonizing import STREAM, Wish, check_device, run_one
     from harmonyrt.cli.harmonizing_folders import run_folder
     from harmonyrt.common.streams import current as streams
+    from harmonyrt.runtime.controls import checked_controls
 
     check_device(device)
+    checked_controls(strength, None)
     wish = Wish(
         composite=composite,
         mask=mask,
@@ -110,6 +147,14 @@ def harmonize(
         diffusion={k: v for k, v in (("seed", seed), ("sample", sample), ("steps", steps)) if v is not None},
         max_megapixels=max_megapixels,
         as_json=as_json,
+        strength=strength,
+        keep=None if keep is None else keep.value,
+        match=match,
+        extras=Extras(layer, lut),
+        background=background,
+        at=at,
+        scale=scale,
+        premultiplied=premultiplied,
     )
     if not as_json and output != STREAM:
         streams().results_are_files()

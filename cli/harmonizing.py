@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
+from harmonyrt.cli.compose import read_and_compose
 from harmonyrt.cli.console import collected, print_json, print_path, silent_libraries
+from harmonyrt.cli.extras import NO_EXTRAS, Extras, say_residual
 from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.common.files import is_special, written_whole
 from harmonyrt.common.progress import growing_progress, say
@@ -55,6 +57,14 @@ class Wish:
     max_megapixels: float
     as_json: bool
     in_folder: bool = False
+    strength: float = 1.0
+    keep: str | None = None
+    match: Path | None = None
+    extras: Extras = NO_EXTRAS
+    background: str | None = None
+    at: str | None = None
+    scale: float | None = None
+    premultiplied: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Inputs:
     picture: PictureFile
     mask: np.ndarray
     notes: tuple[str, ...]
+    match: MaskFile | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class Done:
     foreground_ratio: float
     seconds: float
     notes: tuple[str, ...]
+    extras: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def check_device(device: str | None) -> None:
@@ -103,23 +115,31 @@ def run_one(wish: Wish) -> int:
     if output != STREAM:
         if not is_special(output):
             check_writable(output)
-        _check_no_input(Path(output), wish.composite, wish.mask)
-        if is_there(Path(output), wish.existing):
-            say(f"{output} is there already: skipped")
-            return 0
+        _check_no_input(Path(output), wish.composite, wish.mask, wish.background, wish.match)
+    wish.extras.check(output, (wish.composite, wish.mask, wish.background, wish.match and str(wish.match)))
+    for extra in wish.extras.paths:
+        is_there(extra, wish.existing)
+    if output != STREAM and is_there(Path(output), wish.existing):
+        say(f"{output} is there already: skipped")
+        return 0
     with collected() as remarks:
         inputs = read_inputs(wish, wish.composite, wish.mask)
     with opened(wish) as (harmonizer, lines):
-        result, done = harmonized(harmonizer, inputs, wish, output)
+        result, done, whole = harmonized(harmonizer, inputs, wish, output)
         notes = [*inputs.notes, *_written(result, output, wish)]
+        more, told = wish.extras.write(whole)
     for line in [*remarks, *lines]:
         say(line)
+    notes += more
     for note in notes:
         say(f"note: {note}")
-    done = dataclasses.replace(done, notes=tuple(notes))
+    say_residual(told)
+    done = dataclasses.replace(done, notes=tuple(notes), extras=told)
     if wish.as_json:
         print_json(report(harmonizer, [done]))
     elif output != STREAM:
+        for extra in wish.extras.paths:
+            print_path(extra)
         if not is_special(output):  # through which the picture went, perhaps to stdout
             print_path(output)
         say(f"harmonized {done.width}x{done.height} pixels in {done.seconds:.2f} s")
@@ -130,7 +150,8 @@ def _checked_output(wish: Wish, output: str | None) -> str:
     """The output, once it and the inputs go together."""
     if output is None:
         raise HarmonyError("no output was given; name it with -o harmonized.png, or -o - for stdout")
-    if wish.mask is None and not wish.alpha_mask:
+    _check_background(wish)
+    if wish.mask is None and not wish.alpha_mask and wish.background is None:
         raise HarmonyError("no mask was given; name a picture whose foreground is white, or pass --alpha-mask")
     if wish.mask is not None and wish.alpha_mask:
         raise HarmonyError(f"both {wish.mask} and --alpha-mask were given; give one mask")
@@ -147,9 +168,23 @@ def _checked_output(wish: Wish, output: str | None) -> str:
     return output
 
 
-def _check_no_input(output: Path, *inputs: str | None) -> None:
+def _check_background(wish: Wish) -> None:
+    if wish.background is None:
+        for option, given in (("--at", wish.at), ("--scale", wish.scale), ("--premultiplied", wish.premultiplied)):
+            if given:
+                raise HarmonyError(f"{option} is for a cut-out that goes on a background; name that with --background")
+        return
+    refused = {str(wish.mask): wish.mask, "--alpha-mask": wish.alpha_mask, "--invert-mask": wish.invert_mask}
+    for option, given in {**refused, "--label": wish.label}.items():
+        if given:
+            raise HarmonyError(f"both --background and {option} were given; the cut-out's own alpha is the mask")
+    if wish.background == STREAM:
+        raise HarmonyError("the background cannot come from stdin; name a file (only the cut-out may be -)")
+
+
+def _check_no_input(output: Path, *inputs: str | Path | None) -> None:
     for path in inputs:
-        if path and path != STREAM and Path(path).exists() and output.exists() and output.samefile(path):
+        if path and str(path) != STREAM and Path(path).exists() and output.exists() and output.samefile(path):
             raise HarmonyError(f"the output {output} is the input {path}; choose another output")
 
 
@@ -163,12 +198,20 @@ def is_there(output: Path, existing: str) -> bool:
 
 
 def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
-    """Read a pair; the mask inverted, resized or taken from the alpha channel as wished.
+    """Read a pair; the mask inverted, resized or taken from the alpha channel as wished, or both made of a cut-out.
 
     Raises:
         HarmonyError: either cannot be read, or they do not go together.
     """
     limit = wish.max_megapixels
+    match = None if wish.match is None else read_mask_file(str(wish.match), max_megapixels=limit)
+    match_notes = () if match is None else match.notes
+    for sentence in () if match is None else match.warnings:
+        warnings.warn(sentence, HarmonyWarning, stacklevel=2)
+    if wish.background is not None:
+        composed = read_and_compose(composite, wish.background, wish.at, wish.scale, wish.premultiplied, limit)
+        values = 255 - composed.mask.values if wish.invert_mask else composed.mask.values
+        return Inputs(composed.composite, values, (*composed.notes, *match_notes), match)
     source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
     with silent_libraries():
         picture = read_picture_file(source, name=name, max_megapixels=limit)
@@ -182,7 +225,9 @@ def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
     values = 255 - found.values if wish.invert_mask else found.values
     height, width = picture.rgb.shape[:2]
     values = fitted_mask(values, width, height, wish.fit_mask)
-    return Inputs(picture, values, (*picture.notes, *found.notes))
+    if match is not None:
+        match = matched(match, picture, str(wish.match), name)
+    return Inputs(picture, values, (*picture.notes, *found.notes, *match_notes), match)
 
 
 @contextlib.contextmanager
@@ -214,12 +259,21 @@ def opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
             yield harmonizer, lines
 
 
-def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done]:
-    """Run the network; what to write, and what to report about it."""
+def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done, Any]:
+    """Run the network; what to write, what to report about it, and what its layer and LUT are made of."""
     picture, mask = inputs.picture, inputs.mask
     started = time.perf_counter()
     with _diffusing(harmonizer, wish) as options:
-        result = harmonizer.harmonize(picture, MaskFile(mask), options=options)
+        whole = harmonizer.harmonize_detailed(
+            picture,
+            MaskFile(mask),
+            fit_mask=wish.fit_mask,
+            options=options,
+            strength=wish.strength,
+            keep=wish.keep,
+            match=inputs.match,
+        )
+    result = whole.picture
     seconds = time.perf_counter() - started
     if wish.side_by_side:
         row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), result.rgb], axis=1)
@@ -227,7 +281,7 @@ def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tupl
     height, width = mask.shape
     ratio = round(foreground_ratio(mask), 6)
     named = "alpha" if wish.mask is None else wish.mask
-    return result, Done(wish.composite, named, output, width, height, ratio, round(seconds, 4), ())
+    return result, Done(wish.composite, named, output, width, height, ratio, round(seconds, 4), ()), whole
 
 
 @contextlib.contextmanager

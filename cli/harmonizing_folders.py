@@ -62,6 +62,10 @@ def _of_pair(error: Exception, pair: Pair) -> HarmonyError:
 def _output_folder(wish: Wish) -> Path:
     if wish.alpha_mask:
         raise HarmonyError("--alpha-mask is for single pictures; give a folder of masks")
+    single = {"--layer": wish.extras.layer, "--lut": wish.extras.lut, "--background": wish.background}
+    for option, given in single.items():
+        if given:
+            raise HarmonyError(f"{option} is for single pictures; call harmonize once for each")
     if wish.mask is None or not Path(wish.mask).is_dir():
         raise HarmonyError(f"{wish.composite} is a folder; give a folder of masks with the same names as well")
     if wish.output is None or wish.output == STREAM:
@@ -100,7 +104,7 @@ def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done 
         return None
     wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask), in_folder=True)
     inputs = read_inputs(wish, wish.composite, wish.mask)
-    result, done = harmonized(harmonizer, inputs, wish, str(target))
+    result, done, _ = harmonized(harmonizer, inputs, wish, str(target))
     return dataclasses.replace(done, notes=(*inputs.notes, *write_picture_file(result, target)))
 
 

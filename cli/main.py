@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import typer
 
-from harmonyrt.cli import bench, calibrate, doctor, evaluate, harmonize, info, synthesize, train, verify
+from harmonyrt.cli import bench, calibrate, compose, doctor, evaluate, harmonize, info, synthesize, train, verify
 from harmonyrt.cli.console import warnings_as_lines
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.program import run_program
@@ -55,6 +55,7 @@ def _list_program(verb: str, line: str) -> None:
 
 _list_program("build", _PROGRAMS["build"][1])
 app.command("harmonize")(harmonize.harmonize)
+app.command("compose")(compose.compose)
 app.command("verify")(verify.verify)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -16,10 +17,14 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
+from harmonyrt.runtime.harmonized import Harmonized
 from harmonyrt.runtime.images import hidden_colours
 from harmonyrt.runtime.images.composites import Picture, read_picture
 from harmonyrt.runtime.images.hidden_colours import Seen
+from harmonyrt.runtime.images.luminance import light_of
 from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label, check_mask, check_seen, read_mask
+from harmonyrt.runtime.images.matching import read_match
 from harmonyrt.runtime.info import Info, Timings
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest
@@ -42,6 +47,18 @@ class _Job:
     mask: np.ndarray
     prepared: Prepared | None
     seen: Seen | None = None
+    controls: Controls = PLAIN
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a call asks for, the same for all of its pictures."""
+
+    fit_mask: bool
+    label: Label | None
+    options: Any
+    controls: Controls
+    match: Any = None
 
 
 class Harmonizer:
@@ -134,7 +151,16 @@ class Harmonizer:
         return cls(manifest, network, info, megapixel_limit)
 
     def harmonize(
-        self, composite: Any, mask: Any, *, fit_mask: bool = False, label: Label | None = None, options: Any = None
+        self,
+        composite: Any,
+        mask: Any,
+        *,
+        fit_mask: bool = False,
+        label: Label | None = None,
+        options: Any = None,
+        strength: float = 1.0,
+        keep: str | None = None,
+        match: Any = None,
     ) -> Any:
         """Harmonize one composite, at its own size.
 
@@ -147,19 +173,45 @@ class Harmonizer:
             fit_mask: resize a mask of another size, instead of refusing it.
             label: one or several values of the mask that are the foreground, of a mask that holds labels.
             options: of the model, for example `harmonyrt.runtime.diffusion.RunOptions`; None for its defaults.
+            strength: how much of the change, 0 (the composite) to 1.5; 1 is the network's answer.
+            keep: ``"luminance"`` (only the chroma changes), ``"hue"`` (only the luminance changes), or None.
+            match: mask of the part of the background to match, white; the network sees no other. None: all of it.
+                docs/controls.md explains these three.
 
         Returns:
             The same type and size as `composite`. Where the mask is 0 its bytes are the composite's.
 
         Raises:
-            HarmonyError: a composite or mask that cannot be used.
+            HarmonyError: a composite, mask, strength or match that cannot be used.
 
         Warns:
             HarmonyNote: values of the mask that are not black and white, and how they were understood.
             HarmonyWarning: an empty mask (the composite is returned unchanged), a mask of the whole picture, one that
                 looks inverted, or a cut-out without any visible background.
         """
-        return self._all([(composite, mask)], fit_mask, label, options)[0]
+        request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
+        return self._all([(composite, mask)], request)[0].picture
+
+    def harmonize_detailed(
+        self,
+        composite: Any,
+        mask: Any,
+        *,
+        fit_mask: bool = False,
+        label: Label | None = None,
+        options: Any = None,
+        strength: float = 1.0,
+        keep: str | None = None,
+        match: Any = None,
+    ) -> Harmonized:
+        """Harmonize one composite, and keep what its layer and its LUT are made of. Arguments as :meth:`harmonize`.
+
+        >>> result = harmonizer.harmonize_detailed(composite, mask)        # doctest: +SKIP
+        >>> result.picture, result.layer().picture                         # doctest: +SKIP
+        >>> result.lut().write("change.cube")                              # doctest: +SKIP
+        """
+        request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
+        return self._all([(composite, mask)], request)[0]
 
     def harmonize_batch(
         self,
@@ -169,6 +221,9 @@ class Harmonizer:
         fit_mask: bool = False,
         label: Label | None = None,
         options: Any = None,
+        strength: float = 1.0,
+        keep: str | None = None,
+        match: Any = None,
     ) -> list[Any]:
         """Harmonize several composites; sizes and types may differ. Engines that take a batch get them together.
 
@@ -178,6 +233,9 @@ class Harmonizer:
             fit_mask: as for :meth:`harmonize`.
             label: likewise; the same for all.
             options: the same for all.
+            strength: likewise.
+            keep: likewise.
+            match: likewise: of the size of each.
 
         Raises:
             HarmonyError: another number of masks, or a composite or mask that cannot be used (before the engine runs).
@@ -185,7 +243,8 @@ class Harmonizer:
         composites, masks = _several(composites, "composites", 4), _several(masks, "masks", 3)
         if len(composites) != len(masks):
             raise HarmonyError(f"{len(composites)} composites came with {len(masks)} masks; give one mask for each")
-        return self._all(list(zip(composites, masks, strict=True)), fit_mask, label, options)
+        request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
+        return [result.picture for result in self._all(list(zip(composites, masks, strict=True)), request)]
 
     def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
         """Run the engine on tensors of its own size, without fitting, carrying back or blending.
@@ -233,42 +292,55 @@ class Harmonizer:
     def _pool_for(self, mask: np.ndarray) -> Pool:
         return self._pool if mask.size >= _WORTH_THREADS else None
 
-    def _job(self, composite: Any, mask: Any, fit_mask: bool, label: Label | None) -> _Job:
+    def _job(self, composite: Any, mask: Any, request: _Request) -> _Job:
         picture = read_picture(composite, self._megapixel_limit)
         height, width, _ = picture.rgb.shape
-        levels = read_mask(mask, width, height, fit_mask, label)
-        if not check_mask(levels):
+        levels = read_mask(mask, width, height, request.fit_mask, request.label)
+        controls = request.controls
+        if controls.keep is not None:
+            controls = dataclasses.replace(controls, light=light_of(picture.profile))
+        match = None if request.match is None else read_match(request.match, levels, picture.alpha, request.fit_mask)
+        if not check_mask(levels) or controls.strength == 0:
             return _Job(picture, levels, None)
         pool = self._pool_for(levels)
-        if picture.alpha is None or int(picture.alpha.min()) == 255:
-            return _Job(picture, levels, self._network.prepare(picture.rgb, levels, pool))
-        seen = hidden_colours.seen(picture.rgb, picture.own, levels, picture.alpha)
+        opaque = picture.alpha is None or int(picture.alpha.min()) == 255
+        if opaque and (match is None or int(match.min()) == 255):
+            return _Job(picture, levels, self._network.prepare(picture.rgb, levels, pool), None, controls)
+        alpha = np.full_like(levels, 255) if picture.alpha is None else picture.alpha
+        seen = hidden_colours.seen(picture.rgb, picture.own, levels, alpha, match)
         if not check_seen(seen):
             return _Job(picture, levels, None)
-        return _Job(picture, seen.mask, self._network.prepare(seen.rgb, seen.mask, pool), seen)
+        return _Job(picture, seen.mask, self._network.prepare(seen.rgb, seen.mask, pool), seen, controls)
 
-    def _carried(self, job: _Job, prepared: Prepared, output: np.ndarray) -> np.ndarray:
-        picture, pool, seen = job.picture, self._pool_for(job.mask), job.seen
+    def _carried(self, job: _Job, prepared: Prepared, output: np.ndarray, mask: np.ndarray, pool: Pool) -> np.ndarray:
+        picture, seen = job.picture, job.seen
         if picture.from_srgb is None:
-            return carry_back(picture.own, job.mask, prepared.fitted, output, pool, as_seen=seen is None)
+            return carry_back(picture.own, mask, prepared.fitted, output, pool, seen is None, job.controls)
         own = None if seen is None else seen.own
-        return carry_back_own(picture.own, picture.from_srgb, job.mask, prepared.fitted, output, pool, own)
+        return carry_back_own(picture.own, picture.from_srgb, mask, prepared.fitted, output, pool, own, job.controls)
 
-    def _all(self, pairs: list[tuple[Any, Any]], fit_mask: bool, label: Label | None, options: Any) -> list[Any]:
+    def _result(self, job: _Job, output: np.ndarray | None) -> Harmonized:
+        own, mask, prepared = job.picture.own, job.mask, job.prepared
+        if prepared is None or output is None:
+            return Harmonized(job.picture.restore(own.copy()), job.picture, mask, own, own.copy)
+        result = self._carried(job, prepared, output, mask, self._pool_for(mask))
+
+        def colours() -> np.ndarray:
+            whole = np.where(mask > 0, np.uint8(255), np.uint8(0))
+            return self._carried(job, prepared, output, whole, None)  # this Harmonizer may be closed by then
+
+        return Harmonized(job.picture.restore(result), job.picture, mask, result, colours)
+
+    def _all(self, pairs: list[tuple[Any, Any]], request: _Request) -> list[Harmonized]:
         with self._sessions.call():
             began = time.perf_counter()
-            jobs = [self._job(composite, mask, fit_mask, label) for composite, mask in pairs]
+            jobs = [self._job(composite, mask, request) for composite, mask in pairs]
             prepared = [job.prepared for job in jobs if job.prepared is not None]
             started = time.perf_counter()
             with self._sessions.checked_out() as network:
-                outputs = iter(network.run(prepared, options))
+                outputs = iter(network.run(prepared, request.options))
             ran = time.perf_counter()
-            results = []
-            for job in jobs:
-                if job.prepared is None:
-                    results.append(job.picture.restore(job.picture.own.copy()))
-                    continue
-                results.append(job.picture.restore(self._carried(job, job.prepared, next(outputs))))
+            results = [self._result(job, None if job.prepared is None else next(outputs)) for job in jobs]
             self._last.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
             return results
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harmonyrt.runtime.controls import PLAIN, Controls
 from harmonyrt.runtime.fit import Fitted, fit_image
 from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, taps
 
@@ -162,7 +163,9 @@ def _window_sums(sums: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(total, 0, axis)
 
 
-def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: Pool = None) -> np.ndarray:
+def apply_maps(
+    composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: Pool = None, controls: Controls = PLAIN
+) -> np.ndarray:
     """Colour the foreground by the maps and blend: the composite's bytes stay wherever the mask is 0.
 
     Args:
@@ -170,6 +173,7 @@ def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: 
         mask: height x width, uint8; values between 0 and 255 blend.
         maps: from :func:`fit_maps`.
         pool: threads to share the work over; the result does not depend on them.
+        controls: what becomes of the change before it is blended.
 
     Returns:
         A new array: floor(composite + mask/255 * (mapped - composite) + 0.5), clipped to 0..255 (0..65535 for uint16,
@@ -200,14 +204,20 @@ def apply_maps(composite: np.ndarray, mask: np.ndarray, maps: ColourMaps, pool: 
         for i, (part, weights) in enumerate(columns):
             if strongest[i]:
                 soft = None if weakest[i] == 255 else mask[top:bottom, part.start : part.stop]
-                _tile(result[top:bottom, part.start : part.stop], soft, near, part, weights, mixer)
+                _tile(result[top:bottom, part.start : part.stop], soft, near, part, weights, mixer, controls)
 
     in_threads(strip, range(0, height, _STRIP), pool)
     return result
 
 
 def _tile(
-    pixels: np.ndarray, mask: np.ndarray | None, near: np.ndarray, part: Taps, weights: np.ndarray, mixer: np.ndarray
+    pixels: np.ndarray,
+    mask: np.ndarray | None,
+    near: np.ndarray,
+    part: Taps,
+    weights: np.ndarray,
+    mixer: np.ndarray,
+    controls: Controls,
 ) -> None:
     """Map and blend one tile in place. `mask` is None where it is 255 everywhere."""
     height, width, _ = pixels.shape
@@ -220,6 +230,8 @@ def _tile(
     product(colours.reshape(-1, len(mixed)), mixed, mapped.reshape(-1, len(mixed)))
     mapped *= scale
     mapped += shift
+    if not controls.is_plain:
+        mapped = controls.changed(colours, mapped, np.iinfo(pixels.dtype).max)
     if mask is not None:
         mapped -= colours
         mapped *= np.repeat(mask.astype(np.float32) / np.float32(255), 3, axis=1)
@@ -229,13 +241,14 @@ def _tile(
     pixels[...] = mapped.reshape(height, width, 3).astype(pixels.dtype)
 
 
-def blend(composite: np.ndarray, mask: np.ndarray, output: np.ndarray) -> np.ndarray:
+def blend(composite: np.ndarray, mask: np.ndarray, output: np.ndarray, controls: Controls = PLAIN) -> np.ndarray:
     """Blend the network's picture itself: for composites of the engine's size, which were never resized.
 
     Args:
         composite: height x width x 3, uint8 or uint16.
         mask: height x width, uint8, not empty.
         output: 3 x height x width, float32.
+        controls: what becomes of the change before it is blended.
 
     Returns:
         A new array: floor(composite + mask/255 * (output - composite) + 0.5), clipped to the composite's range.
@@ -245,6 +258,10 @@ def blend(composite: np.ndarray, mask: np.ndarray, output: np.ndarray) -> np.nda
     box = bounding_box(mask)
     target = np.clip(output[(slice(None), *box)], 0, 1).transpose(1, 2, 0) * highest
     colours = result[box].astype(np.float32)
+    if not controls.is_plain:
+        rows = colours.shape[0]
+        changed = controls.changed(colours.reshape(rows, -1), target.reshape(rows, -1), float(highest))
+        target = changed.reshape(colours.shape)
     blended = target - colours
     blended *= (mask[box].astype(np.float32) / np.float32(255))[..., None]
     blended += colours
@@ -260,6 +277,7 @@ def carry_back(
     output: np.ndarray,
     pool: Pool = None,
     as_seen: bool = True,
+    controls: Controls = PLAIN,
 ) -> np.ndarray:
     """The harmonized picture at the composite's size.
 
@@ -271,10 +289,11 @@ def carry_back(
         pool: threads to share the work over.
         as_seen: the network saw the composite itself; False where it saw transparent pixels otherwise, so that its
             picture is none of the composite.
+        controls: what becomes of the change before it is blended.
     """
     if as_seen and mask.shape == output.shape[1:]:
-        return blend(composite, mask, output)
-    return apply_maps(composite, mask, fit_maps(fitted, output), pool)
+        return blend(composite, mask, output, controls)
+    return apply_maps(composite, mask, fit_maps(fitted, output), pool, controls)
 
 
 def carry_back_own(
@@ -285,6 +304,7 @@ def carry_back_own(
     output: np.ndarray,
     pool: Pool = None,
     seen: np.ndarray | None = None,
+    controls: Controls = PLAIN,
 ) -> np.ndarray:
     """The harmonized picture in its own colour space: the network's change is converted, the picture itself never is.
 
@@ -299,8 +319,10 @@ def carry_back_own(
         output: 3 x height x width at engine size, sRGB, before blending.
         pool: threads to share the work over.
         seen: what the network saw instead of `own`, in the same space; None where it saw `own`.
+        controls: what becomes of the change before it is blended; its light is that of `own`.
     """
     image = fit_image(own if seen is None else seen, fitted.mask.shape, pool)
     after, before = (from_srgb(np.clip(p, 0, 1).transpose(1, 2, 0)) for p in (output, fitted.image))
     changed = image + (after - before).transpose(2, 0, 1)
-    return carry_back(own, mask, dataclasses.replace(fitted, image=image), changed, pool, as_seen=seen is None)
+    fitted = dataclasses.replace(fitted, image=image)
+    return carry_back(own, mask, fitted, changed, pool, seen is None, controls)

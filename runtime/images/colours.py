@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -126,14 +127,16 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def _srgb() -> MatrixSpace:
+@lru_cache(maxsize=1)
+def srgb_space() -> MatrixSpace:
+    """sRGB itself."""
     space = matrix_space(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     assert space is not None
     return space
 
 
 def _to_matrix_space(space: MatrixSpace) -> FromSrgb:
-    srgb = _srgb()
+    srgb = srgb_space()
     primaries = srgb.to_xyz @ np.linalg.inv(space.to_xyz)
 
     def convert(colours: np.ndarray) -> np.ndarray:
@@ -145,7 +148,7 @@ def _to_matrix_space(space: MatrixSpace) -> FromSrgb:
 
 def _deep_srgb(native: np.ndarray, space: MatrixSpace) -> np.ndarray:
     """(H,W,3) uint16 in `space` -> uint16 sRGB, by tables of all 65536 values."""
-    srgb = _srgb()
+    srgb = srgb_space()
     primaries = space.to_xyz @ np.linalg.inv(srgb.to_xyz)
     steps = np.linspace(0, 1, 65536)
     encoded = np.rint(srgb.stored(np.repeat(steps[:, None], 3, axis=1))[:, 0] * 65535).astype(np.uint16)
@@ -182,7 +185,7 @@ def _brightness(profile: bytes) -> np.ndarray:
     """sRGB brightness of grey values, both from 0 to 1, rising: 65536 of them, or 256 where Little CMS is asked."""
     curve = grey_curve(profile)
     if curve is not None:
-        return _srgb().stored(np.repeat(curve[:, None], 3, axis=1))[:, 1]
+        return srgb_space().stored(np.repeat(curve[:, None], 3, axis=1))[:, 1]
     return np.maximum.accumulate(to_srgb(np.arange(256, dtype=np.uint8)[None], profile)[0, :, 1] / 255)
 
 

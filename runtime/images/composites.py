@@ -21,6 +21,9 @@ _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 PICTURE_MODES = ("RGB", "RGBA", "L", "LA", *_DEEP_GREY)
 
 
+Layered = Callable[[np.ndarray, np.ndarray], Any]
+
+
 @dataclass(frozen=True)
 class Picture:
     """A composite in the runtime's form. Its arrays may be views of the caller's data and are never written to.
@@ -32,6 +35,8 @@ class Picture:
             where that is sRGB.
         from_srgb: from sRGB to the space of `own`; None where they are the same.
         alpha: height x width, uint8, 255 = opaque; None for a picture without transparency.
+        profile: the ICC profile of `own` where that is in colours; None: sRGB, or grey.
+        as_layer: turns colours like `own` and an alpha, height x width, uint8, into a picture of the caller's type.
     """
 
     rgb: np.ndarray
@@ -39,6 +44,8 @@ class Picture:
     own: np.ndarray
     from_srgb: FromSrgb | None = None
     alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    as_layer: Layered | None = None
 
 
 @runtime_checkable
@@ -84,8 +91,16 @@ def read_picture(composite: Any, megapixel_limit: float | None = MEGAPIXEL_LIMIT
             result = np.concatenate([result, composite[..., 3:]], axis=2)
         return result.astype(composite.dtype, copy=False)
 
+    def as_layer(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        return np.dstack([colours, of_depth(alpha, colours.dtype)]).astype(composite.dtype, copy=False)
+
     alpha = composite[..., 3].astype(rgb.dtype) if composite.shape[2] == 4 else None
-    return Picture(rgb, restore, rgb, alpha=None if alpha is None else to_8_bits(alpha))
+    return Picture(rgb, restore, rgb, alpha=None if alpha is None else to_8_bits(alpha), as_layer=as_layer)
+
+
+def of_depth(levels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """8-bit levels as 8 or 16 bits."""
+    return levels if dtype == np.uint8 else levels.astype(np.uint16) * np.uint16(257)
 
 
 def _other_type(composite: Any) -> str:
@@ -148,11 +163,22 @@ def _read_pil(composite: Image.Image) -> Picture:
         picture.info = info
         return picture if picture.mode == mode or not deep else picture.convert(mode)
 
+    def as_layer(colours: np.ndarray, alpha: np.ndarray) -> Image.Image:
+        if deep:
+            raise HarmonyError(
+                f"PIL has no {mode} with alpha for a layer; read the file with read_picture_file instead"
+            )
+        picture = Image.fromarray(np.ascontiguousarray(colours[..., 0]) if grey else colours)
+        picture.putalpha(Image.fromarray(alpha))
+        picture.info = {key: value for key, value in info.items() if key != "transparency"}
+        return picture
+
     pixels = np.asarray(composite.getchannel("L") if mode == "LA" else composite)
     if mode == "RGBA":
         pixels = pixels[..., :3]
     pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-    return picture_of(pixels, _usable(info.get("icc_profile"), pixels), restore, _alpha_of(composite))
+    profile = _usable(info.get("icc_profile"), pixels)
+    return picture_of(pixels, profile, restore, _alpha_of(composite), as_layer=as_layer)
 
 
 def _alpha_of(composite: Image.Image) -> np.ndarray | None:
@@ -184,6 +210,7 @@ def picture_of(
     restore: Callable[[np.ndarray], Any],
     alpha: np.ndarray | None = None,
     rgb: np.ndarray | None = None,
+    as_layer: Layered | None = None,
 ) -> Picture:
     """A picture in its own colours.
 
@@ -193,13 +220,14 @@ def picture_of(
         restore: gets a harmonized (H,W,3); of a grey picture the three channels are equal.
         alpha: (H,W) uint8, or None.
         rgb: `native` in sRGB and of its type, where that is known already.
+        as_layer: as in :class:`Picture`.
     """
     from_srgb = image_colours.own_space(profile, grey=native.ndim == 2)
     if from_srgb is None:
-        return Picture(native, restore, native, alpha=alpha)
+        return Picture(native, restore, native, alpha=alpha, as_layer=as_layer)
     own = np.repeat(native[..., None], 3, axis=2) if native.ndim == 2 else native
     seen = image_colours.seen(native, profile) if rgb is None else rgb
-    return Picture(seen, restore, own, from_srgb, alpha)
+    return Picture(seen, restore, own, from_srgb, alpha, None if native.ndim == 2 else profile, as_layer)
 
 
 def check_size(width: int, height: int, limit: float | None) -> None:

@@ -65,6 +65,16 @@ def check_writable(path: str | Path) -> None:
     """
     path = Path(path)
     format_for(path)
+    check_folder(path)
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse a path at which no file can be written.
+
+    Raises:
+        HarmonyError: a folder of that name, or a missing or read-only folder.
+    """
+    path = Path(path)
     if path.is_dir():
         raise HarmonyError(f"{path} is a folder; name the output file")
     folder = path.parent if not path.is_symlink() else Path(os.path.realpath(path)).parent
@@ -72,6 +82,16 @@ def check_writable(path: str | Path) -> None:
         raise HarmonyError(f"cannot write {path}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.W_OK):
         raise HarmonyError(f"cannot write {path}: the folder {folder} is read-only; choose another output")
+
+
+def check_layer(path: str | Path) -> None:
+    """Refuse a format without transparency.
+
+    Raises:
+        HarmonyError: it has none.
+    """
+    if format_for(path) not in _WITH_ALPHA:
+        raise HarmonyError(f"{path}: {format_for(path)} has no transparency for a layer; choose .png, .tif or .webp")
 
 
 def write_picture_file(picture: PictureFile, path: str | Path) -> list[str]:

@@ -34,7 +34,9 @@ class Seen:
     has_background: bool
 
 
-def seen(rgb: np.ndarray, own: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> Seen:
+def seen(
+    rgb: np.ndarray, own: np.ndarray, mask: np.ndarray, alpha: np.ndarray, match: np.ndarray | None = None
+) -> Seen:
     """Put a composite with alpha over its backdrop.
 
     Args:
@@ -42,18 +44,29 @@ def seen(rgb: np.ndarray, own: np.ndarray, mask: np.ndarray, alpha: np.ndarray) 
         own: the same in the picture's own space, or `rgb` itself.
         mask: height x width, uint8, 255 = foreground.
         alpha: height x width, uint8, 255 = opaque.
+        match: height x width, uint8: the part of the background that counts; the rest is hidden as if it were
+            transparent. None: all of it counts.
     """
-    weight = 255 - mask
-    if not (weight.astype(bool) & alpha.astype(bool)).any():
+    weight, shown = 255 - mask, alpha
+    if match is not None:
+        weight, shown = _times(weight, match), _times(alpha, np.maximum(mask, match))
+    elif not (weight.astype(bool) & alpha.astype(bool)).any():
         weight = mask
-    over = _over(rgb, alpha, _mean(rgb, weight, alpha))
+    over = _over(rgb, shown, _mean(rgb, weight, alpha))
     foreground, background = (int(alpha[where].sum(dtype=np.uint64)) for where in (mask > HALF, mask == 0))
     return Seen(
         rgb=over,
-        own=over if own is rgb else _over(own, alpha, _mean(own, weight, alpha)),
+        own=over if own is rgb else _over(own, shown, _mean(own, weight, alpha)),
         mask=np.where(alpha > 0, mask, np.uint8(0)),
         has_background=background * NO_BACKGROUND >= foreground,
     )
+
+
+def _times(levels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The product of two arrays of levels, 255 = 1, rounded."""
+    product = np.multiply(levels, others, dtype=np.uint16)
+    product += np.uint16(127)
+    return (product // np.uint16(255)).astype(np.uint8)
 
 
 def _mean(picture: np.ndarray, weight: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from PIL.ImageCms import PyCMSError
 
 from harmonyrt.runtime.images import colours as image_colours
 from harmonyrt.runtime.images.colours import to_8_bits
-from harmonyrt.runtime.images.composites import Picture, picture_of
+from harmonyrt.runtime.images.composites import Picture, of_depth, picture_of
 from harmonyrt.runtime.images.decode import decode
 from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT
 from harmonyrt.runtime.images.opening import Source
@@ -72,8 +72,11 @@ class PictureFile:
             rgb = native if self.native is self.rgb else to_8_bits(image_colours.seen(native, self.profile))
             return dataclasses.replace(self, rgb=rgb, native=native)
 
+        def as_layer(colours: np.ndarray, alpha: np.ndarray) -> PictureFile:
+            return dataclasses.replace(restore(colours), alpha=of_depth(alpha, colours.dtype))
+
         alpha = None if self.alpha is None else to_8_bits(self.alpha)
-        return picture_of(self.native, self.profile, restore, alpha, self.rgb if self.bits == 8 else None)
+        return picture_of(self.native, self.profile, restore, alpha, self.rgb if self.bits == 8 else None, as_layer)
 
     def with_rgb(self, rgb: np.ndarray) -> PictureFile:
         """The same picture with other colours, for changes that were made elsewhere, in 8 bits.
