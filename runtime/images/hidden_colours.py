@@ -25,7 +25,7 @@ class Seen:
         rgb: height x width x 3, uint8 or uint16: over the backdrop.
         own: the same in the picture's own space; `rgb` itself where that is sRGB.
         mask: height x width, uint8: the mask, and 0 where nothing is visible: there the bytes stay.
-        has_background: whether any background is visible.
+        has_background: whether any background is visible; True wherever a part of it was chosen.
     """
 
     rgb: np.ndarray
@@ -58,7 +58,7 @@ def seen(
         rgb=over,
         own=over if own is rgb else _over(own, shown, _mean(own, weight, alpha)),
         mask=np.where(alpha > 0, mask, np.uint8(0)),
-        has_background=background * NO_BACKGROUND >= foreground,
+        has_background=match is not None or background * NO_BACKGROUND >= foreground,
     )
 
 

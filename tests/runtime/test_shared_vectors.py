@@ -40,6 +40,11 @@ def options_of(case):
     return RunOptions(seed=int(case["seed"]), sample=int(case["sample"]), steps=case["steps"] or None)
 
 
+def controls_of(case):
+    controls = {key: case[key] for key in ("strength", "keep") if key in case}
+    return controls | ({"match": np.asarray(Image.open(FOLDER / case["match"]))} if "match" in case else {})
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_the_picture_is_the_one_that_was_written(case, harmonizers):
     composite, mask, expected = (
@@ -47,7 +52,7 @@ def test_the_picture_is_the_one_that_was_written(case, harmonizers):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HarmonyWarning)  # empty and full masks are among the cases
-        found = harmonizers[case["bundle"]].harmonize(composite, mask, options=options_of(case))
+        found = harmonizers[case["bundle"]].harmonize(composite, mask, options=options_of(case), **controls_of(case))
     assert np.abs(found.astype(int) - expected).max() <= TOLERANCE
     np.testing.assert_array_equal(found[mask == 0], composite[mask == 0])
 

@@ -61,6 +61,22 @@ TRANSPARENT = [
     (90, 70, "ellipse", "waves", "dynamic", "left"),
     (120, 80, "soft", "leaves", "static", "cut-out"),
 ]
+# the same, with alpha or None, and what `harmonize` takes besides; `match` names a mask
+CONTROLLED = [
+    (64, 64, "soft", "waves", "static", None, {"strength": 0.0}),
+    (97, 131, "soft", "leaves", "static", "left", {"strength": 0.0}),
+    (64, 64, "soft", "waves", "static", None, {"strength": 0.5}),
+    (97, 131, "soft", "waves", "static", None, {"strength": 0.5}),
+    (130, 67, "soft", "leaves", "dynamic", None, {"strength": 1.5}),
+    (64, 64, "ellipse", "waves", "static", None, {"keep": "luminance"}),
+    (128, 96, "soft", "waves", "static", None, {"keep": "luminance"}),
+    (128, 96, "soft", "leaves", "static", None, {"keep": "hue"}),
+    (90, 70, "ellipse", "waves", "dynamic", "left", {"keep": "hue", "strength": 1.25}),
+    (64, 64, "soft", "waves", "static", None, {"match": "corners"}),
+    (131, 97, "ellipse", "leaves", "static", None, {"match": "sliver", "strength": 0.75}),
+    (120, 80, "soft", "leaves", "static", "fading", {"match": "corners", "keep": "luminance"}),
+    (65, 64, "soft", "waves", "static", None, {"match": "full"}),
+]
 
 
 def network(side: int | None) -> onnx.ModelProto:
@@ -175,13 +191,18 @@ def main() -> None:
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     cases = []
-    for width, height, shape, background, kind, *transparent in [*CASES, *TRANSPARENT]:
+    plain = [(*case, {}) for case in [*[(*case, None) for case in CASES], *TRANSPARENT]]
+    for width, height, shape, background, kind, transparent, controls in [*plain, *CONTROLLED]:
         composite, foreground = picture(width, height, background), mask(width, height, shape)
         if transparent:
-            composite = np.dstack([composite, alpha(foreground, transparent[0])])
-        harmonized = harmonizers[kind].harmonize(composite, foreground)
-        name = "-".join([f"{width}x{height}", shape, background, kind, *transparent])
-        files = {"composite": composite, "mask": foreground, "harmonized": harmonized}
+            composite = np.dstack([composite, alpha(foreground, transparent)])
+        files = {"composite": composite, "mask": foreground}
+        given = dict(controls)
+        if "match" in controls:
+            files["match"] = given["match"] = mask(width, height, controls["match"])
+        files["harmonized"] = harmonizers[kind].harmonize(composite, foreground, **given)
+        words = [f"{key}-{value}" for key, value in controls.items()]
+        name = "-".join([f"{width}x{height}", shape, background, kind, *([transparent] if transparent else []), *words])
         for what, array in files.items():
             Image.fromarray(array).save(pictures / f"{name}-{what}.png", optimize=True)
         ratio = round(foreground_ratio(foreground), 6)
@@ -189,6 +210,7 @@ def main() -> None:
         cases.append({"name": name, "bundle": bundles[kind].name, "foreground_ratio": ratio, **written})
         if transparent:
             cases[-1]["alpha"] = True
+        cases[-1] |= {key: value for key, value in controls.items() if key != "match"}
     document = {
         "what": "composite + mask -> harmonized, by the Python runtime; others must agree to within `tolerance` levels",
         "tolerance": 1,

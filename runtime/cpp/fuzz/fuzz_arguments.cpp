@@ -60,6 +60,9 @@ hrt_harmonize_options options_from(Bytes &bytes) {
     options.seed = bytes.take<std::uint64_t>();
     options.sample = bytes.take<std::uint8_t>();
     options.steps = kind < 200 ? kind % 4 : bytes.take<std::int32_t>();
+    const auto much = bytes.take<std::uint8_t>();
+    if (much > 128) options.strength = much > 250 ? bytes.take<double>() : (much - 128) / 80.0;
+    options.keep = much < 40 ? much % 4 - 1 : 0;
     if (kind > 250) options.size = bytes.take<std::uint16_t>() % (sizeof options + 1);
     static int stop_at;
     stop_at = kind % 16;

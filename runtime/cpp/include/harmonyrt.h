@@ -207,6 +207,9 @@ typedef struct hrt_mask {
  * from another thread, return a flag of your own that this thread sets. */
 typedef int (*hrt_progress_callback)(int32_t done, int32_t parts, void *user);
 
+/* What of the foreground stays as it was, in linear light; docs/controls.md has the arithmetic. */
+typedef enum hrt_keep { HRT_KEEP_NOTHING = 0, HRT_KEEP_LUMINANCE = 1, HRT_KEEP_HUE = 2 } hrt_keep;
+
 /* DiffHarmony draws noise: equal seeds and samples give the same picture, in Python too. PHNet ignores seed, sample and
  * steps. */
 typedef struct hrt_harmonize_options {
@@ -215,8 +218,10 @@ typedef struct hrt_harmonize_options {
     void *progress_user;
     uint64_t seed;
     int32_t steps;   /* one of hrt_model_info.steps, else HRT_UNSUPPORTED; 0: the bundle's own number */
-    int32_t reserved; /* 0 */
+    int32_t keep;    /* one of hrt_keep; HRT_KEEP_NOTHING by default */
     uint64_t sample; /* which variation of this seed */
+    double strength; /* how much of the change: 0 (the composite's bytes) to 1.5; 1 by default, the network's answer */
+    const hrt_mask *match; /* the part of the background to match; the network sees no other. NULL: all of it */
 } hrt_harmonize_options;
 
 /* Harmonizes one picture of any size.

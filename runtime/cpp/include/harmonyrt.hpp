@@ -141,6 +141,8 @@ struct ModelOptions {
     }
 };
 
+enum class Keep : int { nothing = HRT_KEEP_NOTHING, luminance = HRT_KEEP_LUMINANCE, hue = HRT_KEEP_HUE };
+
 // How one call harmonizes; see hrt_harmonize_options.
 struct HarmonizeOptions {
     std::uint64_t seed = 0;
@@ -148,6 +150,9 @@ struct HarmonizeOptions {
     int steps = 0;
     // Told how many of a run's parts are done; answering false cancels it. What it throws comes out of the call.
     std::function<bool(int done, int parts)> progress;
+    double strength = 1;           // 0 to 1.5
+    Keep keep = Keep::nothing;     // of the foreground
+    std::optional<MaskView> match; // the part of the background to match; none: all of it
 };
 
 namespace detail {
@@ -159,6 +164,12 @@ public:
         c_.seed = options.seed;
         c_.sample = options.sample;
         c_.steps = options.steps;
+        c_.strength = options.strength;
+        c_.keep = static_cast<std::int32_t>(options.keep);
+        if (options.match) {
+            match_ = options.match->c();
+            c_.match = &match_;
+        }
         if (!call_) return;
         c_.progress = &Progress::told;
         c_.progress_user = this;
@@ -189,6 +200,7 @@ private:
 
     const std::function<bool(int, int)> &call_;
     hrt_harmonize_options c_ = hrt_harmonize_options_default();
+    hrt_mask match_ = hrt_mask_default();
 #if HRT_HAS_EXCEPTIONS
     std::exception_ptr thrown_;
 #endif

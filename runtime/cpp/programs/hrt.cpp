@@ -33,6 +33,9 @@ constexpr const char *kUsage =
     "  --seed N         DiffHarmony: decides the noise (default: 0)\n"
     "  --sample N       DiffHarmony: which variation of the seed (default: 0)\n"
     "  --steps N        DiffHarmony: denoising steps (default: the bundle's own number)\n"
+    "  --strength X     how much of the change, 0 to 1.5 (default: 1)\n"
+    "  --keep WHAT      luminance or hue: change only the other\n"
+    "  --match MASK     the part of the background to match, white\n"
     "  --label N        of a mask that holds labels: which one is the foreground\n"
     "  --repeat N       harmonize N times and say how long it took\n"
     "  --version        what this is\n";
@@ -44,6 +47,7 @@ struct Arguments {
     int repeat = 1;
     bool only_print = false; // --help or --version, which is done already
     int label = 0;
+    std::string match;
 };
 
 [[noreturn]] void wrong_usage(const std::string &what) {
@@ -68,6 +72,20 @@ std::uint64_t seed(const std::string &option, const std::string &value) {
     return n;
 }
 
+double strength(const std::string &option, const std::string &value) {
+    char *end = nullptr;
+    const double x = std::strtod(value.c_str(), &end);
+    if (end == value.c_str() || *end != '\0' || !(x >= 0 && x <= 1.5))
+        wrong_usage(option + " " + value + " is no number from 0 to 1.5");
+    return x;
+}
+
+harmonyrt::Keep keep(const std::string &option, const std::string &value) {
+    if (value == "luminance") return harmonyrt::Keep::luminance;
+    if (value == "hue") return harmonyrt::Keep::hue;
+    wrong_usage(option + " " + value + " is neither luminance nor hue");
+}
+
 bool take_option(Arguments &a, const std::string &name, const std::string &value) {
     if (name == "--backend") {
         a.options.backend = value;
@@ -83,6 +101,12 @@ bool take_option(Arguments &a, const std::string &name, const std::string &value
         a.run.sample = seed(name, value);
     } else if (name == "--steps") {
         a.run.steps = number(name, value);
+    } else if (name == "--strength") {
+        a.run.strength = strength(name, value);
+    } else if (name == "--keep") {
+        a.run.keep = keep(name, value);
+    } else if (name == "--match") {
+        a.match = value;
     } else if (name == "--label") {
         a.label = number(name, value);
     } else if (name == "--repeat") {
@@ -191,6 +215,11 @@ void harmonize(const Arguments &arguments) {
 
     Image image = read_image(arguments.paths[1], false);
     const Image mask = read_image(arguments.paths[2], true);
+    Image match;
+    if (!arguments.match.empty()) {
+        match = read_image(arguments.match, true);
+        run.match = harmonyrt::MaskView{match.data.data(), match.width, match.height};
+    }
     check_output(arguments.paths[3], image.channels);
     const harmonyrt::Format format = image.channels == 4 ? harmonyrt::Format::rgba : harmonyrt::Format::rgb;
     harmonyrt::MaskView view{mask.data.data(), mask.width, mask.height};

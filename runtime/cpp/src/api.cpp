@@ -53,7 +53,9 @@ hrt_mask defaults() noexcept {
 }
 template <>
 hrt_harmonize_options defaults() noexcept {
-    return zeroed<hrt_harmonize_options>();
+    hrt_harmonize_options options = zeroed<hrt_harmonize_options>();
+    options.strength = 1;
+    return options;
 }
 template <>
 hrt_report defaults() noexcept {
@@ -98,10 +100,21 @@ EngineOptions engine_options(const hrt_model_options &given) {
     return options;
 }
 
-RunOptions run_options(const hrt_harmonize_options *given) {
-    const hrt_harmonize_options options = filled(given, "hrt_harmonize_options");
+Controls controls_of(const hrt_harmonize_options &options) {
+    constexpr double most = 1.5;
+    if (!(options.strength >= 0 && options.strength <= most)) { // which no NaN is
+        throw Error(HRT_INVALID_ARGUMENT, "the strength is " + std::to_string(options.strength) +
+                                              "; give 0 (no change) to 1.5; 1 is the answer itself");
+    }
+    if (options.keep < HRT_KEEP_NOTHING || options.keep > HRT_KEEP_HUE) {
+        throw Error(HRT_INVALID_ARGUMENT, "keep is " + std::to_string(options.keep) + "; give one of hrt_keep");
+    }
+    return {static_cast<float>(options.strength), static_cast<Keep>(options.keep)};
+}
+
+RunOptions run_options(const hrt_harmonize_options &options) {
     if (options.steps < 0) throw Error(HRT_INVALID_ARGUMENT, "steps is negative; give 0 for the network's own number");
-    RunOptions run = {options.seed, options.sample, options.steps, {}};
+    RunOptions run = {options.seed, options.sample, options.steps, {}, controls_of(options)};
     if (options.progress != nullptr) {
         run.progress = [call = options.progress, user = options.progress_user](int done, int parts) {
             return call(done, parts, user) != 0;
@@ -111,10 +124,11 @@ RunOptions run_options(const hrt_harmonize_options *given) {
 }
 
 Job job_of(const Session &session, const hrt_picture *picture, const hrt_mask *mask, std::uint8_t *output,
-           std::size_t output_stride) {
+           std::size_t output_stride, const hrt_mask *match) {
     Job job{};
     job.picture = checked_picture(picture, session.model().max_pixels);
     job.mask = checked_mask(mask, job.picture);
+    if (match != nullptr) job.match = checked_mask(match, job.picture, "match mask");
     job.output = output;
     job.output_stride = checked_output_stride(output, output_stride, job.picture);
     return job;
@@ -222,8 +236,10 @@ hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *picture, co
                             size_t output_stride, const hrt_harmonize_options *options) {
     return guarded([&] {
         hrt::require(session, "session");
-        const hrt::RunOptions run = hrt::run_options(options);
-        const std::vector<hrt::Job> jobs = {hrt::job_of(session->session, picture, mask, output, output_stride)};
+        const hrt_harmonize_options given = hrt::filled(options, "hrt_harmonize_options");
+        const hrt::RunOptions run = hrt::run_options(given);
+        const std::vector<hrt::Job> jobs = {
+            hrt::job_of(session->session, picture, mask, output, output_stride, given.match)};
         std::size_t done = 0;
         session->session.harmonize(jobs, run, done);
     });
@@ -236,7 +252,8 @@ hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_
     std::size_t finished = 0;
     const hrt_status status = guarded([&] {
         hrt::require(session, "session");
-        const hrt::RunOptions run = hrt::run_options(options);
+        const hrt_harmonize_options given = hrt::filled(options, "hrt_harmonize_options");
+        const hrt::RunOptions run = hrt::run_options(given);
         if (count == 0) return;
         hrt::require(pictures, "pictures");
         hrt::require(masks, "masks");
@@ -250,7 +267,7 @@ hrt_status hrt_harmonize_batch_u8(hrt_session *session, size_t count, const hrt_
             const auto *picture = reinterpret_cast<const char *>(pictures) + i * picture_size;
             const auto *mask = reinterpret_cast<const char *>(masks) + i * mask_size;
             jobs.push_back(hrt::job_of(session->session, reinterpret_cast<const hrt_picture *>(picture),
-                                       reinterpret_cast<const hrt_mask *>(mask), outputs[i], 0));
+                                       reinterpret_cast<const hrt_mask *>(mask), outputs[i], 0, given.match));
         }
         session->session.harmonize(jobs, run, finished);
     });

@@ -26,6 +26,9 @@ struct Sums {
     }
 };
 
+// The product of two levels, 255 = 1, rounded.
+std::uint32_t times(std::uint32_t level, std::uint32_t other) { return (level * other + 127U) / 255U; }
+
 } // namespace
 
 bool is_opaque(const Picture &picture) {
@@ -39,19 +42,22 @@ bool is_opaque(const Picture &picture) {
     return true;
 }
 
-Seen seen(const Picture &picture, const Mask &mask) {
+Seen seen(const Picture &picture, const Mask &mask, const Mask *match) {
     const auto width = static_cast<std::size_t>(picture.width), height = static_cast<std::size_t>(picture.height);
+    const auto step = static_cast<std::size_t>(picture.step);
+    const auto alpha_of = [&](const std::uint8_t *pixel) { return step == 4 ? std::uint32_t{pixel[3]} : 255U; };
     Seen result{{}, {}, {}, {}, false, false};
     result.colours.resize(width * height * 3);
     result.levels.resize(width * height);
     Sums background, foreground;
     std::uint64_t inside = 0, outside = 0;
     for (int y = 0; y < picture.height; ++y) {
-        const std::uint8_t *p = picture.row(y), *m = mask.row(y);
+        const std::uint8_t *p = picture.row(y), *m = mask.row(y), *chosen = match == nullptr ? nullptr : match->row(y);
         std::uint8_t *level = result.levels.data() + static_cast<std::size_t>(y) * width;
-        for (std::size_t x = 0; x < width; ++x, p += 4) {
-            const std::uint64_t alpha = p[3];
-            background.add(p, alpha * (255U - m[x]));
+        for (std::size_t x = 0; x < width; ++x, p += step) {
+            const std::uint64_t alpha = alpha_of(p);
+            const std::uint32_t weight = 255U - m[x];
+            background.add(p, alpha * (chosen == nullptr ? weight : times(weight, chosen[x])));
             foreground.add(p, alpha * m[x]);
             if (m[x] > kHalf) inside += alpha;
             if (m[x] == 0) outside += alpha;
@@ -59,15 +65,16 @@ Seen seen(const Picture &picture, const Mask &mask) {
             result.has_foreground = result.has_foreground || level[x] != 0;
         }
     }
-    result.has_background = outside * kNoBackground >= inside;
-    const Colour backdrop = background.total != 0 ? background.mean() : foreground.mean();
+    result.has_background = match != nullptr || outside * kNoBackground >= inside;
+    const Colour backdrop = background.total != 0 || match != nullptr ? background.mean() : foreground.mean();
     for (int y = 0; y < picture.height; ++y) {
-        const std::uint8_t *p = picture.row(y);
+        const std::uint8_t *p = picture.row(y), *m = mask.row(y), *chosen = match == nullptr ? nullptr : match->row(y);
         std::uint8_t *out = result.colours.data() + static_cast<std::size_t>(y) * width * 3;
-        for (std::size_t x = 0; x < width; ++x, p += 4, out += 3) {
+        for (std::size_t x = 0; x < width; ++x, p += step, out += 3) {
+            std::uint32_t shown = alpha_of(p);
+            if (chosen != nullptr) shown = times(shown, m[x] > chosen[x] ? m[x] : chosen[x]);
             for (std::size_t c = 0; c < 3; ++c)
-                out[c] =
-                    static_cast<std::uint8_t>((p[c] * std::uint32_t{p[3]} + backdrop[c] * (255U - p[3]) + 127U) / 255U);
+                out[c] = static_cast<std::uint8_t>((p[c] * shown + backdrop[c] * (255U - shown) + 127U) / 255U);
         }
     }
     result.picture = {result.colours.data(), picture.width, picture.height, width * 3, 3, picture.red};

@@ -15,13 +15,13 @@ struct Seen {
     Picture picture;     // three bytes a pixel, over the backdrop
     Mask mask;           // the caller's, and 0 where nothing is visible: there the bytes stay
     bool has_foreground; // whether any of it is visible
-    bool has_background; // likewise
+    bool has_background; // likewise; true wherever a part of it was chosen
 };
 
 // Whether any pixel lets something through. Pictures without alpha are opaque.
 bool is_opaque(const Picture &picture);
 
-// `picture` has four bytes a pixel.
-Seen seen(const Picture &picture, const Mask &mask);
+// `match`: the part of the background that counts; the rest is hidden as if it were transparent. NULL: all of it counts.
+Seen seen(const Picture &picture, const Mask &mask, const Mask *match = nullptr);
 
 } // namespace hrt

@@ -2,6 +2,7 @@
 // runtime/network.py.
 #pragma once
 
+#include "controls.hpp"
 #include "fit.hpp"
 #include "model.hpp"
 
@@ -23,6 +24,7 @@ struct RunOptions {
     std::uint64_t sample = 0; // which variation of this seed
     int steps = 0;            // 0: the bundle's own number
     Progress progress;
+    Controls controls;
 };
 
 // Throws Error (HRT_CANCELLED) when the caller does not want to go on.

@@ -57,28 +57,29 @@ Picture checked_picture(const hrt_picture *given, std::uint64_t max_pixels) {
     return {picture.data, picture.width, picture.height, stride, step, red_first ? 0 : 2};
 }
 
-hrt_mask checked_mask(const hrt_mask *given, const Picture &picture) {
-    if (given == nullptr) invalid("the mask is NULL; give a mask");
+hrt_mask checked_mask(const hrt_mask *given, const Picture &picture, const char *name) {
+    const std::string the = std::string("the ") + name;
+    if (given == nullptr) invalid(the + " is NULL; give a mask");
     hrt_mask mask = filled(given, "hrt_mask");
-    if (mask.data == nullptr) invalid("the mask's data is NULL; give its pixels");
+    if (mask.data == nullptr) invalid(the + "'s data is NULL; give its pixels");
     if (mask.width != picture.width || mask.height != picture.height) {
-        invalid("the mask is " + size_text(mask.width, mask.height) + " and the picture " +
+        invalid(the + " is " + size_text(mask.width, mask.height) + " and the picture " +
                 size_text(picture.width, picture.height) + "; give a mask of the same size");
     }
     if (mask.full < 1 || mask.full > 255) {
-        invalid("the mask's value of full foreground is " + std::to_string(mask.full) + "; give 1 to 255");
+        invalid(the + "'s value of full foreground is " + std::to_string(mask.full) + "; give 1 to 255");
     }
     if (mask.label < 0 || mask.label > 255) {
-        invalid("the mask's label is " + std::to_string(mask.label) + "; give 1 to 255, or 0 for none");
+        invalid(the + "'s label is " + std::to_string(mask.label) + "; give 1 to 255, or 0 for none");
     }
-    if (mask.step < 1) invalid("the mask's step is 0; give the bytes from one pixel to the next");
-    const std::size_t row = extent(mask.width, 1, 0, mask.step, "mask");
+    if (mask.step < 1) invalid(the + "'s step is 0; give the bytes from one pixel to the next");
+    const std::size_t row = extent(mask.width, 1, 0, mask.step, name);
     if (mask.stride == 0) mask.stride = row;
     if (mask.stride < row - (mask.step - 1)) {
-        invalid("the mask's stride is " + std::to_string(mask.stride) + " bytes and a row has " + std::to_string(row) +
+        invalid(the + "'s stride is " + std::to_string(mask.stride) + " bytes and a row has " + std::to_string(row) +
                 "; give bytes from one row to the next, or 0");
     }
-    (void)extent(mask.width, mask.height, mask.stride, mask.step, "mask");
+    (void)extent(mask.width, mask.height, mask.stride, mask.step, name);
     return mask;
 }
 

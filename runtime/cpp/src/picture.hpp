@@ -37,7 +37,7 @@ constexpr std::uint64_t kMaxPixels = 200'000'000;
 Picture checked_picture(const hrt_picture *picture, std::uint64_t max_pixels);
 
 // The caller's mask, as it is. Throws Error (HRT_INVALID_ARGUMENT): likewise, or not of the composite's size.
-hrt_mask checked_mask(const hrt_mask *mask, const Picture &picture);
+hrt_mask checked_mask(const hrt_mask *mask, const Picture &picture, const char *name = "mask");
 
 // Throws Error (HRT_INVALID_ARGUMENT): null, a stride shorter than a row, or an overlap other than the composite
 // itself.

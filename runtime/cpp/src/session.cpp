@@ -86,6 +86,31 @@ hrt_report look_at(const Mask &mask) {
     return report;
 }
 
+// Throws Error (HRT_INVALID_ARGUMENT): a match mask without any visible background under it.
+void check_match(const Mask &match, const Mask &mask, const Picture &picture) {
+    bool any = false;
+    for (int y = 0; y < match.height; ++y) {
+        const std::uint8_t *chosen = match.row(y), *m = mask.row(y), *p = picture.row(y);
+        for (int x = 0; x < match.width; ++x, p += picture.step) {
+            if (chosen[x] <= kHalf) continue;
+            any = true;
+            if (m[x] <= kHalf && (picture.step != 4 || p[3] > 0)) return;
+        }
+    }
+    throw Error(HRT_INVALID_ARGUMENT,
+                any ? "the match mask covers no visible background; paint a part of it white that is neither "
+                      "foreground nor transparent"
+                    : "the match mask is empty; paint the part of the background to match white");
+}
+
+bool is_all(const Mask &mask) {
+    for (int y = 0; y < mask.height; ++y) {
+        const std::uint8_t *row = mask.row(y);
+        if (std::any_of(row, row + mask.width, [](std::uint8_t level) { return level != 255; })) return false;
+    }
+    return true;
+}
+
 void copy_picture(const Picture &picture, std::uint8_t *output, std::size_t stride) {
     if (output == picture.data) return;
     const std::size_t row = static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(picture.step);
@@ -128,8 +153,11 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         std::vector<std::uint8_t> storage;
         Mask mask;
         hrt_report report;
-        std::optional<Seen> seen; // where something is transparent
-        bool empty() const { return (report.notes & (HRT_NOTE_EMPTY_MASK | HRT_NOTE_HIDDEN_FOREGROUND)) != 0; }
+        std::optional<Seen> seen; // where something is transparent, or a part of the background was chosen
+        bool still;               // nothing is to change
+        bool empty() const {
+            return still || (report.notes & (HRT_NOTE_EMPTY_MASK | HRT_NOTE_HIDDEN_FOREGROUND)) != 0;
+        }
     };
     const Clock::time_point start = Clock::now();
     std::vector<Cover> covers(count);
@@ -140,12 +168,20 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         covers[i].mask = as_levels(jobs[i].mask, covers[i].storage, notes);
         covers[i].report = look_at(covers[i].mask);
         covers[i].report.notes |= notes;
+        covers[i].still = options.controls.strength == 0.F;
+        std::vector<std::uint8_t> chosen_storage;
+        std::optional<Mask> chosen;
+        if (jobs[i].match) {
+            chosen = as_levels(*jobs[i].match, chosen_storage, notes);
+            check_match(*chosen, covers[i].mask, jobs[i].picture);
+            if (is_all(*chosen)) chosen.reset();
+        }
         if (covers[i].empty()) continue;
-        if (is_opaque(jobs[i].picture)) {
+        if (!chosen && is_opaque(jobs[i].picture)) {
             prepared.push_back(network_->prepare(jobs[i].picture, covers[i].mask, threads_));
             continue;
         }
-        const Seen &seen = covers[i].seen.emplace(hrt::seen(jobs[i].picture, covers[i].mask));
+        const Seen &seen = covers[i].seen.emplace(hrt::seen(jobs[i].picture, covers[i].mask, chosen ? &*chosen : nullptr));
         if (!seen.has_foreground) {
             covers[i].report.notes |= HRT_NOTE_HIDDEN_FOREGROUND;
             continue;
@@ -165,7 +201,7 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         const Fitted &fitted = prepared[place].fitted;
         const std::optional<Seen> &seen = covers[i].seen;
         carry_back(jobs[i].picture, seen ? seen->mask : covers[i].mask, fitted, output + place * fitted.image.size(),
-                   jobs[i].output, jobs[i].output_stride, threads_, !seen);
+                   jobs[i].output, jobs[i].output_stride, threads_, !seen, options.controls);
         ++place;
     }
     report_ = covers[count - 1].report;

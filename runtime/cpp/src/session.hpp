@@ -6,6 +6,7 @@
 #include "picture.hpp"
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace hrt {
@@ -14,6 +15,7 @@ namespace hrt {
 struct Job {
     Picture picture;
     hrt_mask mask;
+    std::optional<hrt_mask> match; // the part of the background that the network sees
     std::uint8_t *output;
     std::size_t output_stride;
 };

@@ -136,6 +136,7 @@ struct Canvas {
     const Mask &mask;
     std::uint8_t *output;
     std::size_t stride;
+    const Controls &controls;
 
     // The composite's row goes to the output; returns where the mask changes it.
     Span begin(int y, std::uint8_t *&out) const {
@@ -160,6 +161,11 @@ void unpack_span(const Canvas &canvas, int y, Span span, const std::uint8_t *out
 
 void pack_span(const Canvas &canvas, Span span, std::uint8_t *out, Row &row) {
     const auto step = static_cast<std::size_t>(canvas.picture.step);
+    if (!canvas.controls.plain()) {
+        const float *const before[3] = {row.colour(0), row.colour(1), row.colour(2)};
+        float *const after[3] = {row.target(0), row.target(1), row.target(2)};
+        control(canvas.controls, before, after, static_cast<std::size_t>(span.to - span.from));
+    }
     for (std::size_t c = 0; c < 3; ++c) {
         blend_row(row.colour(c), row.target(c), row.amount(), static_cast<std::size_t>(span.to - span.from),
                   out + static_cast<std::size_t>(span.from) * step + canvas.byte(c), step);
@@ -221,8 +227,8 @@ void blend(const Canvas &canvas, const float *result, int threads) {
 } // namespace
 
 void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
-                std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen) {
-    const Canvas canvas = {picture, mask, output, output_stride};
+                std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen, const Controls &controls) {
+    const Canvas canvas = {picture, mask, output, output_stride, controls};
     if (as_seen && picture.width == fitted.size.width && picture.height == fitted.size.height) {
         blend(canvas, result, threads);
     } else {

@@ -52,6 +52,18 @@ int difference(hrt_session *session, const nlohmann::json &one) {
         options.sample = std::strtoull(one["sample"].get<std::string>().c_str(), nullptr, 10);
         options.steps = one["steps"];
     }
+    options.strength = one.value("strength", 1.0);
+    const std::string keep = one.value("keep", "");
+    options.keep = keep.empty() ? HRT_KEEP_NOTHING : keep == "hue" ? HRT_KEEP_HUE : HRT_KEEP_LUMINANCE;
+    Png chosen;
+    hrt_mask match = hrt_mask_default();
+    if (one.contains("match")) {
+        chosen = read_png(file("match"), 1);
+        match.data = chosen.data.data();
+        match.width = chosen.width;
+        match.height = chosen.height;
+        options.match = &match;
+    }
     std::vector<std::uint8_t> output(composite.data.size());
     const hrt_status status = hrt_harmonize_u8(session, &picture, &m, output.data(), 0, &options);
     REQUIRE_MESSAGE(status == HRT_OK, hrt_last_error());
