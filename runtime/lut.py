@@ -19,7 +19,7 @@ SIZE = 33
 _SIZES = (2, 65)
 _MOST_COLOURS = 500_000  # that are looked at; more would change nothing
 _SMOOTH = 3e-3  # weight of the difference between neighbours, against colours whose weights sum to 1 per used point
-_IDENTITY = 3e-5  # weight of the change itself: decides how far from the data it fades away
+_IDENTITY = 6e-5  # weight of the change itself: decides how far from the data it fades away
 _STEPS = 120
 _ENOUGH = 1e-4  # relative residual of the equations at which the solver stops
 

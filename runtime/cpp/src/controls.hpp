@@ -1,4 +1,4 @@
-// How much of the change, and which part of it. The twin of runtime/controls.py and runtime/luminance.py;
+// How much of the change, and which part of it. The twin of runtime/controls.py and runtime/images/luminance.py;
 // docs/controls.md.
 #pragma once
 
