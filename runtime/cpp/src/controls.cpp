@@ -14,13 +14,12 @@ using Colour = std::array<double, 3>;
 
 double linear(double value) { return value <= 0.04045 ? value / 12.92 : std::pow((value + 0.055) / 1.055, 2.4); }
 
-double stored(double light) {
-    return light <= 0.0031308 ? light * 12.92 : 1.055 * std::pow(light, 1 / 2.4) - 0.055;
-}
+double stored(double light) { return light <= 0.0031308 ? light * 12.92 : 1.055 * std::pow(light, 1 / 2.4) - 0.055; }
 
 Colour light_of(const float *const levels[3], std::size_t i) {
     Colour light{};
-    for (std::size_t c = 0; c < 3; ++c) light[c] = linear(std::clamp(static_cast<double>(levels[c][i]) / 255, 0.0, 1.0));
+    for (std::size_t c = 0; c < 3; ++c)
+        light[c] = linear(std::clamp(static_cast<double>(levels[c][i]) / 255, 0.0, 1.0));
     return light;
 }
 

@@ -21,7 +21,8 @@ struct Seen {
 // Whether any pixel lets something through. Pictures without alpha are opaque.
 bool is_opaque(const Picture &picture);
 
-// `match`: the part of the background that counts; the rest is hidden as if it were transparent. NULL: all of it counts.
+// `match`: the part of the background that counts; the rest is hidden as if it were transparent. NULL: all of it
+// counts.
 Seen seen(const Picture &picture, const Mask &mask, const Mask *match = nullptr);
 
 } // namespace hrt

@@ -155,9 +155,7 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         hrt_report report;
         std::optional<Seen> seen; // where something is transparent, or a part of the background was chosen
         bool still;               // nothing is to change
-        bool empty() const {
-            return still || (report.notes & (HRT_NOTE_EMPTY_MASK | HRT_NOTE_HIDDEN_FOREGROUND)) != 0;
-        }
+        bool empty() const { return still || (report.notes & (HRT_NOTE_EMPTY_MASK | HRT_NOTE_HIDDEN_FOREGROUND)) != 0; }
     };
     const Clock::time_point start = Clock::now();
     std::vector<Cover> covers(count);
@@ -181,7 +179,8 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
             prepared.push_back(network_->prepare(jobs[i].picture, covers[i].mask, threads_));
             continue;
         }
-        const Seen &seen = covers[i].seen.emplace(hrt::seen(jobs[i].picture, covers[i].mask, chosen ? &*chosen : nullptr));
+        const Seen &seen =
+            covers[i].seen.emplace(hrt::seen(jobs[i].picture, covers[i].mask, chosen ? &*chosen : nullptr));
         if (!seen.has_foreground) {
             covers[i].report.notes |= HRT_NOTE_HIDDEN_FOREGROUND;
             continue;

@@ -1,6 +1,8 @@
 // The C face: what it gives, and the status and sentence for everything that it refuses.
 #include "face.hpp"
 
+#include <cmath>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -442,4 +444,52 @@ TEST_CASE("a session outlives its model, and null handles are harmless") {
     CHECK(std::string(hrt_model_notes(nullptr)).empty());
     CHECK(std::string(hrt_status_name(99)) == "unknown status");
     CHECK(std::string(hrt_build_info()).find("harmonyrt " + std::string(hrt_version())) == 0);
+}
+
+TEST_CASE("a strength, a thing to keep or a match mask that cannot be is one sentence") {
+    const ModelHandle model = open_model();
+    const SessionHandle session = open_session(model);
+    const Pair pair(45, 31);
+    const hrt_picture picture = pair.picture();
+    const hrt_mask mask = pair.foreground();
+    std::vector<std::uint8_t> output(pair.rgb.size(), 7);
+    const std::vector<std::uint8_t> untouched = output;
+    hrt_harmonize_options options = hrt_harmonize_options_default();
+    CHECK(options.strength == 1);
+    const auto refused = [&](const char *sentence) {
+        CHECK(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, &options) == HRT_INVALID_ARGUMENT);
+        CHECK_MESSAGE(last_error_has(sentence), hrt_last_error());
+        CHECK(output == untouched);
+        options = hrt_harmonize_options_default();
+    };
+    for (const double strength : {-0.01, 1.51, std::nan(""), HUGE_VAL}) {
+        options.strength = strength;
+        refused("give 0 (no change) to 1.5");
+    }
+    for (const int keep : {-1, 3}) {
+        options.keep = keep;
+        refused("give one of hrt_keep");
+    }
+    std::vector<std::uint8_t> part(pair.mask.size(), 0);
+    hrt_mask match = mask;
+    match.data = part.data();
+    options.match = &match;
+    refused("the match mask is empty");
+    options.match = &mask;
+    refused("covers no visible background");
+    match.width = 44;
+    options.match = &match;
+    refused("the match mask is 44x31");
+}
+
+TEST_CASE("a caller that knows no strength has the whole change") {
+    const ModelHandle model = open_model();
+    const SessionHandle session = open_session(model);
+    const Pair pair(45, 31);
+    const std::vector<std::uint8_t> whole = harmonized(session.get(), pair);
+    hrt_harmonize_options options = hrt_harmonize_options_default();
+    options.size = offsetof(hrt_harmonize_options, strength);
+    options.strength = 0; // beyond what an older header has
+    CHECK(harmonized(session.get(), pair, &options) == whole);
+    CHECK(whole != pair.rgb);
 }

@@ -68,6 +68,35 @@ TEST_CASE("options say seed and steps, and a function follows the run") {
     CHECK(session.harmonize(picture, mask) == plain);
 }
 
+TEST_CASE("options say how much of the change, which part, and what to match") {
+    harmonyrt::ModelOptions model_options;
+    model_options.module_folder = HRT_STAND_IN;
+    const harmonyrt::Model model(face::kBundle, model_options);
+    harmonyrt::Session session(model);
+    const face::Pair pair(45, 31, 4);
+    const harmonyrt::PictureView picture = {pair.rgb.data(), 45, 31, harmonyrt::Format::rgba};
+    const harmonyrt::MaskView mask = {pair.mask.data(), 45, 31};
+    const auto plain = session.harmonize(picture, mask);
+    harmonyrt::HarmonizeOptions options;
+    CHECK(session.harmonize(picture, mask, options) == plain);
+    options.strength = 0;
+    CHECK(session.harmonize(picture, mask, options) == pair.rgb);
+    options.strength = 0.5;
+    CHECK(session.harmonize(picture, mask, options) != plain);
+    options.strength = 1;
+    options.keep = harmonyrt::Keep::hue;
+    CHECK(session.harmonize(picture, mask, options) != plain);
+    options.keep = harmonyrt::Keep::nothing;
+    std::vector<std::uint8_t> part(pair.mask.size(), 0);
+    part[0] = part[1] = 255;
+    options.match = harmonyrt::MaskView{part.data(), 45, 31};
+    CHECK(session.harmonize(picture, mask, options) != plain);
+    const std::array pictures = {picture, picture};
+    const std::array masks = {mask, mask};
+    const auto alone = session.harmonize(picture, mask, options);
+    CHECK(session.harmonize_batch(pictures, masks, options) == std::vector<std::vector<std::uint8_t>>{alone, alone});
+}
+
 TEST_CASE("failures throw the sentence, or return the status") {
     try {
         const harmonyrt::Model model("no/such/bundle");
