@@ -79,6 +79,7 @@ def test_compiled_processes_give_the_gradients_of_the_whole_batch_and_follow_the
                 b -= 0.1 * b.grad
 
 
+@pytest.mark.slow
 def test_a_frozen_parameter_loses_the_gradient_of_an_earlier_stage(compiled):
     network, pool = compiled
     network[0].requires_grad_(False)
@@ -96,6 +97,7 @@ def test_a_dead_helper_ends_the_run_with_a_sentence(compiled):
         pool.backward(_loss, (torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)))
 
 
+@pytest.mark.slow
 def test_closing_ends_the_helpers_and_leaves_the_network_and_threads_as_they_were(compiled):
     network, pool = compiled
     assert torch.get_num_threads() == 1

@@ -57,6 +57,7 @@ def short(tmp_path, monkeypatch):
     return presets.read_course("short")
 
 
+@pytest.mark.slow
 def test_a_course_runs_to_its_end(short, small_data, tmp_path):
     out = tmp_path / "run"
     runs = presets.configs(short, small_data, out, None, threads=1, workers=0, precision="fp32")

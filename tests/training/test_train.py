@@ -280,6 +280,7 @@ def test_data_without_pictures_is_named(config, tmp_path):
         _run(replace(config, data=Path(tmp_path / "empty")))
 
 
+@pytest.mark.slow
 def test_a_compiled_run_learns_what_a_plain_one_does(config):
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("needs a C++ compiler")

@@ -52,6 +52,7 @@ def error(found: np.ndarray, expected: torch.Tensor) -> float:
     return float(np.abs(found - expected.permute(0, 2, 3, 1).numpy()).max())
 
 
+@pytest.mark.slow
 def test_diffusers_runs_it(folder, model, picture):
     """Its own ONNX pipeline hides the foreground from the VAE and takes the mean of the posterior, without noise."""
     diffusers = pytest.importorskip("diffusers", reason="needs diffusers, extra 'dev'")

@@ -100,6 +100,7 @@ def _build(folder: Path, *more: str) -> int:
     return main(["diffharmony", *line, "--steps", "1", "--threads", "1", "--output", str(folder / "out"), *more])
 
 
+@pytest.mark.slow
 def test_a_build_says_and_records_where_its_parts_came_from(whole, capsys):
     assert _build(whole) == 0
     said = capsys.readouterr()

@@ -71,6 +71,7 @@ def test_the_dynamic_graph_takes_small_pictures_and_batches(golden_network, gold
     np.testing.assert_allclose(output, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 48), None])
 def test_shrunk_patch_means_are_exported(golden_network, run_onnx, size):
     published = golden_network("phnet_iharmony4")
@@ -88,6 +89,7 @@ def test_shrunk_patch_means_are_exported(golden_network, run_onnx, size):
     np.testing.assert_allclose(run_onnx(model, image=image, mask=mask)[0], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 48), None])
 def test_a_shrunk_change_is_exported(golden_network, run_onnx, size):
     published = golden_network("phnet_iharmony4")
