@@ -14,7 +14,7 @@ from harmonyrt.common.program import run_program
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXAMPLE = CHECKOUT / "examples"
-SIZE = 256
+SIZE = 128
 _WARM_UP = 3
 _SECONDS = 5.0
 

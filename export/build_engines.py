@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build engine bundles from a checkpoint: the main job, also known as `harmonyrt build`.
 
-python export/build_engines.py phnet --sizes 256 512 --precisions fp32 --targets onnx --output engines/
+python export/build_engines.py phnet --sizes 128 --precisions fp32 --targets onnx --output engines/
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--network-output", metavar="KIND", help=about)
     add("--patch-shrinkage", type=float, metavar="SHARE", help="of the weights, where their file does not say it")
     add("--change-shrinkage", type=float, metavar="SHARE", help="of the weights, where their file does not say it")
-    add("--sizes", nargs="+", default=["256", "512"], metavar="SIZE", help="256, 256x512 (height x width), dynamic")
+    add("--sizes", nargs="+", default=["128"], metavar="SIZE", help="128, 256, 256x512 (height x width), dynamic")
     add("--precisions", nargs="+", default=["fp32"], metavar="PRECISION", help="fp32, fp16, bf16, int8")
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")

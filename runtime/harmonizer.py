@@ -68,7 +68,7 @@ class Harmonizer:
     wait for their turn.
 
     >>> from harmonyrt.runtime import Harmonizer
-    >>> with Harmonizer.open("engines/phnet-256-fp32") as harmonizer:      # doctest: +SKIP
+    >>> with Harmonizer.open("engines/phnet-128-fp32") as harmonizer:      # doctest: +SKIP
     ...     harmonized = harmonizer.harmonize(composite, mask)
     """
 

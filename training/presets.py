@@ -2,8 +2,8 @@
 
 A course is a JSON file in ``training/plans/``: ``about`` (a sentence), ``hours`` (on what machine), ``runs`` and
 ``finish``. A run has a ``name``, a ``plan`` (a file beside it), ``stages`` (:class:`Stage`'s attributes), ``steps``,
-and any other attribute of :class:`TrainConfig`. ``finish`` says which runs' weights are averaged and the
-``change_shrinkage`` and ``trained_sizes`` of the file that comes out.
+and any other attribute of :class:`TrainConfig`. ``finish`` says which runs' weights are averaged, by which shares, and
+the ``change_shrinkage`` and ``trained_sizes`` of the file that comes out.
 """
 
 from __future__ import annotations
@@ -98,17 +98,19 @@ def run_course(
         if not result.finished:
             return None, result
     named = {run["name"]: config.out / "weights.safetensors" for run, config in zip(course.runs, runs, strict=True)}
-    chosen = [named[name] for name in course.finish.get("average", [course.runs[-1]["name"]])]
-    return finish(chosen, out, course.finish), result
+    shares = course.finish.get("average", {course.runs[-1]["name"]: 1.0})
+    return finish({named[name]: share for name, share in shares.items()}, out, course.finish), result
 
 
-def finish(weights: list[Path], out: Path, settings: dict[str, Any]) -> Path:
-    """The last steps: the mean of `weights`; the share of small changes that is withheld; the trained sizes."""
+def finish(shares: dict[Path, float], out: Path, settings: dict[str, Any]) -> Path:
+    """The last steps: the mean of weights by their shares; how much of small changes is withheld; the trained sizes."""
     path = out / "weights.safetensors"
-    mean = average(weights, path) if len(weights) > 1 else weights[0]
+    files = list(shares)
+    mean = average(files, path, list(shares.values())) if len(files) > 1 else files[0]
     network = load_phnet(mean)
-    sizes = tuple(settings.get("trained_sizes", ()))
     config = dataclasses.replace(
-        network.config, change_shrinkage=settings.get("change_shrinkage", 0.0), trained_sizes=sizes
+        network.config,
+        change_shrinkage=settings.get("change_shrinkage", 0.0),
+        trained_sizes=tuple(settings.get("trained_sizes", ())),
     )
     return ship(network.state_dict(), config, path)

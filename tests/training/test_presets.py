@@ -50,8 +50,8 @@ def short(tmp_path, monkeypatch):
         {"name": "all", "plan": "mine.json", "loss": "scene", "steps": 2,
          "stages": [{"size": 48, "batch": 4, "settled_norms": True}]},
     ]  # fmt: skip
-    course = {"about": "Short.", "hours": "no hours", "runs": runs,
-              "finish": {"average": ["head", "all"], "change_shrinkage": 0.2, "trained_sizes": [48]}}  # fmt: skip
+    last_steps = {"average": {"head": 0.25, "all": 0.75}, "change_shrinkage": 0.2, "trained_sizes": [48]}
+    course = {"about": "Short.", "hours": "no hours", "runs": runs, "finish": last_steps}
     (folder / "short.json").write_text(json.dumps(course))
     monkeypatch.setattr(presets, "PLANS", folder)
     return presets.read_course("short")
