@@ -58,7 +58,8 @@ def place(tmp_path, bundle, monkeypatch) -> Path:
     cutout = composite.copy()
     cutout.putalpha(mask)
     cutout.save(tmp_path / "cutout.png")
-    shutil.copytree(bundle, tmp_path / "engines" / "phnet-256-fp32")
+    for name in ("phnet-128-fp32", "phnet-256-fp32"):
+        shutil.copytree(bundle, tmp_path / "engines" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -79,8 +80,8 @@ def given() -> dict:
         "pairs": [(composite, mask)],
         "rgb": np.asarray(composite),
         "grey": np.asarray(mask),
-        "bundle": "engines/phnet-256-fp32",
-        "harmonizer": Harmonizer.open("engines/phnet-256-fp32"),
+        "bundle": "engines/phnet-128-fp32",
+        "harmonizer": Harmonizer.open("engines/phnet-128-fp32"),
         "image_tensor": np.full((1, 3, side, side), 0.5, np.float32),
         "mask_tensor": np.ones((1, 1, side, side), np.float32),
     }
