@@ -93,7 +93,7 @@ def tiny_trace(tiny_checkpoint):
 
 
 @pytest.fixture(scope="session")
-def engines(tiny_checkpoint, made_once):
+def tiny_engines(tiny_checkpoint, made_once):
     """Folder with the tiny network at 64 px and at any size, FP32, ONNX; what the build said: JSON, and on stderr.
 
     Not to be changed: other tests read it too.

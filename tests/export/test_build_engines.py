@@ -18,8 +18,8 @@ from harmonyrt.runtime.bundle import open_bundle
 SCRIPT = Path(__file__).parents[2] / "export" / "build_engines.py"
 
 
-def test_the_build_writes_bundles_that_open(engines, tiny_checkpoint):
-    output, said, _ = engines
+def test_the_build_writes_bundles_that_open(tiny_engines, tiny_checkpoint):
+    output, said, _ = tiny_engines
     assert [bundle["status"] for bundle in said["bundles"]] == ["built", "built"]
     for name, size in (("phnet-64-fp32", (64, 64)), ("phnet-dynamic-fp32", None)):
         bundle = open_bundle(output / name)
@@ -33,8 +33,8 @@ def test_the_build_writes_bundles_that_open(engines, tiny_checkpoint):
         assert "/" not in bundle.manifest.model.checkpoint
 
 
-def test_rewrites_are_recorded_as_applied(engines):
-    output, _, _ = engines
+def test_rewrites_are_recorded_as_applied(tiny_engines):
+    output, _, _ = tiny_engines
     rewrites = {
         n: open_bundle(output / n).manifest.engines[0].rewrites for n in ("phnet-64-fp32", "phnet-dynamic-fp32")
     }
@@ -43,8 +43,8 @@ def test_rewrites_are_recorded_as_applied(engines):
     assert "fold-batchnorm" in rewrites["phnet-dynamic-fp32"]
 
 
-def test_a_rebuild_with_nothing_changed_says_so_without_torch(engines, tiny_checkpoint):
-    output, _, _ = engines
+def test_a_rebuild_with_nothing_changed_says_so_without_torch(tiny_engines, tiny_checkpoint):
+    output, _, _ = tiny_engines
     program = (
         "import sys; from harmonyrt.export.build_engines import main; code = main(sys.argv[1:])\n"
         "assert not {'torch', 'onnx', 'onnxruntime'} & sys.modules.keys(); sys.exit(code)"
@@ -56,10 +56,10 @@ def test_a_rebuild_with_nothing_changed_says_so_without_torch(engines, tiny_chec
     assert ended.stderr == ""
 
 
-def test_an_altered_file_is_built_again(command, engines, tiny_checkpoint, tmp_path):
+def test_an_altered_file_is_built_again(command, tiny_engines, tiny_checkpoint, tmp_path):
     import shutil
 
-    output, _, _ = engines
+    output, _, _ = tiny_engines
     shutil.copytree(output / "phnet-64-fp32", tmp_path / "phnet-64-fp32")
     (tmp_path / "phnet-64-fp32" / "model.onnx").write_bytes(b"tampered")
     _, said, _ = command("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path, "--dry-run")
@@ -99,7 +99,7 @@ def test_an_engine_outside_its_gate_is_left_out(build, tiny_checkpoint, tmp_path
 
 
 def test_a_second_target_joins_the_bundle_and_a_failing_one_leaves_it(
-    build, engines, tiny_checkpoint, tmp_path, monkeypatch
+    build, tiny_engines, tiny_checkpoint, tmp_path, monkeypatch
 ):
     import shutil
 
@@ -112,7 +112,7 @@ def test_a_second_target_joins_the_bundle_and_a_failing_one_leaves_it(
         (folder / "openvino.xml").write_text("an engine")
         return [type(built[0])(("openvino.xml",), {"float32": 1}, runs_here=False)]
 
-    output, _, _ = engines
+    output, _, _ = tiny_engines
     shutil.copytree(output / "phnet-64-fp32", tmp_path / "phnet-64-fp32")
     before = (tmp_path / "phnet-64-fp32" / "manifest.json").read_text()
     monkeypatch.setitem(BUILDERS, "openvino", failing)
@@ -154,12 +154,14 @@ def test_a_target_that_this_machine_cannot_build_is_listed_or_alone_an_error(
     assert "nothing changed" in build(*ask, "openvino", "onnx")[1]
 
 
-def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tiny_checkpoint, tmp_path, monkeypatch):
+def test_a_bundle_that_another_build_made_meanwhile_is_taken(
+    build, tiny_engines, tiny_checkpoint, tmp_path, monkeypatch
+):
     import shutil
 
     from harmonyrt.export.build import job
 
-    output, _, _ = engines
+    output, _, _ = tiny_engines
     written = job.bundle_being_written
 
     def slow_lock(place, progress):
@@ -171,8 +173,8 @@ def test_a_bundle_that_another_build_made_meanwhile_is_taken(build, engines, tin
     assert (code, "nothing changed" in said) == (0, True)
 
 
-def test_what_weights_do_not_say_is_told_and_recorded(command, engines, tiny_checkpoint):
-    output, _, complained = engines
+def test_what_weights_do_not_say_is_told_and_recorded(command, tiny_engines, tiny_checkpoint):
+    output, _, complained = tiny_engines
     (sentence,) = open_bundle(output / "phnet-64-fp32").manifest.model.config["assumed"]
     assert "output sigmoid" in sentence
     assert complained.count(f"warning: {sentence}") == 1
@@ -219,11 +221,11 @@ def test_wrong_usage_is_one_sentence(command, tmp_path, monkeypatch, arguments, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_is_answered_by_the_runtime(engines):
+def test_an_output_is_answered_by_the_runtime(tiny_engines):
     """The bundle and the runtime agree on names, shapes and ranges."""
     from harmonyrt.export.build.verify import open_engine
 
-    output, _, _ = engines
+    output, _, _ = tiny_engines
     bundle = open_bundle(output / "phnet-64-fp32")
     (engine,) = bundle.manifest.engines
     run, _ = open_engine(bundle.verified_file(engine), engine, bundle.manifest, threads=1)

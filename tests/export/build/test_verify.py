@@ -78,8 +78,8 @@ def test_another_shape_fails(expected):
 
 
 @pytest.fixture
-def bundle(engines):
-    return engines[0] / "phnet-64-fp32"
+def bundle(tiny_engines):
+    return tiny_engines[0] / "phnet-64-fp32"
 
 
 def test_a_bundle_proves_itself_again(bundle, tiny_checkpoint):
