@@ -91,13 +91,13 @@ class Network:
         """Real composites and what the module makes of them in FP32 (TF32 off), on the card where there is one."""
         import torch
 
-        from harmonyrt.export.build import verify
+        from harmonyrt.export.phnet.session import references
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         device = "cuda" if torch.cuda.is_available() else "cpu"
         module = self.module.to(device)
         try:
-            return verify.references(lambda image, mask: module(image.to(device), mask.to(device)).cpu(), (size, size))
+            return references(lambda image, mask: module(image.to(device), mask.to(device)).cpu(), (size, size))
         finally:
             self.module.to("cpu")
 
@@ -159,14 +159,13 @@ class Engine:
 
     def gate(self) -> dict[str, Any]:
         """Parity on real composites, held against the gate of its precision."""
-        from harmonyrt.export.build import verify
+        from harmonyrt.export.build.gate import Gate, prove
 
         def run(inputs: Any) -> dict[str, np.ndarray]:
             repeated = {name: np.repeat(array, self.batch, 0) for name, array in inputs.items()}
             return {name: array[-1:] for name, array in self.session.run(repeated).items()}
 
-        parity = verify.measure(run, self.network.references(self.size), self.precision, self.session.device)
-        verify.check_gate(parity, self.precision)
+        parity = prove(run, self.network.references(self.size), Gate(self.precision), self.session.device)
         return dataclasses.asdict(parity)
 
     def measure(self) -> dict[str, Any]:
@@ -229,12 +228,12 @@ def engines(network: Network, target: str, precision: str, size: int, batch: int
     for one in built:
         path = folder / one.files[0]
         file = FileSpec(path.name, sha256_of(path), path.stat().st_size)
-        spec = EngineSpec(target, precision, (file,), one.census, Parity(0, 0.0, 0.0, "", ""), one.needs)
+        spec = EngineSpec(target, precision, (file,), one.counts, Parity(0, 0.0, 0.0, "", ""), one.needs)
         reason = tensorrt.why_not(spec, SessionOptions())
         session = None if reason else tensorrt.open_session(path, spec, None, SessionOptions())  # type: ignore[arg-type]
         about = {
             "target": target, "precision": precision, "size": size, "batch": batch, "file": path.name,
-            "bytes": file.bytes, "census": one.census, "needs": one.needs, "build_seconds": seconds,
+            "bytes": file.bytes, "census": one.counts, "needs": one.needs, "build_seconds": seconds,
             "why_not_run": reason,
         }  # fmt: skip
         found.append(Engine(about, session, network, precision, size, batch))

@@ -28,11 +28,17 @@ from harmonyrt.common.progress import reporting
 from harmonyrt.evaluation.iharmony4 import Pair, read_split
 from harmonyrt.evaluation.metrics import psnr
 from harmonyrt.export import rewrites
-from harmonyrt.export.build import verify
-from harmonyrt.export.build.recipe import BundleRecipe, plan
-from harmonyrt.export.phnet.session import Workshop
+from harmonyrt.export.build.bundle import file_spec
+from harmonyrt.export.build.family import Results
+from harmonyrt.export.build.gate import NOT_MEASURED, Run
+from harmonyrt.export.build.running import open_engine, run_file
+from harmonyrt.export.build.session import manifest_of
+from harmonyrt.export.build.weights_apart import Graph, write
+from harmonyrt.export.phnet.recipe import PHNetRecipe, expand_recipes
+from harmonyrt.export.phnet.session import PHNetSession, simulated
 from harmonyrt.export.targets import BUILDERS, BuildOptions
 from harmonyrt.runtime.decibels import psnr_db
+from harmonyrt.runtime.manifest import EngineSpec
 
 SIDE = 256
 FORMS = (
@@ -113,16 +119,17 @@ def measure(checkpoint: Path | None, cases: Sequence[Case], threads: int | None)
     with reporting(steps=len(FORMS) + 3) as report, tempfile.TemporaryDirectory() as scratch:
         recipes = _recipes(checkpoint, threads)
         first = recipes["fp32"]
-        workshop = Workshop(first.checkpoint, threads, report, first.meaning)
-        workshop.prepare()
+        session = PHNetSession(first.checkpoint, threads, report, first.meaning)
+        report.step_done()
+        report.step_done()
         report("the PyTorch module")
-        expected = [case.blended(_module(workshop.network, case)) for case in cases]
+        expected = [case.blended(_module(session.network, case)) for case in cases]
         report.step_done()
         truth = float(np.mean([case.score(picture) for case, picture in zip(cases, expected, strict=True)]))
         rows = []
         for precision, target in FORMS:
             report(f"{precision}, {target}")
-            run, who = _engine(workshop, recipes[precision], target, Path(scratch))
+            run, who = _engine(session, recipes[precision], target, Path(scratch))
             if run is not None:
                 rows.append(_row(precision, target, who, run, cases, expected, truth))
             report.step_done()
@@ -136,13 +143,13 @@ def measure(checkpoint: Path | None, cases: Sequence[Case], threads: int | None)
     return facts, rows
 
 
-def _recipes(checkpoint: Path | None, threads: int | None) -> dict[str, BundleRecipe]:
+def _recipes(checkpoint: Path | None, threads: int | None) -> dict[str, PHNetRecipe]:
     """A recipe for each precision; its target only has to be one that can exist here."""
     options = BuildOptions(target="", size=None, threads=threads)
     found = {}
     for precision in dict.fromkeys(precision for precision, _ in FORMS):
         target = "openvino" if precision == "bf16" else "onnx"
-        (found[precision],) = plan("phnet", checkpoint, [str(SIDE)], [precision], [target], rewrites.DEFAULT, options)
+        (found[precision],) = expand_recipes(checkpoint, [str(SIDE)], [precision], [target], rewrites.DEFAULT, options)
     return found
 
 
@@ -153,26 +160,27 @@ def _module(network, case: Case) -> np.ndarray:
         return network(torch.from_numpy(case.image), torch.from_numpy(case.mask)).numpy()
 
 
-def _engine(workshop: Workshop, recipe: BundleRecipe, target: str, scratch: Path) -> tuple[verify.Run | None, str]:
+def _engine(session: PHNetSession, recipe: PHNetRecipe, target: str, scratch: Path) -> tuple[Run | None, str]:
     """How to run a form, and what runs it: its backend on this machine, or ONNX Runtime for what is for cards."""
-    from harmonyrt.export.build.job import trial_spec
-
-    graph = workshop.typed_graph(recipe, target)
-    if target == "tensorrt":
-        return verify.run_onnx(graph, workshop.threads)
+    graph = session.typed_graph(recipe, target)
     folder = scratch / f"{recipe.precision}-{target}"
     folder.mkdir()
-    options = BuildOptions(target=target, size=recipe.size, threads=workshop.threads)
+    if target == "tensorrt":
+        write(simulated(Graph(graph, {})), folder / "model.onnx")
+        return run_file(folder / "model.onnx", session.threads)
+    options = BuildOptions(target=target, size=recipe.size, threads=session.threads)
     (built,) = BUILDERS[target](graph, folder, recipe.precision, options)
-    spec, manifest = trial_spec(built, target, recipe, folder, workshop)
-    return verify.open_engine(folder / built.files[0], spec, manifest, workshop.threads, str(workshop.cache))
+    files = tuple(file_spec(folder, name) for name in built.files)
+    spec = EngineSpec(target, recipe.precision, files, built.counts, NOT_MEASURED, needs=built.needs)
+    manifest = manifest_of(recipe, session.describe(recipe, Results()), (spec,))
+    return open_engine(folder / built.files[0], spec, manifest, session.threads)
 
 
 def _row(
     precision: str,
     target: str,
     who: str,
-    run: verify.Run,
+    run: Run,
     cases: Sequence[Case],
     expected: Sequence[np.ndarray],
     truth: float,

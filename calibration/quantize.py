@@ -16,16 +16,13 @@ from harmonyrt.calibration.observe import Feed, Histogram, observe
 from harmonyrt.calibration.ranges import METHODS, Range, method_named
 from harmonyrt.calibration.sensitivity import JUDGED_FORM, by_harm, one_at_a_time
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.progress import silent
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done, and the share of it that is done (0 to 1)."""
 
 FEWEST_COMPOSITES = 4
 MOST_JUDGES = 8
-
-
-def _silent(doing: str, share: float | None) -> None:
-    """No progress wanted."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class CalibrationOptions:
     least_db: float = 46.0
     sensitivity: bool = False
     threads: int | None = None
-    progress: Progress = field(default=_silent, compare=False)
+    progress: Progress = field(default=silent, compare=False)
 
 
 def quantize(

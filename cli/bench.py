@@ -124,7 +124,7 @@ def _of_bundle(
 
 def _of_torch(against: list[Torch], checkpoint: Path | None, first: Subject, common: dict) -> list[Subject]:
     from harmonyrt.benchmarks.cases import Subject
-    from harmonyrt.export.build.recipe import find_checkpoint
+    from harmonyrt.export.phnet.recipe import find_checkpoint
 
     path = os.path.relpath(find_checkpoint(checkpoint))  # a committed run names no folders of its machine
     shape = (first.height, first.width, first.batch)

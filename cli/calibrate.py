@@ -66,7 +66,8 @@ def calibrate(
     from harmonyrt.calibration.calibrate import calibrate as run
     from harmonyrt.calibration.quantize import CalibrationOptions
     from harmonyrt.calibration.report import table
-    from harmonyrt.export.build.recipe import find_checkpoint, parse_size
+    from harmonyrt.export.build.recipe import parse_size
+    from harmonyrt.export.phnet.recipe import find_checkpoint
     from harmonyrt.export.phnet.to_onnx import export_phnet, trace
     from harmonyrt.export.rewrites import DEFAULT, fitting
     from harmonyrt.models.checkpoints import Meaning, open_phnet

@@ -34,8 +34,8 @@ def verify(
     path, lines = chosen_bundle(bundle)
     open_bundle(path)  # what is wrong with the bundle is said before what is missing from this machine
     require("torch", "build", "harmonyrt verify")
-    from harmonyrt.export.build.recipe import find_checkpoint
-    from harmonyrt.export.build.verify import verify_bundle
+    from harmonyrt.export.phnet.recipe import find_checkpoint
+    from harmonyrt.export.phnet.verify import verify_bundle
 
     checks = verify_bundle(path, find_checkpoint(checkpoint), threads)
     failed = [check for check in checks if check.problem is not None]
@@ -61,7 +61,7 @@ def _plain(check: Any) -> dict[str, Any]:
 
 
 def described(check: Any) -> str:
-    """A line about an :class:`harmonyrt.export.build.verify.EngineCheck`."""
+    """A line about an :class:`harmonyrt.export.phnet.verify.EngineCheck`."""
     name = f"{check.engine.target} {check.engine.precision}"
     if check.problem is not None:
         return f"FAILED   {name}: {check.problem}"

@@ -134,6 +134,10 @@ def _counting(doing: str) -> Iterator[Callable[[int, int, str], None]]:
         yield show
 
 
+def silent(doing: str, share: float | None = None) -> None:
+    """Takes a report and says nothing."""
+
+
 class Reporter(Protocol):
     """Told about a job of several steps; also a :data:`harmonyrt.export.targets.Progress`."""
 

@@ -17,8 +17,13 @@ def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOp
     """Write `model.onnx`; see :data:`harmonyrt.export.targets.Builder`."""
     import onnx
 
-    from harmonyrt.export.precision import census
-
     onnx.save(model, folder / FILE)
+    return [engine((FILE,), model, precision)]
+
+
+def engine(files: tuple[str, ...], model: onnx.ModelProto, precision: str) -> BuiltEngine:
+    """Files that hold this graph, as an engine."""
+    from harmonyrt.export.precision import precision_counts
+
     # On a CPU, ONNX Runtime computes FP16 graphs in FP32: measured there, the gate would see no rounding at all.
-    return [BuiltEngine((FILE,), census(model), runs_here=precision != "fp16")]
+    return BuiltEngine(files, precision_counts(model), runs_here=precision != "fp16")

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harmonyrt.common.progress import silent
+
 if TYPE_CHECKING:
     import onnx
 
 Size = tuple[int, int] | None
 """[height, width] of an engine, or None for one that takes any multiple of 8."""
 
+TYPE_OF_PRECISION = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+"""How precision counts name the type of a precision."""
+
 Progress = Callable[[str, float | None], None]
 """Called with what is being done, and the share that is done (0 to 1) where it is known."""
-
-
-def _silent(doing: str, share: float | None) -> None:
-    """No progress wanted."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class BuildOptions:
     hardware_compatible: bool = False
     cache: Path | None = None
     beside: Path | None = None
-    progress: Progress = field(default=_silent, compare=False)
+    progress: Progress = field(default=silent, compare=False)
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ class BuiltEngine:
 
     Attributes:
         files: names relative to the bundle's folder; the first is the one that a backend opens.
-        census: how many nodes or layers compute in which type, for example ``{"float16": 40, "float32": 61}``.
+        counts: how many nodes or layers compute in which type, for example ``{"float16": 40, "float32": 61}``.
         needs: what the machine must have (see :class:`harmonyrt.runtime.manifest.EngineSpec`).
         runs_here: the building machine can run it; otherwise its gate is measured on the typed graph.
         rewrites: what the builder rewrote because the target cannot do it; the same function.
     """
 
     files: tuple[str, ...]
-    census: dict[str, int]
+    counts: dict[str, int]
     needs: dict[str, str] = field(default_factory=dict)
     runs_here: bool = True
     rewrites: tuple[str, ...] = ()

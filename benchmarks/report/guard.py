@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="one short round: shows that the guard works, proves nothing"
     )
     arguments = parser.parse_args(argv)
-    from harmonyrt.export.build.recipe import find_checkpoint
+    from harmonyrt.export.phnet.recipe import find_checkpoint
 
     effort = Effort(rounds=1, seconds=0.01, least=1, burn_in_seconds=0) if arguments.quick else Effort()
     try:

@@ -47,11 +47,11 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
     """Write every stage in every form, and the PyTorch weights."""
     import torch
 
+    from harmonyrt.export.build.weights_apart import split, write
     from harmonyrt.export.diffharmony.components import components
     from harmonyrt.export.diffharmony.plain import plain_components
     from harmonyrt.export.diffharmony.random_weights import random_diffharmony
     from harmonyrt.export.diffharmony.trace import trace
-    from harmonyrt.export.diffharmony.weights_apart import split, write
 
     folder.mkdir(parents=True, exist_ok=True)
     model = random_diffharmony(weights)
@@ -91,8 +91,8 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
 def _write_bf16(graph: Any, place: Path) -> None:
     import tempfile
 
+    from harmonyrt.export.build.weights_apart import write_apart
     from harmonyrt.export.diffharmony.precision import typed
-    from harmonyrt.export.diffharmony.weights_apart import write_apart
     from harmonyrt.export.targets import BUILDERS, BuildOptions
 
     with tempfile.TemporaryDirectory(dir=place) as beside:

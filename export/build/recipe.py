@@ -1,4 +1,4 @@
-"""What to build: checked before any work, and hashed so that a rebuild with nothing changed is recognised."""
+"""What every recipe has: sizes, options and targets are checked before any work, and hashed to recognise a rebuild."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import sha256_of
-from harmonyrt.export import rewrites
-from harmonyrt.export.phnet.given_calibration import GivenCalibration, given_calibration
+from harmonyrt.export.build.family import Recipe
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.cpu_speed import measured_once
 from harmonyrt.runtime.machine import machine_name
-from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Manifest, Skipped
+from harmonyrt.runtime.manifest import Manifest, Skipped
 
-MODELS = ("phnet",)
 SIZE_MULTIPLE = 8
 SMALLEST_SIDE = 16  # instance norm of one pixel has no answer (docs/phnet.md, "Input and output")
 LARGEST_SIDE = 16384
@@ -31,74 +25,10 @@ OPTIMIZATION_LEVELS = range(6)  # of TensorRT's builder, in every release since 
 MOST = {"threads": 4096, "workspace": 1 << 24}  # far above any machine; the libraries' own counters end somewhere
 
 ROOMS = Path(__file__).resolve().parents[2]
-SHIPPED_CHECKPOINT = ROOMS / "weights" / "phnet-10m-residual.safetensors"
 _TOOLS = (
     "harmonyrt", "torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "openvino", "tensorrt",
     "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13", "nncf",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class BundleRecipe:
-    """One bundle: one model, size and precision; one engine or more for each target.
-
-    Attributes:
-        model: one of :data:`MODELS`.
-        checkpoint: file of the weights.
-        checkpoint_sha256: its hash.
-        size: [height, width], or None for any multiple of 8 and any batch.
-        precision: one of the vocabulary's.
-        targets: those that can exist.
-        skipped: those that were asked for and cannot, with the reason.
-        rewrites: names of graph rewrites; each engine gets those that it can take.
-        options: what target builders are told.
-        tune: seconds for measuring what is fastest here (see :mod:`harmonyrt.export.build.tune`); None for not.
-        calibration: the one that was given for INT8; None: the build makes its own.
-        meaning: what the caller says of the weights, by field of :class:`harmonyrt.models.checkpoints.Meaning`; what
-            is not in it the checkpoint says itself.
-    """
-
-    model: str
-    checkpoint: Path
-    checkpoint_sha256: str
-    size: Size
-    precision: str
-    targets: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    rewrites: tuple[str, ...]
-    options: BuildOptions
-    tune: float | None = None
-    calibration: GivenCalibration | None = None
-    meaning: Mapping[str, str | float] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The bundle's folder, for example ``"phnet-256-fp32"`` or ``"phnet-dynamic-fp32"``."""
-        return f"{self.model}-{size_name(self.size)}-{self.precision}"
-
-    def facts(self) -> dict:
-        """What decides the bundle's content beside its targets, as JSON can hold it."""
-        options = self.options
-        return {
-            "model": self.model,
-            "checkpoint_sha256": self.checkpoint_sha256,
-            "size": None if self.size is None else list(self.size),
-            "precision": self.precision,
-            "rewrites": list(self.rewrites),
-            "compute_capabilities": list(options.compute_capabilities),
-            "optimization_level": options.optimization_level,
-            "workspace_mib": options.workspace_mib,
-            "version_compatible": options.version_compatible,
-            "hardware_compatible": options.hardware_compatible,
-            **({} if self.tune is None else {"tuned": True}),
-            **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256}),
-            **({"meaning": dict(self.meaning)} if self.meaning else {}),
-        }
-
-    def sha256(self) -> str:
-        """Equal for two builds that would write the same engines: facts, versions of tools, and our own source."""
-        text = json.dumps([self.facts(), tool_versions(), source_sha256()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def size_name(size: Size) -> str:
@@ -129,100 +59,12 @@ def parse_size(text: str) -> Size:
     return int(sides[0]), int(sides[-1])
 
 
-def find_checkpoint(given: str | Path | None) -> Path:
-    """The checkpoint that was given, or the shipped one.
+def check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a value that is not in a list.
 
     Raises:
-        HarmonyError: it does not exist.
+        HarmonyError: naming the value and the list.
     """
-    path = Path(given) if given is not None else SHIPPED_CHECKPOINT
-    if path.is_file():
-        return path
-    if given is None:
-        raise HarmonyError(
-            f"the shipped weights ({path.name}) are not in this installation; give a checkpoint with --checkpoint"
-        )
-    what = "is not a file" if path.exists() else "does not exist"
-    raise HarmonyError(f"{path} {what}; give the path of a checkpoint (.pth or .safetensors)")
-
-
-def plan(
-    model: str,
-    checkpoint: str | Path | None,
-    sizes: Sequence[str],
-    precisions: Sequence[str],
-    targets: Sequence[str],
-    rewrite_names: Sequence[str],
-    options: BuildOptions,
-    tune: float | None = None,
-    calibration: Path | None = None,
-    meaning: Mapping[str, str | float] | None = None,
-) -> list[BundleRecipe]:
-    """Every bundle that a call of `build` asks for.
-
-    Args:
-        model: one of :data:`MODELS`.
-        checkpoint: path, or None for the shipped weights.
-        sizes: texts that :func:`parse_size` takes.
-        precisions: names of the vocabulary.
-        targets: names of the vocabulary.
-        rewrite_names: names of :data:`harmonyrt.export.rewrites.REWRITES` or of its ``SETS``.
-        options: common to all engines; its target and size are filled in here.
-        tune: seconds of measuring for each bundle; None for not.
-        calibration: file that `harmonyrt calibrate` wrote; None: INT8 builds calibrate themselves.
-        meaning: see :class:`BundleRecipe`.
-
-    Returns:
-        One recipe per size and precision, in the order given; those without any target that can exist have none.
-
-    Raises:
-        HarmonyError: a value that is not known, a package that is missing, or nothing that can exist.
-    """
-    _check_known("model", [model], MODELS)
-    _check_known("precision", precisions, PRECISIONS)
-    _check_known("target", targets, TARGETS)
-    check_options(options)
-    parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
-    chosen = {precision: rewrites.names_of(rewrite_names) for precision in precisions}
-    path = find_checkpoint(checkpoint)
-    try:
-        sha256 = sha256_of(path)
-    except OSError as error:
-        raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
-    if calibration is not None and "int8" not in precisions:
-        raise HarmonyError("a calibration serves int8 alone; add int8 to --precisions, or leave --calibration out")
-    given = None if calibration is None else given_calibration(calibration, sha256, chosen["int8"])
-    # What a build tunes, it measures with all that was asked for; otherwise what was measured of this CPU decides.
-    if tune is None and "bf16" in precisions and "openvino" in targets and "fast" in rewrite_names:
-        speed = measured_once()
-        if speed is not None and speed.plain_is_faster("bf16"):
-            chosen["bf16"] = rewrites.names_of(rewrite_names, rewrites.SLOWER_THAN_PLAIN)
-    recipes = []
-    for size in parsed:
-        for precision in dict.fromkeys(precisions):
-            possible, skipped = split_targets(targets, precision, size)
-            recipes.append(
-                BundleRecipe(
-                    model=model,
-                    checkpoint=path,
-                    checkpoint_sha256=sha256,
-                    size=size,
-                    precision=precision,
-                    targets=possible,
-                    skipped=skipped,
-                    rewrites=chosen[precision],
-                    options=replace(options, size=size),
-                    tune=tune,
-                    calibration=given if precision == "int8" else None,
-                    meaning=meaning or {},
-                )
-            )
-    refuse_if_nothing(recipes)
-    check_packages({target for recipe in recipes for target in recipe.targets})
-    return recipes
-
-
-def _check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     unknown = next((value for value in given if value not in known), None)
     if unknown is not None:
         raise HarmonyError(f"{what} {unknown!r} is not known; choose from {', '.join(known)}")
@@ -261,16 +103,6 @@ def check_packages(targets: set[str]) -> None:
             )
 
 
-class Recipe(Protocol):
-    """What recipes of every model have."""
-
-    @property
-    def targets(self) -> tuple[str, ...]: ...
-    @property
-    def skipped(self) -> tuple[Skipped, ...]: ...
-    def sha256(self) -> str: ...
-
-
 def split_targets(targets: Sequence[str], precision: str, size: Size) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """Those that can exist in a precision, and the others with the reason; each once, in the order given."""
     reasons = {target: why_not(target, precision, size) for target in dict.fromkeys(targets)}
@@ -285,18 +117,29 @@ def refuse_if_nothing(recipes: Sequence[Recipe]) -> None:
         raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
 
 
-def unchanged(recipe: Recipe, place: Path, tuned_here: bool = False) -> Manifest | None:
+def recipe_sha256(recipe: Recipe) -> str:
+    """Equal for two builds that would write the same engines: facts, versions of tools, and our own source."""
+    return facts_sha256(recipe.facts())
+
+
+def facts_sha256(facts: dict) -> str:
+    """The same for facts that are no recipe's."""
+    text = json.dumps([facts, tool_versions(), source_sha256()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unchanged(recipe: Recipe, place: Path) -> Manifest | None:
     """The manifest of a bundle that already is what the recipe asks for, every file of it whole; None otherwise.
 
-    With `tuned_here` it must also hold measurements of this machine.
+    A tuned bundle must also hold measurements of this machine.
     """
     try:
         bundle = open_bundle(place)
         manifest = bundle.manifest
         have = {entry.target for entry in (*manifest.engines, *manifest.skipped)}
-        if manifest.recipe_sha256 != recipe.sha256() or not have.issuperset(recipe.targets):
+        if manifest.recipe_sha256 != recipe_sha256(recipe) or not have.issuperset(recipe.targets):
             return None
-        if tuned_here and not any(m.machine == machine_name() for m in manifest.measurements):
+        if recipe.tune is not None and not any(m.machine == machine_name() for m in manifest.measurements):
             return None
         for engine in manifest.engines:
             bundle.verified_file(engine)

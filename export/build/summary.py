@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harmonyrt.export.build.job import Outcome, total_bytes
-from harmonyrt.export.build.recipe import BundleRecipe
+from harmonyrt.export.build.family import Recipe
+from harmonyrt.export.build.outcome import Outcome
+from harmonyrt.export.targets import TYPE_OF_PRECISION
 from harmonyrt.runtime.manifest import EngineSpec, Skipped
 
-PRECISION_OF_TYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_PRECISION_OF_TYPE = {kind: precision for precision, kind in TYPE_OF_PRECISION.items()}
 
 
-def print_plan(plans: Sequence[tuple[BundleRecipe, Path, str]], as_json: bool) -> None:
+def print_plan(plans: Sequence[tuple[Recipe, Path, str]], as_json: bool) -> None:
     """Print what a build would do: (recipe, folder of the bundle, status) each."""
     if as_json:
         print(json.dumps({"plan": [_planned(*one) for one in plans]}, indent=2))
@@ -26,10 +27,10 @@ def print_plan(plans: Sequence[tuple[BundleRecipe, Path, str]], as_json: bool) -
     _print_columns(("bundle", "status", "targets", "rewrites"), rows)
     _print_skipped(skipped for recipe, _, _ in plans for skipped in recipe.skipped)
     recipe = plans[0][0]
-    print(f"checkpoint: {recipe.checkpoint} (sha256 {recipe.checkpoint_sha256[:12]}…)")
+    print(f"checkpoint: {recipe.source_name} (sha256 {recipe.source_sha256[:12]}…)")
 
 
-def _planned(recipe: BundleRecipe, place: Path, status: str) -> dict:
+def _planned(recipe: Recipe, place: Path, status: str) -> dict:
     return {
         "bundle": str(place),
         "status": status,
@@ -46,8 +47,8 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
             str(outcome.place),
             outcome.status,
             _engine_name(engine),
-            f"{total_bytes(engine.files) / 1e6:.1f} MB",
-            " ".join(f"{PRECISION_OF_TYPE.get(kind, kind)}:{n}" for kind, n in engine.census.items()),
+            f"{sum(file.bytes for file in engine.files) / 1e6:.1f} MB",
+            " ".join(f"{_PRECISION_OF_TYPE.get(kind, kind)}:{n}" for kind, n in engine.census.items()),
             f"{engine.parity.max_abs_error:.1e}",
             f"{engine.parity.psnr_db:.1f} dB",
             f"{engine.build_seconds:.1f} s",
@@ -65,6 +66,22 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
         print(f"failed: {problem}")
     if outcomes and all(outcome.status in ("unchanged", "nothing") for outcome in outcomes):
         print("nothing changed: every bundle is already as asked (--force builds again)")
+    configs = [_config(outcome) for outcome in outcomes]
+    for note in (note for config in configs for note in config.get("fallbacks", ())):
+        print(f"fell back: {note}")
+    for line in dict.fromkeys(line for config in configs for line in source_lines(config.get("sources", {}))):
+        print(f"from {line}")
+    if any(outcome.manifest and outcome.manifest.model.random_weights for outcome in outcomes):
+        print("random weights: for latency work only")
+
+
+def source_lines(sources: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
+    """A line per part of a network: the files that it came from."""
+
+    def named(file: Mapping[str, str]) -> str:
+        return f"{file['path']} (sha256 {file['sha256'][:12]}…)"
+
+    return [f"{part}: {', '.join(map(named, files))}" for part, files in sources.items()]
 
 
 def _engine_name(engine: EngineSpec) -> str:

@@ -13,7 +13,8 @@ from harmonyrt.export.diffharmony import specialise
 from harmonyrt.models.diffharmony import DiffHarmony
 
 DEFAULT_STEP_COUNTS = (1, 2, 3, 4, 5, 8, 10)
-NAMES = ("vae-encoder", "unet", "vae-decoder", "refiner")
+REFINER_INPUTS = {3: 1, 4: 2, 7: 3}
+"""How many of picture, mask and composite a refiner takes, by its number of channels."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Component:
     """One network, ready to be traced.
 
     Attributes:
-        name: one of :data:`NAMES`; the engine's ``component`` in the manifest.
+        name: one of :data:`harmonyrt.runtime.diffusion.schedule.COMPONENTS`; the engine's ``component`` in the manifest.
         module: the specialised network.
         inputs: names and shapes of its inputs, in the order in which `module` takes them.
         outputs: names of its outputs.
@@ -97,7 +98,7 @@ def components(
     yield Component("vae-decoder", decoder.eval(), inputs, ("picture",))
     if model.refiner is not None:
         small = {"image": picture, "mask": (1, 1, *output_size), "composite": (1, 3, *output_size)}
-        taken = {3: 1, 4: 2, 7: 3}[model.refiner.config.in_channels]
+        taken = REFINER_INPUTS[model.refiner.config.in_channels]
         yield Component(
             "refiner",
             specialise.RefinePicture(model.refiner, inference_size, output_size).eval(),

@@ -5,7 +5,6 @@ No bundle: it holds stage one alone, and its loop, its noise and its scheduler a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,8 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import reporting
 from harmonyrt.export.build.bundle import bundle_being_written, check_place
-from harmonyrt.export.build.recipe import size_name, source_sha256, tool_versions
+from harmonyrt.export.build.job import PACKAGES
+from harmonyrt.export.build.recipe import facts_sha256, size_name, tool_versions
 
 if TYPE_CHECKING:
     from harmonyrt.export.diffharmony.components import Component
@@ -92,24 +92,17 @@ def write_plain(recipe: PlainRecipe, output: Path, force: bool = False) -> tuple
     place = output / recipe.name
     check_place(place, MARK)
     facts = recipe.facts()
-    text = json.dumps([facts, tool_versions(), source_sha256()], sort_keys=True)
-    facts["recipe_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    facts["recipe_sha256"] = facts_sha256(facts)
     there = None if force else _there(place, facts)
     if there is not None:
         return "unchanged", there
-    for package in ("torch", "onnx", "onnxscript", "onnxruntime", "ml_dtypes"):
+    for package in PACKAGES:
         require(package, "build", "the build")
     with reporting(1 + 3) as report, bundle_being_written(place, report, MARK) as scratch:
-        from harmonyrt.export.diffharmony.build import load, use_threads
         from harmonyrt.export.diffharmony.plain import plain_components
-        from harmonyrt.export.diffharmony.provenance import lines, provenance
+        from harmonyrt.export.diffharmony.session import load_reporting
 
-        use_threads(recipe.threads)
-        report(f"loading {recipe.source.name}")
-        sources = provenance(recipe.source)
-        for line in lines(sources):
-            report(line)
-        model = load(recipe.source)
+        model, sources = load_reporting(recipe.source, recipe.threads, report)
         model.refiner = None  # those pipelines have no stage two
         _refuse_condition(model, recipe)
         _write_pipeline(model, recipe.size, scratch)
@@ -144,9 +137,9 @@ def _refuse_condition(model: DiffHarmony, recipe: PlainRecipe) -> None:
 
 
 def _write_component(component: Component, folder: Path, threads: int | None) -> Written:
-    from harmonyrt.export.diffharmony.gate import FP32_RELATIVE_ERROR
+    from harmonyrt.export.build.gate import FP32_RELATIVE_ERROR
+    from harmonyrt.export.build.weights_apart import split, write
     from harmonyrt.export.diffharmony.trace import trace
-    from harmonyrt.export.diffharmony.weights_apart import split, write
 
     folder.mkdir(exist_ok=True)
     write(split(trace(component)), folder / "model.onnx")
@@ -163,7 +156,7 @@ def _relative_error(component: Component, path: Path, threads: int | None) -> fl
     import numpy as np
     import torch
 
-    from harmonyrt.export.diffharmony.session import run_file
+    from harmonyrt.export.build.running import run_file
 
     example = component.example()
     with torch.no_grad():

@@ -8,18 +8,17 @@ turns NaN in FP16 does so in its residual stream, which passes 65504 with some r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 import numpy as np
 import onnx
 
-from harmonyrt.export.diffharmony.weights_apart import Graph, fold_casts
-from harmonyrt.export.precision import runnable_form, typed_graph
+from harmonyrt.export.build.weights_apart import Graph, fold_casts
+from harmonyrt.export.precision import simulate, typed_graph
 
 COMPUTE = frozenset({"Conv", "Gemm", "MatMul"})
 
 
-def typed(graph: Graph, precision: Literal["fp32", "fp16", "bf16"]) -> Graph:
+def typed(graph: Graph, precision: str) -> Graph:
     """Write a precision into a graph; the given one stays as it is and shares its weights.
 
     Raises:
@@ -41,7 +40,7 @@ def typed(graph: Graph, precision: Literal["fp32", "fp16", "bf16"]) -> Graph:
 def simulated(graph: Graph) -> Graph:
     """A typed graph in the FP32 form that ONNX Runtime's CPU provider computes with the typed graph's rounding."""
     types = graph.weight_types()
-    form = Graph(runnable_form(graph.proto), {})
+    form = Graph(simulate(graph.proto), {})
     for value in form.proto.graph.input:
         if value.name in types:
             value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT

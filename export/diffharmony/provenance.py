@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from harmonyrt.export.diffharmony.recipe import Source, file_sha256
 
@@ -30,16 +29,7 @@ def provenance(source: Source) -> Provenance:
     }
 
 
-def lines(sources: Provenance | Any) -> list[str]:
-    """A line per part, for people."""
-    return [f"{part}: {', '.join(_said(file) for file in files)}" for part, files in dict(sources).items()]
-
-
 def _named(path: Path, roots: list[Path]) -> str:
     """A path from the folder that the user named on: it says nothing about the building machine."""
     root = next(root for root in roots if path.is_relative_to(root))
     return (Path(root.resolve().name) / path.relative_to(root)).as_posix()
-
-
-def _said(file: dict[str, str]) -> str:
-    return f"{file['path']} (sha256 {file['sha256'][:12]}…)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,7 @@ from harmonyrt.export.build.recipe import (
     check_packages,
     refuse_if_nothing,
     size_name,
-    source_sha256,
     split_targets,
-    tool_versions,
 )
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.manifest import TARGETS, Skipped
@@ -134,17 +131,21 @@ class DiffusionRecipe:
         return SPECIALISATIONS
 
     @property
-    def checkpoint(self) -> str:
+    def size(self) -> tuple[int, int]:
+        """Of the composite that the engines take."""
+        return self.inference_size
+
+    @property
+    def tune(self) -> None:
+        """Nothing is measured: there is one set of rewrites."""
+
+    @property
+    def source_name(self) -> str:
         """For tables."""
         return self.source.name
 
-    @property
-    def checkpoint_sha256(self) -> str:
-        """For tables."""
-        return self.source_sha256
-
     def facts(self) -> dict:
-        """What decides the bundle's content beside its targets, as JSON can hold it."""
+        """What decides the bundle's content besides its targets, as JSON can hold it."""
         return {
             "model": "diffharmony",
             "source_sha256": self.source_sha256,
@@ -155,13 +156,8 @@ class DiffusionRecipe:
             "compute_capabilities": list(self.options.compute_capabilities),
         }
 
-    def sha256(self) -> str:
-        """Equal for two builds that would write the same engines."""
-        text = json.dumps([self.facts(), tool_versions(), source_sha256()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
-
-def plan(
+def expand_recipes(
     source: Source,
     inference_size: tuple[int, int],
     output_size: tuple[int, int] | None,

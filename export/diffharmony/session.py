@@ -1,31 +1,24 @@
-"""One bundle in the making: each component for each target, in the first precision that passes its gate."""
+"""What the bundles of one DiffHarmony share during a build: the PyTorch pipeline, its references, its components."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import shutil
-import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harmonyrt.common import WorkFailed
 from harmonyrt.common.progress import Reporter
-from harmonyrt.export.build.bundle import file_spec, write_manifest
-from harmonyrt.export.build.job import Outcome
-from harmonyrt.export.build.recipe import tool_versions
-from harmonyrt.export.diffharmony.provenance import Provenance
-from harmonyrt.export.diffharmony.recipe import FALLBACK, DiffusionRecipe
-from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
-from harmonyrt.runtime.diffusion.schedule import FAMILY, LoopPlan
-from harmonyrt.runtime.manifest import EngineSpec, Manifest, ModelSpec, Parity, TensorSpec
+from harmonyrt.export.build.family import Component, Described, Results, Typed, plain, tensor
+from harmonyrt.export.build.summary import source_lines
+from harmonyrt.export.diffharmony.provenance import provenance
+from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
+from harmonyrt.runtime.diffusion.schedule import FAMILY, LoopPlan, Program
+from harmonyrt.runtime.manifest import ModelSpec
 
 if TYPE_CHECKING:
-    from harmonyrt.export.diffharmony.gate import Reference, Run
-    from harmonyrt.export.diffharmony.weights_apart import Graph
+    from harmonyrt.export.build.gate import Distance, Run
+    from harmonyrt.export.diffharmony.references import PipelineReference
+    from harmonyrt.models.diffharmony import DiffHarmony
 
 SPECIALISED = {
     "vae-encoder": ("folded-scaling",),
@@ -33,27 +26,32 @@ SPECIALISED = {
     "vae-decoder": ("folded-scaling",),
     "refiner": ("matrix-resize",),
 }
-MESSAGE_LIMIT = 200_000_000
-"""Bytes of weights that are handed to a builder inside the graph. Larger ones lie in a file beside it: a message of the
-UNet's would hold them twice more, and ends at 2 GB."""
-NOT_MEASURED = Parity(0, 0.0, 0.0, "", "")
+GATE_PIXELS = 2 * 256 * 256  # what the composites of one gate may have together; at least one is run
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the manifest says of the networks, kept when they are gone.
+def load(source: Source) -> DiffHarmony:
+    """The PyTorch networks of a source."""
+    if source.random is not None:
+        from harmonyrt.export.diffharmony.random_weights import random_diffharmony
 
-    Attributes:
-        loop: of the bundle.
-        parameters: of all networks that the pipeline runs, as loaded.
-        networks: configurations by part.
-        sources: files that the parts came from.
-    """
+        return random_diffharmony(source.random, source.random_harmony_vae)
+    from harmonyrt.models.diffharmony import load_diffharmony
 
-    loop: LoopPlan
-    parameters: int
-    networks: dict[str, dict]
-    sources: Provenance = field(default_factory=dict)
+    assert source.checkpoint is not None
+    return load_diffharmony(source.checkpoint, base=source.base, harmony_vae=source.harmony_vae, refiner=source.refiner)
+
+
+def load_reporting(source: Source, threads: int | None, report: Reporter) -> tuple[DiffHarmony, dict]:
+    """The same, with PyTorch set to that many threads; says and returns which file each part came from."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    report(f"loading {source.name}")
+    sources = provenance(source)
+    for line in source_lines(sources):
+        report(line)
+    return load(source), sources
 
 
 @dataclass(frozen=True)
@@ -61,228 +59,96 @@ class _Opened:
     """A session for the gate of the whole."""
 
     run: Run
-    backend: str
+    backend: str = ""
     device: str = "cpu"
 
 
-@dataclass
-class Bench:
-    """One bundle in the making.
+class DiffHarmonySession:
+    """One pipeline for recipes that differ in nothing but precision."""
 
-    Attributes:
-        scratch: folder that becomes the bundle.
-        simulations: folder for typed graphs in the form that ONNX Runtime's CPU provider computes.
-        engines: built so far, by target.
-        openers: by target and component: opens what was measured there.
-        notes: components that fell back to another precision, and why.
-        parameters: values that each component's engine holds: weights and tables.
-    """
+    def __init__(self, recipe: DiffusionRecipe, report: Reporter) -> None:
+        self._report = report
+        self._model, self._sources = load_reporting(recipe.source, recipe.options.threads, report)
+        self._loop = _loop(self._model, recipe)
+        parts = dict(self._model.parts())
+        networks = {name: plain(dataclasses.asdict(part.config)) for name, part in parts.items()}
+        self._networks = {**networks, "scheduler": dataclasses.asdict(self._model.sampler)}
+        self._parameters = sum(p.numel() for part in parts.values() for p in part.parameters())
+        self._cases: list[PipelineReference] = []
 
-    outcome: Outcome
-    recipe: DiffusionRecipe
-    scratch: Path
-    simulations: Path
-    facts: Facts
-    cases: list[Reference]
-    report: Reporter
-    engines: dict[str, list[EngineSpec]] = field(default_factory=dict)
-    openers: dict[tuple[str, str], Callable[[], tuple[Run, str]]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    parameters: dict[str, int] = field(default_factory=dict)
+    def components(self, recipe: DiffusionRecipe) -> Iterator[Component]:
+        """Trace one component after another; the UNet's weights then live on in its graph alone."""
+        from harmonyrt.export.build.weights_apart import Graph, split
+        from harmonyrt.export.diffharmony.components import components
+        from harmonyrt.export.diffharmony.precision import simulated, typed
+        from harmonyrt.export.diffharmony.references import references
+        from harmonyrt.export.diffharmony.trace import trace
 
-    def add(self, component: str, graph: Graph) -> None:
-        """Build one component for every target, in the first precision of the fallback that passes its gate."""
-        from harmonyrt.export.diffharmony.weights_apart import OutOfRange
+        model, loop = self._model, self._loop
+        self._report(f"reference: {loop.default_steps} steps of the PyTorch pipeline")
+        height, width = recipe.inference_size
+        count = max(1, min(2, GATE_PIXELS // (height * width)))
+        program = loop.program(None)
+        self._cases = references(model, recipe.inference_size, recipe.output_size, program.steps, program.rows, count)
+        for part in components(model, recipe.inference_size, recipe.output_size, recipe.step_counts):
+            name, parameters = part.name, part.parameters
+            self._report(f"tracing the {name}")
+            graph = split(trace(part))
+            del part
+            if name == "unet":
+                del model.unet
 
-        for target in self.recipe.targets:
-            self.report(f"{self.recipe.name}: {component}: {target}")
-            reasons: list[str] = []
-            too_coarse: dict[str, str] = {}
-            for precision in FALLBACK[self.recipe.precision]:
-                impossible = why_not(target, precision, self.recipe.inference_size) or too_coarse.get(precision)
-                if impossible:
-                    reasons.append(f"{precision}: {impossible}")
-                    continue
-                try:
-                    built = self._built(component, graph, target, precision)
-                except WorkFailed as error:
-                    reasons.append(f"{precision}: {error}")
-                    if precision == "fp16" and not isinstance(error, OutOfRange):
-                        too_coarse["bf16"] = "it has fewer digits than fp16, whose digits were too few"
-                    shutil.rmtree(self.scratch / component / target, ignore_errors=True)
-                    continue
-                self.engines.setdefault(target, []).extend(built)
-                if reasons:
-                    self.notes.append(f"{component} for {target} is {precision}, since {'; '.join(reasons)}")
-                    self.report(self.notes[-1])
-                break
-            else:
-                self.outcome.problems.append(f"{self.recipe.name}, {component}, {target}: {'; '.join(reasons)}")
-            self.report.step_done()
+            def in_precision(
+                target: str, precision: str, rewrites: Sequence[str], graph: Graph = graph, name: str = name
+            ) -> Typed:
+                return Typed(typed(graph, precision), SPECIALISED[name], precision)
 
-    def _built(self, component: str, graph: Graph, target: str, precision: str) -> list[EngineSpec]:
-        from harmonyrt.export.diffharmony import gate
-        from harmonyrt.export.diffharmony.precision import typed
+            calls = [call for case in self._cases for call in case.calls[name]]
+            yield Component(name, parameters, calls, in_precision, simulated, is_picture=False)
+            del graph, in_precision
 
-        start = time.perf_counter()
-        wanted = typed(graph, precision)  # type: ignore[arg-type]
-        folder = self.scratch / component / target
-        folder.mkdir(parents=True)
-        name = f"{self.recipe.name}: {component}"
-        options = replace(
-            self.recipe.options, target=target, progress=lambda doing, share: self.report(f"{name}: {doing}", share)
-        )
-        built = _write_engines(wanted, folder, target, precision, options)
-        seconds = round(time.perf_counter() - start, 2)
-        self.report(f"{name}: {target}: gate")
-        specs = []
-        for engine in built:
-            files = tuple(file_spec(self.scratch, f"{component}/{target}/{file}") for file in engine.files)
-            spec = EngineSpec(
-                target,
-                precision,
-                files,
-                engine.census,
-                NOT_MEASURED,
-                engine.needs,
-                SPECIALISED[component],
-                seconds,
-                component,
-            )
-            opener = self._opener(spec, engine, wanted)
-            run, who = opener()
-            parity = gate.measure_component(run, component, self.cases, precision, who)
-            self.openers[target, component] = opener
-            specs.append(replace(spec, parity=parity))
-        return specs
-
-    def _opener(self, spec: EngineSpec, engine: BuiltEngine, graph: Graph) -> Callable[[], tuple[Run, str]]:
-        """How to run what is gated: the engine where this machine computes it as on its target, else a simulation."""
-        from harmonyrt.export.build import verify
-
-        threads = self.recipe.options.threads
-        if engine.runs_here and not (spec.target == "onnx" and spec.precision != "fp32"):
-            manifest = self._manifest({spec.target: [spec]}, {})
-
-            def opened() -> tuple[Run, str]:
-                run, who = verify.open_engine(self.scratch / spec.files[0].path, spec, manifest, threads)
-                if run is None:
-                    raise WorkFailed(f"the {spec.target} engine does not run where it was built: {who}")
-                return run, who
-
-            return opened
-        path = self.simulations / f"{spec.component}-{spec.precision}" / "model.onnx"
-        if not path.exists():
-            from harmonyrt.export.diffharmony.precision import simulated
-            from harmonyrt.export.diffharmony.weights_apart import write
-
-            path.parent.mkdir()
-            write(simulated(graph), path)
-        return lambda: run_file(path, threads)
-
-    def finish(self) -> None:
-        """Gate the whole, and write the manifest when a target is complete."""
-        self.report(f"{self.recipe.name}: gate of the whole")
-        needed = set(self.facts.loop.components)
-        complete = {t: e for t, e in self.engines.items() if {engine.component for engine in e} == needed}
-        whole = {}
-        for target in list(complete):
-            try:
-                whole[target] = self._whole(target)
-            except WorkFailed as error:
-                self.outcome.problems.append(f"{self.recipe.name}, {target}: {error}")
-                del complete[target]
-        self.report.step_done()
-        if not complete:
-            self.outcome.status = "failed"
-            return
-        kept = {file.path for engines in complete.values() for engine in engines for file in engine.files}
-        for path in list(self.scratch.rglob("*")):
-            if path.is_file() and path.relative_to(self.scratch).as_posix() not in kept:
-                path.unlink()
-        self.outcome.manifest = self._manifest(complete, whole)
-        write_manifest(self.scratch, self.outcome.manifest)
-        self.outcome.status = "built"
-
-    def _whole(self, target: str) -> Parity:
-        from harmonyrt.export.diffharmony import gate
+    def measure_whole(self, recipe: DiffusionRecipe, runs: Mapping[str, Run]) -> Distance:
+        """The whole loop against the pipeline, on blended pictures."""
+        from harmonyrt.export.diffharmony.references import measure_pipeline
         from harmonyrt.runtime.diffusion.model import DiffusionModel
 
-        sessions, who = {}, ""
-        for component in self.facts.loop.components:
-            run, who = self.openers[target, component]()
-            sessions[component] = _Opened(run, target)
-        model = DiffusionModel(self.facts.loop, sessions, {})
-        precisions = {engine.precision for engine in self.engines[target]}
-        lowest = next(precision for precision in ("bf16", "fp16", "fp32") if precision in precisions)
-        return gate.measure_whole(model, self.cases, self.facts.loop.default_steps, lowest, who)
+        sessions: Any = {name: _Opened(run) for name, run in runs.items()}
+        return measure_pipeline(DiffusionModel(self._loop, sessions, {}), self._cases, self._loop.default_steps)
 
-    def _manifest(self, engines: dict[str, list[EngineSpec]], whole: dict[str, Parity]) -> Manifest:
-        recipe, facts = self.recipe, self.facts
-        inference, output = recipe.inference_size, recipe.output_size
-
-        def tensor(name: str, channels: int, size: tuple[int, int], meaning: str) -> TensorSpec:
-            return TensorSpec(name, (1, channels, *size), "float32", "NCHW", (0.0, 1.0), meaning)
-
+    def describe(self, recipe: DiffusionRecipe, results: Results) -> Described:
+        """What the manifest says about the networks."""
         config = {
-            "loop": facts.loop.to_config(),
-            "networks": facts.networks,
-            "components": {name: {"parameters": count} for name, count in self.parameters.items()},
-            "parity_of_the_whole": {target: dataclasses.asdict(parity) for target, parity in whole.items()},
-            "fallbacks": list(self.notes),
-            "sources": facts.sources,
+            "loop": self._loop.to_config(),
+            "networks": self._networks,
+            "components": {name: {"parameters": count} for name, count in results.parameters.items()},
+            "parity_of_the_whole": {target: dataclasses.asdict(parity) for target, parity in results.whole.items()},
+            "fallbacks": list(results.notes),
+            "sources": self._sources,
         }
-        return Manifest(
-            name=recipe.name,
-            model=ModelSpec(
-                family=FAMILY,
-                config=config,
-                parameters=facts.parameters,
-                checkpoint=recipe.source.name,
-                checkpoint_sha256=recipe.source_sha256,
-                random_weights=recipe.source.random is not None,
-            ),
-            precision=recipe.precision,
+        source, inference = recipe.source, recipe.inference_size
+        random = source.random is not None
+        return Described(
+            model=ModelSpec(FAMILY, config, self._parameters, source.name, recipe.source_sha256, random),
             size=inference,
-            batch=1,
             working_size=max(inference),
-            size_multiple=facts.loop.factor,
-            binary_mask=True,
+            size_multiple=self._loop.factor,
             inputs=(tensor("image", 3, inference, "composite"), tensor("mask", 1, inference, "mask")),
-            outputs=(tensor("output", 3, output, "output"),),
-            engines=tuple(engine for of_target in engines.values() for engine in of_target),
-            tools=tool_versions(),
-            recipe={**recipe.facts(), "targets": sorted(engines)},
-            recipe_sha256=recipe.sha256(),
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            skipped=recipe.skipped,
+            outputs=(tensor("output", 3, recipe.output_size, "output"),),
         )
 
 
-def _write_engines(graph: Graph, folder: Path, target: str, precision: str, options: Any) -> list[BuiltEngine]:
-    from harmonyrt.export.diffharmony.weights_apart import joined, write, write_apart
-    from harmonyrt.export.precision import census
+def _loop(model: DiffHarmony, recipe: DiffusionRecipe) -> LoopPlan:
+    from harmonyrt.export.diffharmony.specialise import programs
 
-    if target == "onnx":
-        return [BuiltEngine(write(graph, folder / "model.onnx"), census(graph.proto))]
-    if graph.bytes <= MESSAGE_LIMIT:
-        return BUILDERS[target](joined(graph), folder, precision, options)
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        beside = Path(name)
-        return BUILDERS[target](write_apart(graph, beside), folder, precision, replace(options, beside=beside))
-
-
-def run_file(path: Path, threads: int | None) -> tuple[Run, str]:
-    """Run an FP32 file, whatever its size."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads or 0
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(feeds):
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
-
-    return run, f"its typed ONNX simulated by onnxruntime {onnxruntime.__version__}, CPU"
+    _, by_count = programs(model.sampler, recipe.step_counts)
+    return LoopPlan(
+        inference_size=recipe.inference_size,
+        output_size=recipe.output_size,
+        latent_channels=model.vae.config.latent_channels,
+        factor=model.vae.factor,
+        conditional=model.conditional,
+        refiner_channels=model.refiner.config.in_channels if model.refiner else 0,
+        timestep_spacing=model.sampler.timestep_spacing,
+        default_steps=recipe.step_counts[0],
+        programs={count: Program(count, p.rows, p.initial_scale) for count, p in by_count.items()},
+    )

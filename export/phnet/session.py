@@ -1,90 +1,80 @@
-"""What the engines of one checkpoint share during a build: the module, its trace, its graphs, its reference outputs."""
+"""What the bundles of one PHNet checkpoint share during a build: the module, its trace, its graphs, its references."""
 
 from __future__ import annotations
 
-import tempfile
+import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common import HarmonyWarning
-from harmonyrt.common.progress import Reporter
-from harmonyrt.export.build.recipe import BundleRecipe
+from harmonyrt.common.progress import silent
+from harmonyrt.export.build.family import NETWORK, Component, Described, Results, Typed, plain, tensor
+from harmonyrt.export.build.recipe import SIZE_MULTIPLE
 from harmonyrt.export.phnet.given_calibration import CALIBRATION_SIZE, calibration_rewrites
+from harmonyrt.export.phnet.recipe import PHNetRecipe
 from harmonyrt.export.rewrites import fitting
-from harmonyrt.export.targets import Size
+from harmonyrt.export.targets import Progress, Size
+from harmonyrt.runtime.manifest import ModelSpec
 
 if TYPE_CHECKING:
     import onnx
 
     from harmonyrt.calibration.calibrated import Calibration
-    from harmonyrt.export.build.verify import Reference
-    from harmonyrt.models import PHNet
+    from harmonyrt.export.build.gate import Reference, Run
+    from harmonyrt.export.build.weights_apart import Graph
     from harmonyrt.models.checkpoints import OpenedPHNet
 
 CALIBRATION_COMPOSITES = 32
+DYNAMIC_GATE_SIZES = ((256, 256), (136, 200))
+"""Sizes at which an engine of any size is gated."""
+WORKING_SIDE = 256
+"""Side that pictures are fitted to for an engine of any size: where the networks were trained."""
 
 
-class Workshop:
-    """Makes each of them when it is first wanted, and keeps those of one size at a time."""
+class PHNetSession:
+    """Makes each graph when it is first wanted, and keeps those of one size at a time.
+
+    Args:
+        checkpoint: file of the weights.
+        threads: CPU threads; None for all.
+        report: told what is going on.
+        meaning: what the caller says about the weights, see :class:`harmonyrt.export.phnet.recipe.PHNetRecipe`.
+
+    Raises:
+        HarmonyError: a checkpoint that cannot be loaded.
+    """
 
     def __init__(
         self,
         checkpoint: Path,
         threads: int | None,
-        report: Reporter,
-        meaning: Mapping[str, str | float] | None = None,
+        report: Progress = silent,
+        meaning: Mapping[str, Any] | None = None,
     ) -> None:
-        self.checkpoint, self.threads, self.report = checkpoint, threads, report
-        self._meaning = meaning or {}
-        self._graphs: dict[tuple, onnx.ModelProto] = {}
-        self._references: dict[Size, list[Reference]] = {}
-        self._calibrations: dict[tuple[str, ...], Calibration] = {}
-
-        self._cache = tempfile.TemporaryDirectory(prefix="harmonyrt-build-")
-
-    @property
-    def cache(self) -> Path:
-        """Folder for what backends keep of the engines that they open: it goes with the build."""
-        return Path(self._cache.name)
-
-    def prepare(self) -> None:
-        """Load and trace: what can fail for a bad checkpoint fails here, before anything is written."""
-        self.report(f"loading {self.checkpoint.name}")
-        for note in self.notes:
-            warnings.warn(note, HarmonyWarning, stacklevel=2)
-        self.report.step_done()
-        self.report("tracing the network")
-        assert self.traced is not None
-        self.report.step_done()
-
-    @property
-    def network(self) -> PHNet:
-        """The PyTorch FP32 module."""
-        return self._opened.network
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was assumed about the checkpoint, as sentences."""
-        return self._opened.notes
-
-    @cached_property
-    def _opened(self) -> OpenedPHNet:
         import torch
 
         from harmonyrt.models.checkpoints import Meaning, open_phnet
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        return open_phnet(self.checkpoint, Meaning(**self._meaning))
+        if threads is not None:
+            torch.set_num_threads(threads)
+        report(f"loading {checkpoint.name}", None)
+        self._opened: OpenedPHNet = open_phnet(checkpoint, Meaning(**(meaning or {})))
+        self.network, self.threads, self.report = self._opened.network, threads, report
+        for note in self._opened.notes:
+            warnings.warn(note, HarmonyWarning, stacklevel=2)
+        self._graphs: dict[tuple, onnx.ModelProto] = {}
+        self._references: dict[Size, list[Reference]] = {}
+        self._calibrations: dict[tuple[str, ...], Calibration] = {}
 
     @cached_property
-    def traced(self):
+    def traced(self) -> Any:
         """Its trace, for every size."""
         from harmonyrt.export.phnet.to_onnx import trace
 
+        self.report("tracing the network", None)
         return trace(self.network)
 
     def graph(self, size: Size, rewrites: tuple[str, ...]) -> onnx.ModelProto:
@@ -96,19 +86,19 @@ class Workshop:
             self._graphs[key] = export_phnet(self.traced, size, rewrites)
         return self._graphs[key]
 
-    def typed_graph(self, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
-        """The graph in the recipe's precision, in the form that the target runs best."""
+    def typed_graph(self, recipe: PHNetRecipe, target: str) -> onnx.ModelProto:
+        """The graph in the recipe's precision, as the target runs it best."""
         rewrites = fitting(recipe.rewrites, recipe.size, target, recipe.precision)
         graph = self.graph(recipe.size, rewrites)
         if recipe.precision == "fp32":
             return graph
-        form = target if recipe.precision == "int8" else ""
-        key = (recipe.precision, recipe.size, rewrites, form)
+        qdq_style = target if recipe.precision == "int8" else ""
+        key = (recipe.precision, recipe.size, rewrites, qdq_style)
         if key not in self._graphs:
             self._graphs[key] = self._typed(graph, recipe, target)
         return self._graphs[key]
 
-    def _typed(self, graph: onnx.ModelProto, recipe: BundleRecipe, target: str) -> onnx.ModelProto:
+    def _typed(self, graph: onnx.ModelProto, recipe: PHNetRecipe, target: str) -> onnx.ModelProto:
         from harmonyrt.export.precision import typed_graph
         from harmonyrt.export.precision.mark_islands import is_convolution
         from harmonyrt.export.rewrites.winograd_tiles import is_winograd
@@ -132,13 +122,83 @@ class Workshop:
 
     def references(self, size: Size) -> list[Reference]:
         """Composites of this size and what the module makes of them."""
-        from harmonyrt.export.build.verify import references
-
         if size not in self._references:
             self._references[size] = references(self.network, size)
         return self._references[size]
 
-    def forget_other_sizes(self, size: Size) -> None:
-        """Free what engines of other sizes needed."""
+    def components(self, recipe: PHNetRecipe) -> Iterator[Component]:
+        """The network, with what was made for other sizes forgotten."""
+        size = recipe.size
         self._graphs = {key: graph for key, graph in self._graphs.items() if key[1] == size}
         self._references = {key: found for key, found in self._references.items() if key == size}
+        self.report(f"{recipe.name}: reference outputs of the module", None)
+
+        def typed(target: str, precision: str, rewrites: Sequence[str]) -> Typed:
+            from harmonyrt.export.build.weights_apart import Graph
+
+            wanted = dataclasses.replace(recipe, rewrites=tuple(rewrites))
+            applied = fitting(rewrites, size, target, precision)
+            key = "-".join((precision, target if precision == "int8" else "", *applied))
+            return Typed(Graph(self.typed_graph(wanted, target), {}), applied, key)
+
+        yield Component(NETWORK, self._parameters, self.references(size), typed, simulated)
+
+    def measure_whole(self, recipe: PHNetRecipe, runs: Mapping[str, Run]) -> None:
+        """Nothing: one component is the whole."""
+
+    def describe(self, recipe: PHNetRecipe, results: Results) -> Described:
+        """What the manifest says about the network."""
+        config = plain(dataclasses.asdict(self.network.config))
+        if self._opened.notes:
+            config["assumed"] = list(self._opened.notes)
+        return Described(
+            model=ModelSpec("phnet", config, self._parameters, recipe.checkpoint.name, recipe.checkpoint_sha256),
+            size=recipe.size,
+            working_size=WORKING_SIDE if recipe.size is None else max(recipe.size),
+            size_multiple=SIZE_MULTIPLE,
+            inputs=(tensor("image", 3, recipe.size, "composite"), tensor("mask", 1, recipe.size, "mask")),
+            outputs=(tensor("output", 3, recipe.size, "output"),),
+        )
+
+    @property
+    def _parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+def references(network: Any, size: Size) -> list[Reference]:
+    """Run the module over the composites that gate an engine of this size (None: of any size).
+
+    Args:
+        network: PHNet in eval mode, float32; image and mask tensors in, a tensor on the CPU out.
+        size: [height, width] of the engine.
+
+    Returns:
+        One reference per composite.
+    """
+    import torch
+
+    from harmonyrt.export.build.composites import gate_composites
+    from harmonyrt.export.build.gate import Reference
+
+    found = []
+    for one in DYNAMIC_GATE_SIZES if size is None else (size,):
+        for composite in gate_composites(one):
+            with torch.inference_mode():
+                output = network(torch.from_numpy(composite.image), torch.from_numpy(composite.mask)).numpy()
+            feeds = {"image": composite.image, "mask": composite.mask}
+            found.append(Reference(composite.name, feeds, {"output": output}, composite.extreme))
+    return found
+
+
+def simulated(graph: Graph) -> Graph:
+    """With norms in steps: the CPU provider's own lose digits of large pictures, which says nothing about a GPU."""
+    import onnx
+    import onnx_ir as ir
+
+    from harmonyrt.export.build.weights_apart import Graph
+    from harmonyrt.export.precision import simulate
+    from harmonyrt.export.rewrites import split_norms
+
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(simulate(graph.proto)))
+    split_norms.apply(model)
+    return Graph(ir.to_proto(model), {})

@@ -8,32 +8,31 @@ converters that exist, and has measurements.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import onnx
 
 from harmonyrt.export.precision.cast_boundaries import cast_boundaries
 from harmonyrt.export.precision.convert_weights import convert_weights
-from harmonyrt.export.precision.counts import census, check_census
+from harmonyrt.export.precision.counts import check_counts, precision_counts
 from harmonyrt.export.precision.mark_islands import is_convolution, low_precision_nodes
 from harmonyrt.export.precision.raise_opset import BF16_OPSET, raise_opset
 from harmonyrt.export.precision.resolve_castlike import resolve_castlike
-from harmonyrt.export.precision.runnable import runnable_form
+from harmonyrt.export.precision.simulate import simulate
 from harmonyrt.export.precision.tensors import LOW_TYPES, element_types, name_nodes
 
-__all__ = ["census", "check_census", "runnable_form", "typed_graph"]
+__all__ = ["check_counts", "precision_counts", "simulate", "typed_graph"]
 
 
 def typed_graph(
     model: onnx.ModelProto,
-    precision: Literal["fp16", "bf16"],
+    precision: str,
     computes: Callable[[onnx.NodeProto], bool] = is_convolution,
 ) -> onnx.ModelProto:
     """Write a precision into a graph.
 
     Args:
         model: FP32 network graph; not changed.
-        precision: type of the convolutions and their weights.
+        precision: ``"fp16"`` or ``"bf16"``: type of the convolutions and their weights.
         computes: whether a node is one of those that leave FP32; by default, whether it is a convolution.
 
     Returns:
@@ -54,5 +53,5 @@ def typed_graph(
     convert_weights(typed, low, low_type)
     cast_boundaries(typed, low, low_type, types)
     onnx.checker.check_model(typed)
-    check_census(census(typed), precision)
+    check_counts(precision_counts(typed, computes), precision)
     return typed

@@ -1,17 +1,20 @@
-"""How many nodes compute in which type: the proof that a graph is what its name says."""
+"""How many nodes compute in which type: the proof that a graph or an engine is what its name says."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import onnx
 
 from harmonyrt.common import WorkFailed
 from harmonyrt.export.precision.mark_islands import COMPUTE
 from harmonyrt.export.precision.tensors import element_types
+from harmonyrt.export.targets import TYPE_OF_PRECISION
 
-NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 COMPUTE_OPS = COMPUTE | {"Gemm", "MatMul"}
+LEAST_SHARE = 0.5
+"""Of what should leave FP32, for FP16 and BF16. Calibration chooses INT8 layers one by one: there, one is enough."""
 _TYPE_NAMES = {
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.FLOAT16: "float16",
@@ -19,11 +22,16 @@ _TYPE_NAMES = {
 }
 
 
-def census(model: onnx.ModelProto) -> dict[str, int]:
-    """Count the compute nodes (convolutions and matrix products) by the type in which they run.
+def _computes(node: onnx.NodeProto) -> bool:
+    return node.op_type in COMPUTE_OPS
+
+
+def precision_counts(model: onnx.ModelProto, counted: Callable[[onnx.NodeProto], bool] = _computes) -> dict[str, int]:
+    """Count the compute nodes by the type in which they run.
 
     Args:
         model: typed, plain or quantized (Q/DQ) graph.
+        counted: which nodes; by default convolutions and matrix products.
 
     Returns:
         For example ``{"float16": 18, "float32": 25}``. A node counts as ``"int8"`` when its data and its weight both
@@ -33,7 +41,7 @@ def census(model: onnx.ModelProto) -> dict[str, int]:
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     counts: Counter[str] = Counter()
     for node in model.graph.node:
-        if node.op_type not in COMPUTE_OPS:
+        if not counted(node):
             continue
         if dequantized.issuperset(node.input[:2]):
             counts["int8"] += 1
@@ -42,13 +50,22 @@ def census(model: onnx.ModelProto) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def check_census(counts: dict[str, int], precision: str) -> None:
-    """Refuse a graph or engine that does not compute in the precision that its name claims.
+def check_counts(counts: dict[str, int], precision: str, least_share: float = LEAST_SHARE) -> None:
+    """Refuse a graph or an engine that does not compute in the precision that its name claims.
+
+    Args:
+        counts: of nodes or layers that should run in it: convolutions, or matrix products where there are none.
+        precision: asked for.
+        least_share: of the nodes that has to run in it; one node always has to.
 
     Raises:
-        WorkFailed: nothing runs in `precision`.
+        WorkFailed: too few do.
     """
-    wanted = NAMES[precision]
-    if counts.get(wanted, 0) == 0:
+    wanted, total = TYPE_OF_PRECISION[precision], sum(counts.values())
+    have = counts.get(wanted, 0)
+    if have == 0 or (precision != "int8" and have < least_share * total):
         found = ", ".join(f"{count} in {name}" for name, count in counts.items()) or "no compute node at all"
-        raise WorkFailed(f"{precision} was asked for, but nothing computes in {wanted} (found {found}); build fp32")
+        raise WorkFailed(
+            f"{precision} was asked for, but {have or 'nothing'} of {total} computes in {wanted} (found {found});"
+            " build another precision"
+        )

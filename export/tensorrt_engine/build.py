@@ -144,9 +144,9 @@ def _build_one(
         parser = networks.parse(trt, target, network, model, log, options.beside)
         if weakly_typed and precision != "int8":  # Q/DQ says where INT8 is
             networks.constrain_precisions(trt, network, model)
-        networks.check_census(network, precision, weakly_typed)
+        networks.check_network(network, precision, weakly_typed)
         plan = _serialized(trt, builder, network, precision, options, job, log)
-    census = networks.census_of_network(network, weakly_typed)
+    counts = networks.network_counts(network, weakly_typed)
     del parser  # it had to live until here
     with written_whole(folder / job.file) as scratch:
         scratch.write_bytes(plan)
@@ -155,7 +155,7 @@ def _build_one(
     if job.runs_here:
         _check_here(trt, folder / job.file, precision, log)
     needs = _needs(target, version, job.capabilities, options)
-    return BuiltEngine((job.file,), census, needs, job.runs_here, rewrites)
+    return BuiltEngine((job.file,), counts, needs, job.runs_here, rewrites)
 
 
 def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -214,7 +214,7 @@ def _check_here(trt: ModuleType, path: Path, precision: str, log: Log) -> None:
     try:
         if engine is None:
             raise WorkFailed(f"{path.name} was built and does not open: {log.last_error}; run harmonyrt doctor")
-        networks.check_engine_census(networks.census_of_engine(trt, engine), precision)
+        networks.check_engine(networks.engine_counts(trt, engine), precision)
     except WorkFailed:
         path.unlink()
         raise

@@ -1,4 +1,4 @@
-"""ONNX -> TensorRT's network: parsing with errors as sentences, types as the graph has them, and the census of both.
+"""ONNX -> TensorRT's network: parsing with errors as sentences, types as the graph has them, and precision counts.
 
 Strong typing wherever it exists (TensorRT from 10.0, TensorRT for RTX): the network has exactly the graph's types. 8.6
 has none, so every layer is given the type that the graph gives to its tensors, and the builder must obey.
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import onnx
 
 _TYPE_NAMES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "FP8": "float8"}
-_TYPE_OF_PRECISION = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 _CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
 _COMPUTE = (*_CONVOLUTIONS, "MATRIX_MULTIPLY")
 _LARGEST_PROTOBUF = 2**31 - 2**20
@@ -128,7 +127,7 @@ def constrain_precisions(trt: ModuleType, network: Any, model: onnx.ModelProto) 
                 layer.set_output_type(k, kind)
 
 
-def census_of_network(network: Any, weakly_typed: bool = False) -> dict[str, int]:
+def network_counts(network: Any, weakly_typed: bool = False) -> dict[str, int]:
     """Count the layers that compute (convolutions and matrix products) by type, as the typed network has it.
 
     Returns:
@@ -155,24 +154,20 @@ def _count(network: Any, weakly_typed: bool, kinds: tuple[str, ...]) -> dict[str
     return dict(sorted(counts.items()))
 
 
-def check_census(network: Any, precision: str, weakly_typed: bool = False) -> None:
+def check_network(network: Any, precision: str, weakly_typed: bool = False) -> None:
     """Refuse a network that does not compute in the precision that was asked for.
 
     Raises:
-        WorkFailed: fewer than half of the convolutions (or of all products, where there are none) run in it.
+        WorkFailed: too few of the convolutions (or of all products, where there are none) run in it.
     """
-    wanted = _TYPE_OF_PRECISION[precision]
+    from harmonyrt.export.precision import check_counts
+
     counts = _count(network, weakly_typed, _CONVOLUTIONS) or _count(network, weakly_typed, _COMPUTE)
-    total = sum(counts.values())
-    if 2 * counts.get(wanted, 0) < total or (total == 0 and precision != "fp32"):
-        found = ", ".join(f"{n} in {kind}" for kind, n in counts.items()) or "none at all"
-        raise WorkFailed(
-            f"{precision} was asked for and {counts.get(wanted, 0)} of {total} convolutions compute in {wanted}"
-            f" ({found}): the graph is not typed; give the builder the typed graph"
-        )
+    if counts or precision != "fp32":
+        check_counts(counts, precision)
 
 
-def census_of_engine(trt: ModuleType, engine: Any) -> dict[str, int]:
+def engine_counts(trt: ModuleType, engine: Any) -> dict[str, int]:
     """Count the layers of a built engine by the type of their results, as its inspector tells (needs a card).
 
     Returns:
@@ -204,16 +199,16 @@ def _type_in(text: str) -> str | None:
     return next((name for words, name in spelled if any(word in lower for word in words)), None)
 
 
-def check_engine_census(counts: dict[str, int], precision: str) -> None:
-    """Refuse a built engine in which nothing runs in the precision that was asked for.
+def check_engine(counts: dict[str, int], precision: str) -> None:
+    """Refuse a built engine in which no layer runs in the precision that was asked for; FP32 may be fused to anything.
 
     Raises:
         WorkFailed: the builder chose other types.
     """
-    wanted = _TYPE_OF_PRECISION[precision]
-    if counts and precision != "fp32" and counts.get(wanted, 0) == 0:
-        found = ", ".join(f"{n} in {kind}" for kind, n in counts.items())
-        raise WorkFailed(f"{precision} was asked for and no layer of the engine runs in {wanted} ({found}); build fp32")
+    from harmonyrt.export.precision import check_counts
+
+    if counts and precision != "fp32":
+        check_counts(counts, precision, least_share=0)  # layers that only move data count here too
 
 
 def check_readable(precision: str, target: str, version: str) -> None:

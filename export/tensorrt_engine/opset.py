@@ -28,7 +28,9 @@ def lower_opset(model: onnx.ModelProto, opset: int = OPSET_OF_8_6) -> onnx.Model
     import onnx
     from onnx import defs, numpy_helper
 
-    if _opset_of(model) <= opset:
+    from harmonyrt.export.precision.raise_opset import opset_of
+
+    if opset_of(model) <= opset:
         return model
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
@@ -45,16 +47,12 @@ def lower_opset(model: onnx.ModelProto, opset: int = OPSET_OF_8_6) -> onnx.Model
                 axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
                 node.attribute.append(onnx.helper.make_attribute("axes", axes))
             del node.input[1:]
-        elif defs.get_schema(node.op_type, _opset_of(model)).since_version > opset and not _same_meaning(node):
+        elif defs.get_schema(node.op_type, opset_of(model)).since_version > opset and not _same_meaning(node):
             raise _refusal(node, opset, "its meaning is newer")
     for entry in lowered.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = opset
     return lowered
-
-
-def _opset_of(model: onnx.ModelProto) -> int:
-    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
 def _same_meaning(node: onnx.NodeProto) -> bool:

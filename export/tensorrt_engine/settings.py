@@ -46,7 +46,7 @@ def configure(trt: ModuleType, builder: Any, network: Any, precision: str, optio
         _refuse_for_rtx(options, "hardware-compatible mode: name several compute capabilities instead")
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if options.target == "tensorrt":
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the census reads the layers' types
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # engine_counts reads the layers' types
         if parse_version(trt.__version__)[0] < 10:
             _weak_typing(trt, config, precision)
     _add_profiles(builder, network, config)

@@ -12,7 +12,7 @@ from harmonyrt.calibration.judge import Judge
 from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph, quantize
 from harmonyrt.calibration.sensitivity import JUDGED_FORM
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export.precision import census
+from harmonyrt.export.precision import precision_counts
 
 
 def test_all_layers_become_int8_where_the_picture_allows(network, feeds):
@@ -118,4 +118,4 @@ def test_each_form_has_its_own_layers(network, feeds):
         stricter, gentler = gentler, stricter
     assert set(stricter) < set(gentler) == set(layers)
     for target, kept in (("tensorrt", found.signed_layers), ("openvino", found.int8_layers)):
-        assert census(found.apply(network, target))["int8"] == len(kept)
+        assert precision_counts(found.apply(network, target))["int8"] == len(kept)

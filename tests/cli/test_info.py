@@ -72,8 +72,8 @@ def checked(bundle, monkeypatch):
         engine = open_bundle(bundle).manifest.engines[0]
         check = SimpleNamespace(**{"engine": engine, "parity": engine.parity, "problem": None, "note": None} | changes)
         module = SimpleNamespace(verify_bundle=lambda path, checkpoint, threads: [check])
-        monkeypatch.setitem(sys.modules, "harmonyrt.export.build.verify", module)
-        monkeypatch.setattr("harmonyrt.export.build.recipe.find_checkpoint", lambda given: given)
+        monkeypatch.setitem(sys.modules, "harmonyrt.export.phnet.verify", module)
+        monkeypatch.setattr("harmonyrt.export.phnet.recipe.find_checkpoint", lambda given: given)
 
     return pretend
 

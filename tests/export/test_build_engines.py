@@ -223,7 +223,7 @@ def test_wrong_usage_is_one_sentence(command, tmp_path, monkeypatch, arguments, 
 
 def test_an_output_is_answered_by_the_runtime(tiny_engines):
     """The bundle and the runtime agree on names, shapes and ranges."""
-    from harmonyrt.export.build.verify import open_engine
+    from harmonyrt.export.build.running import open_engine
 
     output, _, _ = tiny_engines
     bundle = open_bundle(output / "phnet-64-fp32")

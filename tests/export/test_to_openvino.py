@@ -40,11 +40,11 @@ def quantized():
     )
 
 
-@pytest.mark.parametrize(("precision", "census"), [("fp32", {"float32": 1}), ("bf16", {"bfloat16": 1})])
-def test_the_types_of_the_graph_are_those_of_the_engine(convolution, tmp_path, precision, census):
+@pytest.mark.parametrize(("precision", "counts"), [("fp32", {"float32": 1}), ("bf16", {"bfloat16": 1})])
+def test_the_types_of_the_graph_are_those_of_the_engine(convolution, tmp_path, precision, counts):
     typed = convolution if precision == "fp32" else typed_graph(convolution, precision)
     (engine,) = build(typed, tmp_path, precision, OPTIONS)
-    assert engine.census == census
+    assert engine.counts == counts
     assert all((tmp_path / name).is_file() for name in engine.files)
     assert engine.files[0] == "openvino.xml"
     assert engine.needs == ({} if precision == "fp32" else {"cpu": "BF16"})
@@ -52,7 +52,7 @@ def test_the_types_of_the_graph_are_those_of_the_engine(convolution, tmp_path, p
 
 def test_quantized_convolutions_are_counted_as_such(quantized, tmp_path):
     (engine,) = build(quantized, tmp_path, "int8", OPTIONS)
-    assert engine.census == {"int8": 1}
+    assert engine.counts == {"int8": 1}
 
 
 def test_an_engine_of_another_precision_than_asked_for_fails(convolution, tmp_path):

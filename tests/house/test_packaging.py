@@ -80,7 +80,7 @@ def test_wheel_works_outside_the_checkout(wheel, tmp_path):
         f"sys.path.insert(0, {str(site)!r})\n"
         "import harmonyrt.models, harmonyrt.runtime, harmonyrt.export.build.job, harmonyrt.cli.main\n"
         "from harmonyrt.models import load_phnet\n"
-        "from harmonyrt.export.build.recipe import find_checkpoint\n"
+        "from harmonyrt.export.phnet.recipe import find_checkpoint\n"
         f"assert harmonyrt.models.__file__.startswith({str(site)!r}), harmonyrt.models.__file__\n"
         "print(load_phnet(find_checkpoint(None)).config.output)\n"
     )

@@ -6,7 +6,9 @@ import pytest
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build import recipe as recipes
-from harmonyrt.export.build.recipe import parse_size, plan, size_name
+from harmonyrt.export.build.recipe import parse_size, recipe_sha256, size_name
+from harmonyrt.export.phnet import recipe as phnet_recipe
+from harmonyrt.export.phnet.recipe import expand_recipes
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.cpu_speed import CpuSpeed
 
@@ -17,7 +19,7 @@ def make(tmp_path):
 
     def make(sizes=("64",), precisions=("fp32",), targets=("onnx",), rewrites=("gate-fold",), **options):
         everything = BuildOptions(target="", size=None, **options)
-        return plan("phnet", tmp_path / "some.pth", sizes, precisions, targets, rewrites, everything)
+        return expand_recipes(tmp_path / "some.pth", sizes, precisions, targets, rewrites, everything)
 
     return make
 
@@ -73,7 +75,7 @@ def test_a_missing_checkpoint(make, tmp_path):
 def test_the_hash_tells_builds_apart_and_forgets_what_changes_nothing(make, monkeypatch):
     (plain,) = make()
     (again,) = make(threads=3, targets=("onnx", "onnx"))
-    assert plain.sha256() == again.sha256()
+    assert recipe_sha256(plain) == recipe_sha256(again)
     others = [
         make(sizes=("128",))[0],
         make(precisions=("fp16",))[0],
@@ -81,10 +83,10 @@ def test_the_hash_tells_builds_apart_and_forgets_what_changes_nothing(make, monk
         make(optimization_level=2)[0],
         replace(plain, checkpoint_sha256="0" * 64),
     ]
-    assert len({recipe.sha256() for recipe in (plain, *others)}) == 6
-    before = plain.sha256()
+    assert len({recipe_sha256(recipe) for recipe in (plain, *others)}) == 6
+    before = recipe_sha256(plain)
     monkeypatch.setattr(recipes, "tool_versions", lambda: {"onnx": "99"})
-    assert plain.sha256() != before
+    assert recipe_sha256(plain) != before
 
 
 def test_bf16_leaves_out_what_slows_down_a_cpu_with_tiles(tmp_path, monkeypatch):
@@ -93,8 +95,8 @@ def test_bf16_leaves_out_what_slows_down_a_cpu_with_tiles(tmp_path, monkeypatch)
 
     def rewrites(plain, winograd, targets=("openvino",), **more):
         speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": winograd}, 10.0)
-        monkeypatch.setattr(recipes, "measured_once", lambda: speed)
-        found = plan("phnet", tmp_path / "some.pth", ["64"], ["fp32", "bf16"], targets, ["fast"], options, **more)
+        monkeypatch.setattr(phnet_recipe, "measured_once", lambda: speed)
+        found = expand_recipes(tmp_path / "some.pth", ["64"], ["fp32", "bf16"], targets, ["fast"], options, **more)
         return [recipe.rewrites for recipe in found]
 
     fp32, bf16 = rewrites(plain=1.0, winograd=4.0)
@@ -103,6 +105,6 @@ def test_bf16_leaves_out_what_slows_down_a_cpu_with_tiles(tmp_path, monkeypatch)
     assert rewrites(plain=4.0, winograd=2.0) == [fp32, fp32]
     assert rewrites(plain=1.95, winograd=2.0) == [fp32, fp32]  # that is noise
     assert rewrites(plain=1.0, winograd=4.0, tune=20.0) == [fp32, fp32]  # tuning measures instead
-    monkeypatch.setattr(recipes, "measured_once", lambda: None)  # without OpenVINO, or switched off
-    found = plan("phnet", tmp_path / "some.pth", ["64"], ["fp32", "bf16"], ["openvino"], ["fast"], options)
+    monkeypatch.setattr(phnet_recipe, "measured_once", lambda: None)  # without OpenVINO, or switched off
+    found = expand_recipes(tmp_path / "some.pth", ["64"], ["fp32", "bf16"], ["openvino"], ["fast"], options)
     assert [recipe.rewrites for recipe in found] == [fp32, fp32]

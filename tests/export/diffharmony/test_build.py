@@ -6,16 +6,17 @@ import argparse
 import importlib.util
 import shutil
 
-import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.export.build.job import Outcome
+from harmonyrt.export.build import job
+from harmonyrt.export.build.family import Component
+from harmonyrt.export.build.gate import OutOfRange
+from harmonyrt.export.build.outcome import Outcome
+from harmonyrt.export.build.session import BuildSession
 from harmonyrt.export.build_engines import main
-from harmonyrt.export.diffharmony import build, command, gate
-from harmonyrt.export.diffharmony.recipe import Source, plan
-from harmonyrt.export.diffharmony.session import Bench
-from harmonyrt.export.diffharmony.weights_apart import OutOfRange
+from harmonyrt.export.diffharmony import family
+from harmonyrt.export.diffharmony.recipe import Source, expand_recipes
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.diffusion.schedule import COMPONENTS
@@ -23,42 +24,8 @@ from harmonyrt.runtime.diffusion.schedule import COMPONENTS
 TINY = ["--random-weights", "tiny", "--inference-size", "64", "--output-size", "32", "--steps", "2", "1", "5"]
 
 
-def reference(value: float) -> gate.Reference:
-    nothing = np.zeros((1, 1, 2, 2), np.float32)
-    calls = {"unet": [({}, {"out": np.full((1, 4), value, np.float32)})]}
-    return gate.Reference("a case", nothing, nothing, nothing, nothing, nothing, calls)
-
-
-@pytest.mark.parametrize(("precision", "error"), [("fp32", 1e-4), ("fp16", 2e-3), ("bf16", 6e-3)])
-def test_a_component_within_its_gate(precision, error):
-    cases = [reference(2.0)]
-    parity = gate.measure_component(
-        lambda feeds: {"out": np.full((1, 4), 2 + 2 * error, np.float32)}, "unet", cases, precision, "here"
-    )
-    assert parity.cases == 1
-    assert parity.max_abs_error == pytest.approx(2 * error, rel=1e-2)
-    assert parity.gate == gate.gate_sentence(precision)
-
-
-@pytest.mark.parametrize(("precision", "error"), [("fp32", 2e-3), ("fp16", 5e-3), ("bf16", 2e-2)])
-def test_a_component_outside_its_gate(precision, error):
-    def run(feeds):
-        return {"out": np.full((1, 4), 2 + 2 * error, np.float32)}
-
-    with pytest.raises(WorkFailed, match=f"the unet is outside its gate in {precision}: found relative error"):
-        gate.measure_component(run, "unet", [reference(2.0)], precision, "here")
-
-
-def test_values_that_are_not_finite_fail_every_gate():
-    def run(feeds):
-        return {"out": np.array([[1, np.nan, 1, 1]], np.float32)}
-
-    with pytest.raises(WorkFailed, match="the unet's out has values that are not finite in fp16"):
-        gate.measure_component(run, "unet", [reference(1.0)], "fp16", "here")
-
-
 @pytest.fixture
-def bench(monkeypatch, tmp_path):
+def session(tmp_path):
     """A bundle in the making whose engines fail in the precisions that a test names."""
 
     def make(
@@ -68,19 +35,23 @@ def bench(monkeypatch, tmp_path):
         failure: type[WorkFailed] = OutOfRange,
     ):
         recipe = argparse.Namespace(
-            name="diffharmony-test", precision=precision, targets=targets, inference_size=(64, 64)
+            name="diffharmony-test", precision=precision, targets=targets, size=(64, 64), skipped=(), rewrites=()
         )
-        made = Bench(Outcome(recipe, tmp_path, "pending"), recipe, tmp_path, tmp_path, None, [], _Silent())
+        made = BuildSession(Outcome(recipe, tmp_path, "nothing"), recipe, family, None, tmp_path, tmp_path, _Silent())
 
-        def built(component, graph, target, precision):
+        def built(component, target, precision):
             if precision in failing:
-                raise failure(f"{component} fails in {precision}")
+                raise failure(f"{component.name} fails in {precision}")
             return [precision]
 
-        monkeypatch.setattr(made, "_built", built)
+        made._built = built
         return made
 
     return make
+
+
+def component(name: str) -> Component:
+    return Component(name, 1, [], lambda *_: pytest.fail("typed"), lambda graph: graph, is_picture=False)
 
 
 class _Silent:
@@ -92,37 +63,37 @@ class _Silent:
 
 
 @pytest.mark.parametrize(("failing", "chosen"), [(set(), "fp16"), ({"fp16"}, "bf16"), ({"fp16", "bf16"}, "fp32")])
-def test_fp16_falls_back_by_measurement_and_says_so(failing, chosen, bench):
-    made = bench("fp16", failing)
-    made.add("vae-decoder", None)
+def test_fp16_falls_back_by_measurement_and_says_so(failing, chosen, session):
+    made = session("fp16", failing)
+    made.add(component("vae-decoder"))
     assert made.engines == {"tensorrt-rtx": [chosen]}
     assert bool(made.notes) == bool(failing)
     assert all(f"vae-decoder fails in {precision}" in made.notes[0] for precision in failing)
 
 
-def test_bf16_does_not_follow_an_inaccuracy(bench):
-    made = bench("fp16", {"fp16"}, failure=WorkFailed)
-    made.add("unet", None)
+def test_bf16_does_not_follow_an_inaccuracy(session):
+    made = session("fp16", {"fp16"}, failure=WorkFailed)
+    made.add(component("unet"))
     assert made.engines == {"tensorrt-rtx": ["fp32"]}
     assert "fewer digits than fp16" in made.notes[0]
 
 
-def test_bf16_is_passed_over_where_it_cannot_be(bench):
-    made = bench("fp16", {"fp16"}, targets=("onnx",))
-    made.add("unet", None)
+def test_bf16_is_passed_over_where_it_cannot_be(session):
+    made = session("fp16", {"fp16"}, targets=("onnx",))
+    made.add(component("unet"))
     assert made.engines == {"onnx": ["fp32"]}
     assert "no BF16 convolution" in made.notes[0]
 
 
-def test_a_component_without_any_precision_is_a_problem(bench):
-    made = bench("fp32", {"fp32"})
-    made.add("unet", None)
+def test_a_component_without_any_precision_is_a_problem(session):
+    made = session("fp32", {"fp32"})
+    made.add(component("unet"))
     assert made.outcome.problems == ["diffharmony-test, unet, tensorrt-rtx: fp32: unet fails in fp32"]
 
 
 def test_an_unchanged_bundle_is_not_built_again(diffharmony_bundles, tmp_path, capsys, monkeypatch):
     shutil.copytree(diffharmony_bundles["harmony"], tmp_path / diffharmony_bundles["harmony"].name)
-    monkeypatch.setattr(build, "_build", lambda *_: pytest.fail("it was built again"))
+    monkeypatch.setattr(job, "_build", lambda *_: pytest.fail("it was built again"))
     assert main(["diffharmony", *TINY, "--random-harmony-vae", "--output", str(tmp_path)]) == 0
     assert "nothing changed" in capsys.readouterr().out
 
@@ -167,11 +138,7 @@ def test_wrong_usage_is_one_sentence(given, words, capsys):
 
 def test_an_output_size_needs_a_refiner(tmp_path):
     with pytest.raises(HarmonyError, match="needs a refiner: give --refiner DIR"):
-        plan(Source(checkpoint=tmp_path), (64, 64), (32, 32), ["fp32"], ["onnx"], [5], BuildOptions("", None))
-
-
-def test_every_option_has_help():
-    assert all(action.help for action in command.parser()._actions if action.dest != "model")
+        expand_recipes(Source(checkpoint=tmp_path), (64, 64), (32, 32), ["fp32"], ["onnx"], [5], BuildOptions("", None))
 
 
 @pytest.mark.slow

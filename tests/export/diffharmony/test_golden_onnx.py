@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 import torch
 
+from harmonyrt.export.build.weights_apart import joined, split
 from harmonyrt.export.diffharmony.components import components
 from harmonyrt.export.diffharmony.trace import trace
-from harmonyrt.export.diffharmony.weights_apart import joined, split
 from harmonyrt.models import diffharmony as dh
 from harmonyrt.models.diffharmony import folders
 

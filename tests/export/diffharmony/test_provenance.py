@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.export.build.summary import source_lines
 from harmonyrt.export.build_engines import main
-from harmonyrt.export.diffharmony.provenance import lines, provenance
+from harmonyrt.export.diffharmony.provenance import provenance
 from harmonyrt.export.diffharmony.recipe import Source, file_sha256
 from harmonyrt.runtime.bundle import open_bundle
 
@@ -43,8 +44,9 @@ def test_each_part_names_its_file_and_hash(folders):
     assert found["vae"][0]["path"] == "base/vae/diffusion_pytorch_model.fp16.safetensors"
     assert found["scheduler"][0]["path"] == "base/scheduler/scheduler_config.json"
     assert str(folders) not in str(found)
-    assert f"unet: tuned/diffusion_pytorch_model.safetensors (sha256 {found['unet'][0]['sha256'][:12]}…)" in lines(
-        found
+    assert (
+        f"unet: tuned/diffusion_pytorch_model.safetensors (sha256 {found['unet'][0]['sha256'][:12]}…)"
+        in source_lines(found)
     )
 
 

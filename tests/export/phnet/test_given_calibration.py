@@ -10,10 +10,9 @@ import pytest
 from harmonyrt.calibration.calibrated import Calibration, LayerReport
 from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export.build import verify
+from harmonyrt.export.build import gate
 from harmonyrt.export.build.composites import composites
-from harmonyrt.export.phnet import session as workshop
-from harmonyrt.export.phnet import to_onnx
+from harmonyrt.export.phnet import session, to_onnx
 from harmonyrt.export.phnet.given_calibration import calibration_rewrites
 from harmonyrt.export.rewrites import DEFAULT
 from harmonyrt.runtime.bundle import open_bundle
@@ -50,8 +49,8 @@ def test_int8_comes_from_the_file(ask, tiny_checkpoint, tiny_trace, tmp_path, mo
     found = calibrate_graph(graph, feeds, CalibrationOptions(least_db=1, threads=1))
     path = tmp_path / "mine.json"
     dataclasses.replace(found, checkpoint_sha256=sha256_of(tiny_checkpoint), rewrites=rewrites).save(path)
-    monkeypatch.setattr(workshop.Workshop, "_calibrated", lambda *_: pytest.fail("calibrated anew"))
-    monkeypatch.setitem(verify.LOWEST_PSNR_DB, "int8", 1.0)  # random weights
+    monkeypatch.setattr(session.PHNetSession, "_calibrated", lambda *_: pytest.fail("calibrated anew"))
+    monkeypatch.setitem(gate.LOWEST_PSNR_DB, "int8", 1.0)  # random weights
 
     code, said, complained = ask("--calibration", path)
     assert code == 0, said + complained

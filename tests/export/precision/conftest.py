@@ -67,11 +67,11 @@ def phnet_graph(golden):
 @pytest.fixture(scope="session")
 def phnet_session(phnet_graph):
     """The typed graph of golden weights, simulated: a session for each (model, precision)."""
-    from harmonyrt.export.precision import runnable_form, typed_graph
+    from harmonyrt.export.precision import simulate, typed_graph
 
     @functools.cache
     def build(model: str, precision: str) -> onnxruntime.InferenceSession:
         graph = phnet_graph(model)
-        return session(graph if precision == "fp32" else runnable_form(typed_graph(graph, precision)))
+        return session(graph if precision == "fp32" else simulate(typed_graph(graph, precision)))
 
     return build

@@ -1,10 +1,10 @@
-"""The census counts what computes in which type, and a graph that is not what it claims is refused."""
+"""Precision counts say what computes in which type, and a graph that is not what it claims is refused."""
 
 import numpy as np
 import pytest
 
 from harmonyrt.common import WorkFailed
-from harmonyrt.export.precision import census, check_census, typed_graph
+from harmonyrt.export.precision import check_counts, precision_counts, typed_graph
 
 W = np.zeros((4, 4, 1, 1), np.float32)
 
@@ -19,9 +19,9 @@ def two_convolutions(graph):
 
 def test_counts_by_type(graph):
     model = two_convolutions(graph)
-    assert census(model) == {"float32": 2}
-    assert census(typed_graph(model, "fp16")) == {"float16": 1, "float32": 1}
-    assert census(typed_graph(model, "bf16")) == {"bfloat16": 1, "float32": 1}
+    assert precision_counts(model) == {"float32": 2}
+    assert precision_counts(typed_graph(model, "fp16")) == {"float16": 1, "float32": 1}
+    assert precision_counts(typed_graph(model, "bf16")) == {"bfloat16": 1, "float32": 1}
 
 
 def test_a_convolution_between_dequantizers_counts_as_int8(graph):
@@ -33,15 +33,19 @@ def test_a_convolution_between_dequantizers_counts_as_int8(graph):
         zu=np.uint8(0),
         zi=np.int8(0),
     )
-    assert census(model) == {"int8": 1}
+    assert precision_counts(model) == {"int8": 1}
 
 
 def test_a_graph_that_stayed_in_fp32_is_refused():
-    check_census({"float16": 1, "float32": 90}, "fp16")
-    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing computes in float16"):
-        check_census({"float32": 18}, "fp16")
+    check_counts({"float16": 18, "float32": 18}, "fp16")
+    check_counts({"int8": 1, "float32": 17}, "int8")  # calibration chooses layers one by one
+    check_counts({"float16": 1, "float32": 90}, "fp16", least_share=0)
+    with pytest.raises(WorkFailed, match="fp16 was asked for, but 17 of 36 computes in float16"):
+        check_counts({"float16": 17, "float32": 19}, "fp16")
+    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing of 18 computes in float16"):
+        check_counts({"float32": 18}, "fp16")
     with pytest.raises(WorkFailed, match="no compute node at all"):
-        check_census({}, "bf16")
+        check_counts({}, "bf16")
 
 
 def test_a_graph_without_anything_to_convert_is_refused(graph):

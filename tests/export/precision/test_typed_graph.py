@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from harmonyrt.export.precision import census, runnable_form, typed_graph
+from harmonyrt.export.precision import precision_counts, simulate, typed_graph
 from harmonyrt.export.precision.cast_boundaries import cast_boundaries
 from harmonyrt.export.precision.convert_weights import convert_weights
 from harmonyrt.export.precision.tensors import element_types
@@ -62,7 +62,7 @@ def test_without_islands_fp16_fails_where_it_holds_with_them(golden, phnet_graph
     model, image, mask = picture(golden)
     expected = phnet_session(model, "fp32").run(None, {"image": image, "mask": mask})[0]
     with_islands = phnet_session(model, "fp16").run(None, {"image": image, "mask": mask})[0]
-    naive = run(runnable_form(without_islands(phnet_graph(model))), image=image, mask=mask)
+    naive = run(simulate(without_islands(phnet_graph(model))), image=image, mask=mask)
     assert psnr(with_islands, expected) >= GATES["fp16"]
     assert not np.isfinite(naive).all() or psnr(naive, expected) < 30
 
@@ -74,7 +74,7 @@ def test_types_are_consistent_and_inputs_and_output_stay_float32(phnet_graph, pr
     onnx.shape_inference.infer_shapes(typed, check_type=True, strict_mode=True, data_prop=True)
     kinds = {value.type.tensor_type.elem_type for value in (*typed.graph.input, *typed.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
-    assert census(typed)[{"fp16": "float16", "bf16": "bfloat16"}[precision]] == 18
+    assert precision_counts(typed)[{"fp16": "float16", "bf16": "bfloat16"}[precision]] == 18
 
 
 def test_weights_take_half_the_room_and_casts_are_few(phnet_graph):

@@ -73,7 +73,7 @@ def test_an_engine_for_the_card_at_hand(machine, tmp_path, version):
     assert engine.needs["version"] == version
     assert engine.needs["compute_capability"] == "8.9"
     assert engine.runs_here
-    assert engine.census == {"float16": 1}
+    assert engine.counts == {"float16": 1}
     assert "TF32" not in trt.configs[0].flags
 
 
@@ -120,7 +120,7 @@ def test_what_8_6_would_misread_is_refused(machine, tmp_path):
 
 def test_fp16_that_turns_out_fp32_fails(machine, tmp_path):
     trt = machine("10.4.0")
-    with pytest.raises(WorkFailed, match="fp16 was asked for and 0 of 1 convolutions compute in float16"):
+    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing of 1 computes in float16"):
         to_tensorrt.build(graph(half=False), tmp_path, "fp16", options())
     trt.engine_type = "Row major linear FP32"
     with pytest.raises(WorkFailed, match="no layer of the engine runs in float16"):

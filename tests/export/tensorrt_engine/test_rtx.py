@@ -43,7 +43,7 @@ def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision)
     turing, bf16 = ("fp32-products-as-sums",), ("bf16-transposed-as-phases",)
     assert [e.rewrites for e in engines] == ([bf16] if precision == "bf16" else [(), turing])
     for engine in engines:
-        assert engine.census[kind] >= 18
+        assert engine.counts[kind] >= 18
         assert engine.needs["version"].startswith("1.")
         assert not engine.runs_here or pytest.importorskip("torch").cuda.is_available()
     assert {path.name for path in tmp_path.iterdir()} == {e.files[0] for e in engines}
@@ -89,7 +89,7 @@ def test_an_interrupted_build_ends_as_interrupted(tmp_path):
 
 @needs_rtx
 def test_an_untyped_graph_is_not_passed_off_as_fp16(tmp_path):
-    with pytest.raises(WorkFailed, match="fp16 was asked for and 0 of 1 convolutions"):
+    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing of 1 computes"):
         to_tensorrt.build(_convolution(), tmp_path, "fp16", options())
     assert not list(tmp_path.iterdir())
 

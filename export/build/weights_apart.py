@@ -17,12 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper
 
-from harmonyrt.common import WorkFailed
-
-
-class OutOfRange(WorkFailed):
-    """A precision cannot hold a weight or a value: more range mends that, more digits do not."""
-
+from harmonyrt.export.build.gate import OutOfRange
 
 KEPT_INSIDE = 4096
 """Bytes; smaller constants stay in the graph, where shape inference may need them."""
@@ -127,6 +122,8 @@ def fold_casts(graph: Graph) -> None:
 
 def joined(graph: Graph) -> onnx.ModelProto:
     """One message with everything inside; only for graphs below 2 GB."""
+    if not graph.weights:
+        return graph.proto
     result = _without_weight_inputs(graph)
     for name, kind in graph.weight_types().items():
         values = graph.rounded(name)

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from harmonyrt.common import WorkFailed
+from harmonyrt.export.build.weights_apart import Graph, joined, split, write
 from harmonyrt.export.diffharmony import precision
-from harmonyrt.export.diffharmony.weights_apart import Graph, joined, split, write
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import onnx
 from harmonyrt.export.precision.tensors import FLOAT, LOW_TYPES, element_types
 
 
-def runnable_form(model: onnx.ModelProto) -> onnx.ModelProto:
+def simulate(model: onnx.ModelProto) -> onnx.ModelProto:
     """Simulate a typed graph in FP32.
 
     Args:

@@ -1,14 +1,14 @@
-"""The model's word anywhere among the options."""
+"""One parser for all families, with the model's word anywhere among the options."""
 
 from __future__ import annotations
 
 import pytest
 
-from harmonyrt.export.build.argument_order import model_first
-from harmonyrt.export.build_engines import MODELS, main, parser
-from harmonyrt.export.diffharmony import command
+from harmonyrt.export.build.options import FAMILIES, model_first, parser_of
+from harmonyrt.export.build_engines import main
 
-PARSERS = (parser(), command.parser())
+MODELS = tuple(FAMILIES)
+PARSERS = tuple(map(parser_of, FAMILIES))
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,14 @@ def test_the_build_of_phnet_takes_any_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["--sizes", "64", "--output", "X", "phnet", "--dry-run"]) == 0
     assert "X/phnet-64-fp32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_every_option_has_help(model):
+    assert all(action.help for action in parser_of(model)._actions)
+
+
+def test_shared_options_are_the_same_for_every_family():
+    options = [{o for action in parser._actions for o in action.option_strings} for parser in PARSERS]
+    shared = {"--precisions", "--targets", "--output", "--compute-capabilities", "--threads", "--dry-run", "--force"}
+    assert all(shared | {"--json", "--help"} <= found for found in options)

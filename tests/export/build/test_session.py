@@ -11,8 +11,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harmonyrt.export.diffharmony import session as bench
-from harmonyrt.export.diffharmony.weights_apart import Graph, split
+from harmonyrt.export.build import session
+from harmonyrt.export.build.weights_apart import Graph, split
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.backends import SessionOptions, openvino
 from harmonyrt.runtime.manifest import EngineSpec, Parity
@@ -39,19 +39,19 @@ def graph() -> Graph:
 def written(request, graph, tmp_path, monkeypatch):
     """`written(target)` -> the engines of the graph, built from weights inside the message or in a file beside it."""
     told = []
-    for target, builder in list(bench.BUILDERS.items()):
+    for target, builder in list(session.BUILDERS.items()):
 
         def recorded(model, folder, precision, options, builder=builder):
             told.append(options.beside)
             return builder(model, folder, precision, options)
 
-        monkeypatch.setitem(bench.BUILDERS, target, recorded)
+        monkeypatch.setitem(session.BUILDERS, target, recorded)
     if request.param == "beside":
-        monkeypatch.setattr(bench, "MESSAGE_LIMIT", graph.bytes - 1)
+        monkeypatch.setattr(session, "MESSAGE_LIMIT", graph.bytes - 1)
 
     def write(target: str):
         options = BuildOptions(target, (64, 64), threads=1, compute_capabilities=("8.9",))
-        (engine,) = bench._write_engines(graph, tmp_path, target, "fp32", options)
+        (engine,) = session.write_engines(graph, tmp_path, target, "fp32", options)
         assert (told[0] is None) == (request.param == "inside")
         assert sorted(os.listdir(tmp_path)) == sorted(engine.files)
         return engine
@@ -62,8 +62,8 @@ def written(request, graph, tmp_path, monkeypatch):
 def test_openvino(written, tmp_path, graph):
     pytest.importorskip("openvino", reason="needs openvino, extra 'openvino'")
     engine = written("openvino")
-    assert engine.census == {"float32": 1}
-    spec = EngineSpec("openvino", "fp32", (), engine.census, Parity(0, 0.0, 0.0, "", ""))
+    assert engine.counts == {"float32": 1}
+    spec = EngineSpec("openvino", "fp32", (), engine.counts, Parity(0, 0.0, 0.0, "", ""))
     manifest = type("Manifest", (), {"outputs": ()})
     options = SessionOptions(threads=1, cache=str(tmp_path / "cache"))
     session = openvino.open_session(tmp_path / engine.files[0], spec, manifest, options)
@@ -78,5 +78,5 @@ def test_tensorrt_for_rtx(written, tmp_path):
     if not importlib.util.find_spec("tensorrt_rtx_bindings"):
         pytest.skip("needs TensorRT for RTX, extra 'tensorrt-rtx'")
     engine = written("tensorrt-rtx")
-    assert engine.census == {"float32": 1}
+    assert engine.counts == {"float32": 1}
     assert (tmp_path / engine.files[0]).stat().st_size > 16 * 16 * 9 * 4

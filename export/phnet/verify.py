@@ -1,0 +1,82 @@
+"""`harmonyrt verify`: a bundle that was built before, or elsewhere, is measured against its checkpoint again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.files import sha256_of
+from harmonyrt.export.build.gate import Gate, Reference, measure
+from harmonyrt.export.build.running import open_engine
+from harmonyrt.export.phnet.session import references
+from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """What `harmonyrt verify` found of one engine: its parity now, or why it could not be measured here.
+
+    Attributes:
+        engine: what the manifest says, its parity at build time included.
+        parity: measured now; None where this machine cannot run the engine or the gate could not be measured.
+        problem: why it failed, as a sentence; None when all is well.
+        note: why there is no parity although nothing failed; None otherwise.
+    """
+
+    engine: EngineSpec
+    parity: Parity | None
+    problem: str | None = None
+    note: str | None = None
+
+
+def verify_bundle(path: str | Path, checkpoint: str | Path, threads: int | None = None) -> list[EngineCheck]:
+    """Prove a bundle of PHNet again: every file's hash, then every engine's parity with the module of its checkpoint.
+
+    Args:
+        path: folder that `harmonyrt build` wrote.
+        checkpoint: the checkpoint that it was built from.
+        threads: CPU threads; None for all.
+
+    Returns:
+        One result per engine, in the order of the manifest.
+
+    Raises:
+        HarmonyError: not a bundle, altered files, or another checkpoint.
+    """
+    from harmonyrt.models.checkpoints import Meaning, open_phnet
+
+    bundle = open_bundle(path)
+    files = [bundle.verified_file(engine) for engine in bundle.manifest.engines]
+    need = bundle.manifest.model.checkpoint_sha256
+    config = bundle.manifest.model.config
+    built = Meaning(*(config.get(field.name) for field in dataclasses.fields(Meaning)))
+    network = open_phnet(checkpoint, built).network
+    if (found := sha256_of(checkpoint)) != need:
+        raise HarmonyError(
+            f"{path} was built from another checkpoint: found sha256 {found[:12]}… in {checkpoint}, need {need[:12]}…"
+            f" ({bundle.manifest.model.checkpoint}); give that one with --checkpoint"
+        )
+    expected = references(network, bundle.manifest.size)
+    return [
+        _check(file, engine, bundle.manifest, expected, threads)
+        for file, engine in zip(files, bundle.manifest.engines, strict=True)
+    ]
+
+
+def _check(
+    file: Path, engine: EngineSpec, manifest: Manifest, expected: list[Reference], threads: int | None
+) -> EngineCheck:
+    run, who = open_engine(file, engine, manifest, threads)
+    if run is None:
+        return EngineCheck(engine, None, note=f"its files are whole; not run: {who}")
+    gate, parity = Gate(engine.precision), None
+    try:
+        distance = measure(run, expected, gate, who)
+        parity = gate.parity(distance, who)
+        gate.check(distance, who)
+    except WorkFailed as error:
+        return EngineCheck(engine, parity, problem=str(error))
+    return EngineCheck(engine, parity)
