@@ -109,9 +109,11 @@ class Gate:
         else:
             passed, value = found.relative_error <= FP32_RELATIVE_ERROR, f"relative error {found.relative_error:.1e}"
         if not passed:
+            hint = "; build another precision" if self.is_picture else ""  # of a component, the build does so itself
+            hint += " or with fewer --rewrites" if self.subject == ENGINE else ""
             raise WorkFailed(
                 f"the {self.precision} {self.subject} is outside its gate: found {value} on {who}, need {self.sentence}"
-                f"; build another precision{' or with fewer --rewrites' if self.subject == ENGINE else ''}"
+                f"{hint}"
             )
 
     def parity(self, found: Distance, who: str) -> Parity:

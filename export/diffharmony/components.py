@@ -22,7 +22,7 @@ class Component:
     """One network, ready to be traced.
 
     Attributes:
-        name: one of :data:`harmonyrt.runtime.diffusion.schedule.COMPONENTS`; the engine's ``component`` in the manifest.
+        name: one of ``COMPONENTS`` (`harmonyrt.runtime.diffusion.schedule`); the engine's in the manifest.
         module: the specialised network.
         inputs: names and shapes of its inputs, in the order in which `module` takes them.
         outputs: names of its outputs.

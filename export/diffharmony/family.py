@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.progress import Reporter, say
+from harmonyrt.common.progress import Reporter
 from harmonyrt.common.streams import current as streams
 from harmonyrt.export.build.bundle import check_place
 from harmonyrt.export.build.recipe import parse_size
@@ -123,8 +123,6 @@ def _source(arguments: argparse.Namespace) -> Source:
         folder = getattr(arguments, name)
         if folder is not None and not folder.is_dir():
             raise HarmonyError(f"--{name.replace('_', '-')} {folder} is not a folder; give one in diffusers layout")
-    if arguments.random_weights and not arguments.dry_run:
-        say("harmonyrt: the weights are random: engines for latency work, their pictures are noise")
     return Source(
         arguments.checkpoint,
         arguments.base,

@@ -48,6 +48,8 @@ def load_reporting(source: Source, threads: int | None, report: Reporter) -> tup
     if threads is not None:
         torch.set_num_threads(threads)
     report(f"loading {source.name}")
+    if source.random:
+        report("the weights are random: engines for latency work, their pictures are noise")
     sources = provenance(source)
     for line in source_lines(sources):
         report(line)

@@ -65,7 +65,5 @@ def check_counts(counts: dict[str, int], precision: str, least_share: float = LE
     have = counts.get(wanted, 0)
     if have == 0 or (precision != "int8" and have < least_share * total):
         found = ", ".join(f"{count} in {name}" for name, count in counts.items()) or "no compute node at all"
-        raise WorkFailed(
-            f"{precision} was asked for, but {have or 'nothing'} of {total} computes in {wanted} (found {found});"
-            " build another precision"
-        )
+        few = f"only {have} of {total} compute" if have else "nothing computes"
+        raise WorkFailed(f"{precision} was asked for, but {few} in {wanted} (found {found}); build another precision")

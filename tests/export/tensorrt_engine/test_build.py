@@ -120,10 +120,10 @@ def test_what_8_6_would_misread_is_refused(machine, tmp_path):
 
 def test_fp16_that_turns_out_fp32_fails(machine, tmp_path):
     trt = machine("10.4.0")
-    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing of 1 computes in float16"):
+    with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing computes in float16"):
         to_tensorrt.build(graph(half=False), tmp_path, "fp16", options())
     trt.engine_type = "Row major linear FP32"
-    with pytest.raises(WorkFailed, match="no layer of the engine runs in float16"):
+    with pytest.raises(WorkFailed, match="nothing computes in float16"):
         to_tensorrt.build(graph(), tmp_path, "fp16", options())
     assert not list(tmp_path.iterdir())
 
