@@ -67,7 +67,19 @@ def test_an_altered_file_is_built_again(command, tiny_engines, tiny_checkpoint, 
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(command, tiny_checkpoint, tmp_path):
-    arguments = ("phnet", "--checkpoint", tiny_checkpoint, "--precisions", "fp32", "bf16", "--output", tmp_path / "new")
+    arguments = (
+        "phnet",
+        "--checkpoint",
+        tiny_checkpoint,
+        "--precisions",
+        "fp32",
+        "bf16",
+        "--output",
+        tmp_path / "new",
+        "--sizes",
+        "256",
+        "512",
+    )
     code, said, _ = command(*arguments, "--dry-run")
     assert code == 0
     assert "phnet-256-fp32" in said
