@@ -89,6 +89,7 @@ def test_a_picture_that_cannot_go_to_stdout_is_no_success(shell, where, code):
     assert "lost" in sentence(done)
 
 
+@pytest.mark.slow
 def test_names_that_stdout_cannot_print_are_printed_as_they_are(shell, folders):
     for folder in ("composites", "masks"):
         os.rename(f"{folder}/b.png", os.fsencode(folder) + b"/caf\xe9.png")
@@ -103,6 +104,7 @@ def test_names_that_stdout_cannot_print_are_printed_as_they_are(shell, folders):
         assert [len(json.loads(done.stdout)["results"])] == [3]
 
 
+@pytest.mark.slow
 def test_a_folder_is_done_whole_when_its_list_cannot_be_printed(shell, folders):
     for number, (where, code) in enumerate((("> /dev/full", 1), (">&-", 0), ("| head -n 1; exit ${PIPESTATUS[0]}", 0))):
         done = shell(f"$H harmonize composites masks -o out{number} -b $B {where}")

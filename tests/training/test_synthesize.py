@@ -66,9 +66,11 @@ def test_the_same_seed_writes_the_same_files(small_data, dataset, tmp_path):
 def test_batches_are_read_back(dataset):
     out, _ = dataset
     assert PairedDataset.is_one(out)
-    composite, mask, real = PairedDataset(out).batch(32, 4, [0, 1])
+    composite, mask, real, known, lights = PairedDataset(out).batch(32, 4, [0, 1])
     assert composite.shape == real.shape == (4, 3, 32, 32)
     assert set(mask.unique().tolist()) <= {0.0, 1.0}
+    assert (known == mask).all()  # the truth is known where the object is
+    assert lights.isnan().all()
     assert sum(len(batch.kinds) for batch in PairedDataset(out, "val").fixed(32)) == len(
         PairedDataset(out, "val").names
     )
