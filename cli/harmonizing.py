@@ -116,7 +116,8 @@ def run_one(wish: Wish) -> int:
         if not is_special(output):
             check_writable(output)
         _check_no_input(Path(output), wish.composite, wish.mask, wish.background, wish.match)
-    wish.extras.check(output, (wish.composite, wish.mask, wish.background, wish.match and str(wish.match)))
+    match = None if wish.match is None else str(wish.match)
+    wish.extras.check(output, (wish.composite, wish.mask, wish.background, match))
     for extra in wish.extras.paths:
         is_there(extra, wish.existing)
     if output != STREAM and is_there(Path(output), wish.existing):
