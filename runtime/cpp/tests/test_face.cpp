@@ -1,5 +1,6 @@
 // The C face: what it gives, and the status and sentence for everything that it refuses.
 #include "face.hpp"
+
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
