@@ -1,6 +1,6 @@
 """What can be timed: an engine of a bundle, a bundle end to end, or PyTorch running the same network.
 
-A subject is described by plain data, since it is loaded in a process of its own (see `worker.py`).
+A case is described by plain data, since it is loaded in a process of its own (see `worker.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MODES_OF_TORCH = ("eager", "compile", "eager-bf16")
 
 
 @dataclass(frozen=True)
-class Subject:
+class Case:
     """One thing to time.
 
     Attributes:
@@ -54,12 +54,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A subject that is ready.
+    """A case that is ready.
 
     Attributes:
         call: does the work once.
         about: what it turned out to be, for example ``{"backend": "openvino", "precision": "fp32"}``.
-        output: the last output, to compare subjects with each other.
+        output: the last output, to compare cases with each other.
         stages: milliseconds of the last call's parts; nothing for a call that has none.
     """
 
@@ -69,47 +69,47 @@ class Loaded:
     stages: Callable[[], dict[str, float]] = dict
 
 
-def inputs(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+def inputs(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """A smooth picture with texture, float32 (B,3,H,W) in [0, 1], and a centred rectangle as mask (B,1,H,W)."""
-    rows = np.linspace(0, 9, subject.height, dtype=np.float32)[:, None]
-    columns = np.linspace(0, 7, subject.width, dtype=np.float32)[None, :]
+    rows = np.linspace(0, 9, case.height, dtype=np.float32)[:, None]
+    columns = np.linspace(0, 7, case.width, dtype=np.float32)[None, :]
     waves = [np.sin(rows * (1 + c) + columns) * np.cos(columns * (2 - c / 2)) for c in range(3)]
-    noise = np.random.default_rng(0).random((3, subject.height, subject.width), dtype=np.float32)
+    noise = np.random.default_rng(0).random((3, case.height, case.width), dtype=np.float32)
     image = np.clip(0.5 + 0.35 * np.stack(waves) + 0.1 * (noise - 0.5), 0, 1).astype(np.float32)
-    side = np.sqrt(subject.foreground)
-    mask = np.zeros((1, subject.height, subject.width), np.float32)
-    top, left = int(subject.height * (1 - side) / 2), int(subject.width * (1 - side) / 2)
-    mask[:, top : subject.height - top, left : subject.width - left] = 1
-    return np.stack([image] * subject.batch), np.stack([mask] * subject.batch)
+    side = np.sqrt(case.foreground)
+    mask = np.zeros((1, case.height, case.width), np.float32)
+    top, left = int(case.height * (1 - side) / 2), int(case.width * (1 - side) / 2)
+    mask[:, top : case.height - top, left : case.width - left] = 1
+    return np.stack([image] * case.batch), np.stack([mask] * case.batch)
 
 
-def load(subject: Subject) -> Loaded:
-    """Load a subject in this process.
+def load(case: Case) -> Loaded:
+    """Load a case in this process.
 
     Raises:
         HarmonyError: it does not exist or cannot run here.
     """
     loaders = {"engine": _load_engine, "picture": _load_picture, "torch": _load_torch}
-    if subject.kind not in loaders:
-        raise HarmonyError(f"a subject of kind {subject.kind!r} is not known; give one of {', '.join(loaders)}")
-    return loaders[subject.kind](subject)
+    if case.kind not in loaders:
+        raise HarmonyError(f"a case of kind {case.kind!r} is not known; give one of {', '.join(loaders)}")
+    return loaders[case.kind](case)
 
 
-def _load_engine(subject: Subject) -> Loaded:
+def _load_engine(case: Case) -> Loaded:
     from harmonyrt.runtime.backends import SessionOptions
     from harmonyrt.runtime.bundle import open_bundle
     from harmonyrt.runtime.select import open_best
 
-    bundle = open_bundle(subject.path)
+    bundle = open_bundle(case.path)
     size, batch = bundle.manifest.size, bundle.manifest.batch
-    if size not in (None, (subject.height, subject.width)) or batch not in (None, subject.batch):
+    if size not in (None, (case.height, case.width)) or batch not in (None, case.batch):
         raise HarmonyError(
-            f"{subject.path} is built for {size or 'any size'}, batch {batch or 'any'}; it cannot be timed at"
-            f" {subject.height}x{subject.width}, batch {subject.batch}: choose a dynamic bundle"
+            f"{case.path} is built for {size or 'any size'}, batch {batch or 'any'}; it cannot be timed at"
+            f" {case.height}x{case.width}, batch {case.batch}: choose a dynamic bundle"
         )
-    options = SessionOptions(threads=subject.threads, device=subject.device, cache=subject.cache)
-    selected = open_best(bundle, subject.backend, subject.target, options)
-    image, mask = inputs(subject)
+    options = SessionOptions(threads=case.threads, device=case.device, cache=case.cache)
+    selected = open_best(bundle, case.backend, case.target, options)
+    image, mask = inputs(case)
     feeds = {"image": image, "mask": mask}
     last: dict[str, np.ndarray] = {}
 
@@ -128,15 +128,15 @@ def _load_engine(subject: Subject) -> Loaded:
     return Loaded(call, about, lambda: last["output"])
 
 
-def _load_picture(subject: Subject) -> Loaded:
+def _load_picture(case: Case) -> Loaded:
     from harmonyrt.runtime import Harmonizer
     from harmonyrt.runtime.bundle import open_bundle
     from harmonyrt.runtime.images.mask_files import read_mask_file
     from harmonyrt.runtime.images.pictures import read_picture_file
 
-    where = (subject.backend, subject.threads, subject.device)
-    harmonizer = Harmonizer.open(subject.path, *where, target=subject.target, cache=subject.cache)
-    jpeg, png = _files(subject)
+    where = (case.backend, case.threads, case.device)
+    harmonizer = Harmonizer.open(case.path, *where, target=case.target, cache=case.cache)
+    jpeg, png = _files(case)
     last: list[np.ndarray] = []
     decoding: list[float] = []
 
@@ -151,7 +151,7 @@ def _load_picture(subject: Subject) -> Loaded:
         return {"decode": decoding[0], **{name: 1000 * getattr(harmonizer.timings, name) for name in parts}}
 
     info = harmonizer.info
-    engines = open_bundle(subject.path).manifest.engines
+    engines = open_bundle(case.path).manifest.engines
     about = {
         "backend": info.backend,
         "device": info.device,
@@ -163,11 +163,11 @@ def _load_picture(subject: Subject) -> Loaded:
     return Loaded(call, about, lambda: last[0], stages)
 
 
-def _files(subject: Subject) -> tuple[bytes, bytes]:
+def _files(case: Case) -> tuple[bytes, bytes]:
     """The picture as JPEG and its mask as PNG, in memory."""
     from PIL import Image
 
-    image, mask = inputs(subject)
+    image, mask = inputs(case)
     files = []
     for pixels, name, options in (
         (np.rint(image[0].transpose(1, 2, 0) * 255), "JPEG", {"quality": 90}),
@@ -179,22 +179,22 @@ def _files(subject: Subject) -> tuple[bytes, bytes]:
     return files[0], files[1]
 
 
-def _load_torch(subject: Subject) -> Loaded:
+def _load_torch(case: Case) -> Loaded:
     torch = require("torch", "build", "timing against PyTorch")
     from harmonyrt.models import load_phnet
 
-    if subject.mode not in MODES_OF_TORCH:
-        raise HarmonyError(f"torch mode {subject.mode!r} is not known; give one of {', '.join(MODES_OF_TORCH)}")
-    if subject.threads is not None:
-        torch.set_num_threads(subject.threads)
-    device = subject.device or "cpu"
-    network = load_phnet(subject.path).to(device)
-    image, mask = (torch.from_numpy(a).to(device) for a in inputs(subject))
-    run = torch.compile(network) if subject.mode == "compile" else network
+    if case.mode not in MODES_OF_TORCH:
+        raise HarmonyError(f"torch mode {case.mode!r} is not known; give one of {', '.join(MODES_OF_TORCH)}")
+    if case.threads is not None:
+        torch.set_num_threads(case.threads)
+    device = case.device or "cpu"
+    network = load_phnet(case.path).to(device)
+    image, mask = (torch.from_numpy(a).to(device) for a in inputs(case))
+    run = torch.compile(network) if case.mode == "compile" else network
     last: list = []
 
     def call() -> None:
-        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, subject.mode == "eager-bf16"):
+        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, case.mode == "eager-bf16"):
             last[:] = [run(image, mask)]
         if device != "cpu":
             torch.cuda.synchronize()
@@ -202,8 +202,8 @@ def _load_torch(subject: Subject) -> Loaded:
     about = {
         "backend": "torch",
         "device": device,
-        "target": subject.mode,
-        "precision": "bf16" if subject.mode.endswith("bf16") else "fp32",
+        "target": case.mode,
+        "precision": "bf16" if case.mode.endswith("bf16") else "fp32",
         "model": _model_name(sum(p.numel() for p in network.parameters())),
     }
     return Loaded(call, about, lambda: last[0].float().cpu().numpy())

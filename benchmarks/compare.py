@@ -1,4 +1,4 @@
-"""Timing subjects side by side: a process each, rounds in alternating order, ratios pair by pair.
+"""Timing cases side by side: a process each, rounds in alternating order, ratios pair by pair.
 
 A ratio is the only speed claim that this project makes: both sides come from the same minutes on the same machine.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harmonyrt.benchmarks.cases import Subject
+from harmonyrt.benchmarks.cases import Case
 from harmonyrt.benchmarks.timing import Summary, summarize
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.programs import module_command
@@ -26,11 +26,11 @@ from harmonyrt.runtime.decibels import psnr_db
 
 
 @dataclass(frozen=True)
-class Effort:
+class Budget:
     """How long to measure.
 
     Attributes:
-        rounds: turns of every subject.
+        rounds: turns of every case.
         seconds: length of one turn.
         least: samples in one turn at least.
         burn_in_seconds: after this an unstable burn-in is given up, and reported.
@@ -53,25 +53,25 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Measured:
-    """One subject's result.
+    """One case's result.
 
     Attributes:
-        subject: what was timed.
+        case: what was timed.
         about: backend, device, target, precision, model, as they turned out.
         latency: over all rounds.
         load_ms: opening with an empty cache, without the imports of the process.
         first_call_ms: the first call after opening.
-        peak_rss_mb: of the subject's own process, interpreter and imports included.
+        peak_rss_mb: of the case's own process, interpreter and imports included.
         stable: whether the burn-in became stable.
-        speedup: against the first subject of the run; None for the first itself.
-        psnr_to_first_db: PSNR of its output against the first subject's, peak 1 (255 for pictures); None for the first,
+        speedup: against the first case of the run; None for the first itself.
+        psnr_to_first_db: PSNR of its output against the first case's, peak 1 (255 for pictures); None for the first,
             and where shapes differ.
         samples: latencies in milliseconds by round.
         stages: median milliseconds of the parts of a whole call (decode, fit, engine, carry back); empty for engines
             alone.
     """
 
-    subject: Subject
+    case: Case
     about: dict[str, str]
     latency: Summary
     load_ms: float
@@ -85,10 +85,10 @@ class Measured:
 
 
 class Worker:
-    """A subject in its own process, stopped except while it answers."""
+    """A case in its own process, stopped except while it answers."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, case: Case) -> None:
+        self.case = case
         self._process = subprocess.Popen(
             module_command("harmonyrt.benchmarks.worker"),
             stdin=subprocess.PIPE,
@@ -100,7 +100,7 @@ class Worker:
         """Send one request and wait for its answer.
 
         Raises:
-            HarmonyError: what the subject refused.
+            HarmonyError: what the case refused.
             WorkFailed: the process died.
         """
         process = self._process
@@ -114,7 +114,7 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise WorkFailed(f"the process that timed {self.subject.path} died with code {process.wait()}; see above")
+            raise WorkFailed(f"the process that timed {self.case.path} died with code {process.wait()}; see above")
         process.send_signal(signal.SIGSTOP)
         answer = json.loads(line)
         if "error" in answer:
@@ -128,11 +128,11 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _workers(subjects: Sequence[Subject]) -> Iterator[list[Worker]]:
+def _workers(cases: Sequence[Case]) -> Iterator[list[Worker]]:
     workers: list[Worker] = []
     try:
-        for subject in subjects:
-            workers.append(Worker(subject))
+        for case in cases:
+            workers.append(Worker(case))
         yield workers
     finally:
         for worker in workers:
@@ -140,46 +140,46 @@ def _workers(subjects: Sequence[Subject]) -> Iterator[list[Worker]]:
 
 
 def measure(
-    subjects: Sequence[Subject], effort: Effort, on_step: Callable[[str], object] = lambda what: None
+    cases: Sequence[Case], budget: Budget, on_step: Callable[[str], object] = lambda what: None
 ) -> list[Measured]:
-    """Time subjects against the first of them.
+    """Time cases against the first of them.
 
     Args:
-        subjects: the first is the baseline.
-        effort: how long.
+        cases: the first is the baseline.
+        budget: how long.
         on_step: told what is being done.
 
     Raises:
-        HarmonyError: a subject does not exist or cannot run here.
+        HarmonyError: a case does not exist or cannot run here.
     """
-    with _workers(subjects) as workers, tempfile.TemporaryDirectory() as scratch:
+    with _workers(cases) as workers, tempfile.TemporaryDirectory() as scratch:
         loaded = []
         for i, worker in enumerate(workers):
-            on_step(f"loading {Path(worker.subject.path).name} ({worker.subject.kind})")
-            own = dataclasses.asdict(worker.subject)
+            on_step(f"loading {Path(worker.case.path).name} ({worker.case.kind})")
+            own = dataclasses.asdict(worker.case)
             own["cache"] = own["cache"] or str(Path(scratch) / f"cache-{i}")  # nobody opens what another one left
-            loaded.append(worker.ask(do="load", subject=own, burn_in_seconds=effort.burn_in_seconds))
+            loaded.append(worker.ask(do="load", case=own, burn_in_seconds=budget.burn_in_seconds))
         turns: list[list[dict[str, Any]]] = [[] for _ in workers]
-        for number in range(effort.rounds):
-            on_step(f"round {number + 1} of {effort.rounds}")
+        for number in range(budget.rounds):
+            on_step(f"round {number + 1} of {budget.rounds}")
             order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
             for i in order:
-                turns[i].append(workers[i].ask(do="round", seconds=effort.seconds, least=effort.least))
+                turns[i].append(workers[i].ask(do="round", seconds=budget.seconds, least=budget.least))
         outputs = []
         for i, worker in enumerate(workers):
             path = str(Path(scratch) / f"{i}.npy")
             worker.ask(do="output", path=path)
             outputs.append(np.load(path))
     return [
-        _measured(workers[i].subject, loaded[i], turns[i], turns[0], outputs[i], outputs[0], is_first=i == 0)
+        _measured(workers[i].case, loaded[i], turns[i], turns[0], outputs[i], outputs[0], is_first=i == 0)
         for i in range(len(workers))
     ]
 
 
-def _measured(subject, loaded, turns, first_turns, output, first_output, is_first: bool) -> Measured:
+def _measured(case, loaded, turns, first_turns, output, first_output, is_first: bool) -> Measured:
     samples = tuple(tuple(turn["samples"]) for turn in turns)
     return Measured(
-        subject=subject,
+        case=case,
         about=loaded["about"],
         latency=summarize([sample for turn in turns for sample in turn["samples"]]),
         load_ms=loaded["load_ms"],

@@ -31,9 +31,9 @@ PEAKS = {  # first match of the card's name wins
 """NVIDIA's data sheets of those products. Cards whose name is not here get measured roofs only."""
 
 
-def peak_of(card: str) -> Peak | None:
-    """Data-sheet peaks of a card; None for one that is not in the table."""
-    return next((peak for name, peak in PEAKS.items() if re.search(rf"(?<!\w){name}(?!\w)", card)), None)
+def peak_of(gpu: str) -> Peak | None:
+    """Data-sheet peaks of a GPU, by its name; None for one that is not in the table."""
+    return next((peak for name, peak in PEAKS.items() if re.search(rf"(?<!\w){name}(?!\w)", gpu)), None)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def why_no_card() -> str | None:
+def why_no_gpu() -> str | None:
     """Why PyTorch has no card here; None when it has."""
     try:
         torch = importlib.import_module("torch")

@@ -143,11 +143,11 @@ def _empty_report(argv: list[str] | None) -> dict[str, Any]:
 
 def _all_steps(suite: Suite, arguments: argparse.Namespace) -> None:
     """Most telling first: what the budget does not reach is what is missed least."""
-    card = suite.report["machine"]["card"]
-    reason = runners.why_no_card()
+    gpu = suite.report["machine"]["card"]
+    reason = runners.why_no_gpu()
     if reason is None:
         suite.run("measuring the card's roofs", lambda: suite.report["measured_roofs"].update(measured_roofs()))
-        peak = peak_of(card["name"]) if card else None
+        peak = peak_of(gpu["name"]) if gpu else None
         suite.report["data_sheet"] = dataclasses.asdict(peak) if peak else None
     found: list[runners.Network] = []
     suite.run("loading the network", lambda: found.append(runners.load_network(arguments.checkpoint)))

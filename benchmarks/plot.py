@@ -43,7 +43,7 @@ def plot(run: Run, path: str | Path) -> None:
     left.set_xlabel("latency, ms (box: quartiles, whiskers: 1-99 %)")
     left.set_xlim(left=0)
     left.invert_yaxis()
-    bars = right.barh(range(1, len(names) + 1), [m.latency.fps * m.subject.batch for m in run.measured], height=0.6)
+    bars = right.barh(range(1, len(names) + 1), [m.latency.fps * m.case.batch for m in run.measured], height=0.6)
     ratios = ["" if m.speedup is None else f"{m.speedup.median:.2f}x" for m in run.measured]
     right.bar_label(bars, ratios, padding=3)
     right.margins(x=0.15)

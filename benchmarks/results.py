@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.benchmarks.cases import Subject
+from harmonyrt.benchmarks.cases import Case
 from harmonyrt.benchmarks.clocks import clocks
-from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
+from harmonyrt.benchmarks.compare import Budget, Measured, Ratio
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -20,6 +20,8 @@ from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, SLOWER_THAN_PLA
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
+_NAMES = {"budget": "budget", "case": "case"}
+"""Attributes that files of schema 1 call otherwise."""
 PAPER_ROWS = (
     ("PHNet 39.9 M, one thread of an Intel H470 machine", "1.01 FPS", "PHNet paper, 5.2"),
     ("PHNet 39.9 M, one V100", "34.49 FPS", "PHNet paper, 5.2; resolution not stated there, 256 px by our reading"),
@@ -36,35 +38,35 @@ class Run:
         command: what reproduces it.
         made: UTC time.
         machine: CPU, cores granted, features, cards, driver, versions.
-        effort: rounds and seconds.
+        budget: rounds and seconds.
         method: burn-in rule, in words.
-        measured: the subjects' results; the first is the baseline.
+        measured: the cases' results; the first is the baseline.
     """
 
     name: str
     command: str
     made: str
     machine: dict[str, Any]
-    effort: Effort
+    budget: Budget
     measured: tuple[Measured, ...]
     method: str = f"burn-in until medians of {WINDOW} calls differ by under {TOLERANCE:.0%}; then interleaved rounds"
     schema: int = SCHEMA
     kind: str = KIND
 
 
-def finished_run(name: str, command: str, effort: Effort, measured: Sequence[Measured]) -> Run:
+def finished_run(name: str, command: str, budget: Budget, measured: Sequence[Measured]) -> Run:
     """A run of this machine, made now."""
     from harmonyrt.runtime.machine_report import machine
 
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     here = {**json.loads(json.dumps(dataclasses.asdict(machine()))), "clocks": clocks()}
-    return Run(name, command, made, here, effort, tuple(measured))
+    return Run(name, command, made, here, budget, tuple(measured))
 
 
 def write(run: Run, path: str | Path) -> None:
     """Write a run as JSON, whole or not at all."""
     with written_whole(path) as scratch:
-        scratch.write_text(json.dumps(dataclasses.asdict(run), indent=1) + "\n", encoding="utf-8")
+        scratch.write_text(json.dumps(_in_file(dataclasses.asdict(run)), indent=1) + "\n", encoding="utf-8")
 
 
 def read(path: str | Path) -> Run:
@@ -80,14 +82,23 @@ def read(path: str | Path) -> Run:
     if not isinstance(data, dict) or data.get("kind") != KIND or data.get("schema") != SCHEMA:
         raise HarmonyError(f"{path} is no benchmark of schema {SCHEMA}; run the benchmark again")
     measured = tuple(_measured(row) for row in data["measured"])
-    return Run(**{**data, "effort": Effort(**data["effort"]), "measured": measured})
+    data["budget"] = Budget(**data.pop(_NAMES["budget"]))
+    return Run(**{**data, "measured": measured})
+
+
+def _in_file(run: dict[str, Any]) -> dict[str, Any]:
+    """A run under the names of schema 1, in the order of its attributes."""
+    rows = [{_NAMES.get(key, key): value for key, value in row.items()} for row in run["measured"]]
+    return {_NAMES.get(key, key): value for key, value in {**run, "measured": rows}.items()}
 
 
 def _measured(row: dict[str, Any]) -> Measured:
+    row = dict(row)
+    case = Case(**row.pop(_NAMES["case"]))
     return Measured(
         **{
             **row,
-            "subject": Subject(**row["subject"]),
+            "case": case,
             "latency": Summary(**row["latency"]),
             "speedup": None if row["speedup"] is None else Ratio(**row["speedup"]),
             "samples": tuple(tuple(turn) for turn in row["samples"]),
@@ -99,14 +110,14 @@ HEADINGS = ("what", "ms p50", "p90", "p99", "FPS", "against the first", "dB", "l
 
 
 def rows(run: Run) -> list[tuple[str, ...]]:
-    """The table of a run, a row per subject under :data:`HEADINGS`."""
+    """The table of a run, a row per case under :data:`HEADINGS`."""
     return [
         (
             describe(m),
             f"{m.latency.p50:.1f}",
             f"{m.latency.p90:.1f}",
             f"{m.latency.p99:.1f}",
-            f"{m.latency.fps * m.subject.batch:.2f}",
+            f"{m.latency.fps * m.case.batch:.2f}",
             "1" if m.speedup is None else f"{m.speedup.median:.2f}x ({m.speedup.low:.2f}-{m.speedup.high:.2f})",
             "" if m.psnr_to_first_db is None else f"{m.psnr_to_first_db:.1f}",
             f"{m.load_ms:.0f}",
@@ -132,12 +143,12 @@ def engine_name(m: Measured) -> str:
 
 def describe(m: Measured) -> str:
     """One line that says what was timed, for example ``"openvino bf16, 256x256, 1 thread"``."""
-    subject = m.subject
+    case = m.case
     parts = [engine_name(m)]
-    parts.append(f"{subject.height}x{subject.width}" + (f" batch {subject.batch}" if subject.batch > 1 else ""))
-    if subject.threads is not None:
-        parts.append(f"{subject.threads} thread{'s' if subject.threads > 1 else ''}")
-    if subject.kind == "picture":
+    parts.append(f"{case.height}x{case.width}" + (f" batch {case.batch}" if case.batch > 1 else ""))
+    if case.threads is not None:
+        parts.append(f"{case.threads} thread{'s' if case.threads > 1 else ''}")
+    if case.kind == "picture":
         parts.append("end to end")
     if not m.stable:
         parts.append("burn-in not stable")
@@ -151,7 +162,7 @@ def _rewrites(m: Measured) -> str:
     if not names:
         return "no rewrites"
     static = any(REWRITES[name].static_only for name in names)
-    size = (m.subject.height, m.subject.width) if static else None
+    size = (m.case.height, m.case.width) if static else None
     faster = set(fitting(FASTER, size, about["target"], about["precision"]))
     if faster <= names:
         return ""

@@ -1,6 +1,6 @@
-"""The process that one subject lives in: `python -m harmonyrt.benchmarks.worker`, JSON lines in and out.
+"""The process that one case lives in: `python -m harmonyrt.benchmarks.worker`, JSON lines in and out.
 
-One process per subject keeps thread pools, allocators and peak memory apart. The parent stops (SIGSTOP) every worker
+One process per case keeps thread pools, allocators and peak memory apart. The parent stops (SIGSTOP) every worker
 whose turn it is not, so that spinning threads of one never slow another.
 """
 
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.benchmarks.cases import Loaded, Subject, load
+from harmonyrt.benchmarks.cases import Case, Loaded, load
 from harmonyrt.benchmarks.timing import burn_in, timed
 from harmonyrt.common import HarmonyError
 
@@ -32,7 +32,7 @@ def peak_rss_mb() -> float | None:
 
 def _load(request: dict[str, Any]) -> tuple[Loaded, dict[str, Any]]:
     start = time.perf_counter()
-    loaded = load(Subject(**request["subject"]))
+    loaded = load(Case(**request["case"]))
     load_ms = (time.perf_counter() - start) * 1000
     first_ms = timed(loaded.call)
     stable = burn_in(loaded.call, request["burn_in_seconds"])

@@ -107,7 +107,7 @@ def _tensorrt(machine: Machine, target: str) -> Ability:
     if version is None:
         install = trt.advice(capability) if target == "tensorrt" else "pip install 'harmonyrt[tensorrt-rtx]'"
         return Ability(what, False, f"{name} is not installed", install)
-    refused = trt.card_refused(target, version, capability)
+    refused = trt.why_unsupported(target, version, capability)
     if refused is not None:
         return Ability(what, False, refused, trt.advice(capability))
     need = _driver_needed(target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from harmonyrt.benchmarks.cases import Subject
+    from harmonyrt.benchmarks.cases import Case
 
 
 class Torch(str, Enum):
@@ -64,7 +64,7 @@ def bench(
     import dataclasses
     import json
 
-    from harmonyrt.benchmarks.compare import Effort, measure
+    from harmonyrt.benchmarks.compare import Budget, measure
     from harmonyrt.benchmarks.results import finished_run, write
     from harmonyrt.cli.bundles import chosen_bundle
     from harmonyrt.common import HarmonyError
@@ -80,16 +80,16 @@ def bench(
     if compare and len(chosen) < 2:
         raise HarmonyError("--compare needs two bundles at least; name another one")
     common = {"threads": threads, "device": device}
-    subjects: list[Subject] = []
+    cases: list[Case] = []
     for path in chosen:
         found = _of_bundle(path, backend or ["auto"], size, batch, picture or [], common)
         if not found:
             raise HarmonyError(f"{path} has no engine for backend {' or '.join(backend or [])}; choose another")
-        subjects += found
+        cases += found
     if against:
-        subjects = _of_torch(against, checkpoint, subjects[0], common) + subjects
-    effort = Effort(rounds=rounds, seconds=seconds)
-    run = finished_run(name, _command(), effort, measure(subjects, effort, say))
+        cases = _of_torch(against, checkpoint, cases[0], common) + cases
+    budget = Budget(rounds=rounds, seconds=seconds)
+    run = finished_run(name, _command(), budget, measure(cases, budget, say))
     if save is not None:
         write(run, save)
     if plot is not None:
@@ -104,8 +104,8 @@ def bench(
 
 def _of_bundle(
     path: Path, backends: list[str], size: str | None, batch: int, pictures: list[str], common: dict
-) -> list[Subject]:
-    from harmonyrt.benchmarks.cases import Subject
+) -> list[Case]:
+    from harmonyrt.benchmarks.cases import Case
     from harmonyrt.runtime.bundle import open_bundle
     from harmonyrt.runtime.select import BACKENDS
 
@@ -114,21 +114,21 @@ def _of_bundle(
         have = {engine.backend for engine in manifest.engines} | {"auto"}
         backends = [name for name in backends if name in have or name not in BACKENDS]
     height, width = manifest.size or _pair(size) or (manifest.working_size, manifest.working_size)
-    subjects = []
+    cases = []
     for backend in backends:
-        subjects.append(Subject("engine", str(path), height, width, batch, backend=backend, **common))
+        cases.append(Case("engine", str(path), height, width, batch, backend=backend, **common))
         for rows, columns in filter(None, map(_pair, pictures)):
-            subjects.append(Subject("picture", str(path), rows, columns, backend=backend, **common))
-    return subjects
+            cases.append(Case("picture", str(path), rows, columns, backend=backend, **common))
+    return cases
 
 
-def _of_torch(against: list[Torch], checkpoint: Path | None, first: Subject, common: dict) -> list[Subject]:
-    from harmonyrt.benchmarks.cases import Subject
+def _of_torch(against: list[Torch], checkpoint: Path | None, first: Case, common: dict) -> list[Case]:
+    from harmonyrt.benchmarks.cases import Case
     from harmonyrt.export.phnet.recipe import find_checkpoint
 
     path = os.path.relpath(find_checkpoint(checkpoint))  # a committed run names no folders of its machine
     shape = (first.height, first.width, first.batch)
-    return [Subject("torch", path, *shape, mode=_MODES[way], **common) for way in dict.fromkeys(against)]
+    return [Case("torch", path, *shape, mode=_MODES[way], **common) for way in dict.fromkeys(against)]
 
 
 def _pair(text: str | None) -> tuple[int, int] | None:

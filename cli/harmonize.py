@@ -121,14 +121,14 @@ def harmonize(
     harmonyrt harmonize cutout.png --background background.jpg --at 120,40 --scale 0.5 -o harmonized.png
     """
     from harmonyrt.cli.extras import Extras
-    from harmonyrt.cli.harmonizing import STREAM, Wish, check_device, run_one
+    from harmonyrt.cli.harmonizing import STREAM, Options, check_device, run_one
     from harmonyrt.cli.harmonizing_folders import run_folder
     from harmonyrt.common.streams import current as streams
     from harmonyrt.runtime.controls import checked_controls
 
     check_device(device)
     checked_controls(strength, None)
-    wish = Wish(
+    options = Options(
         composite=composite,
         mask=mask,
         output=output,
@@ -158,6 +158,6 @@ def harmonize(
     )
     if not as_json and output != STREAM:
         streams().results_are_files()
-    code = run_folder(wish) if composite != STREAM and Path(composite).is_dir() else run_one(wish)
+    code = run_folder(options) if composite != STREAM and Path(composite).is_dir() else run_one(options)
     if code:
         raise typer.Exit(code)

@@ -35,7 +35,7 @@ STREAM = "-"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Options:
     """The options of `harmonize`, as `harmonyrt harmonize --help` explains them."""
 
     composite: str
@@ -78,7 +78,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Done:
+class Result:
     """One harmonized picture, as `--json` reports it. Seconds are the runtime's, without reading and writing files."""
 
     composite: str
@@ -102,7 +102,7 @@ def check_device(device: str | None) -> None:
         raise HarmonyError(f"device {device!r} is not known; give cpu, cuda or cuda:N")
 
 
-def run_one(wish: Wish) -> int:
+def run_one(options: Options) -> int:
     """Harmonize one composite.
 
     Returns:
@@ -111,24 +111,24 @@ def run_one(wish: Wish) -> int:
     Raises:
         HarmonyError: wrong usage or input.
     """
-    output = _checked_output(wish, wish.output or (STREAM if wish.composite == STREAM else None))
+    output = _checked_output(options, options.output or (STREAM if options.composite == STREAM else None))
     if output != STREAM:
         if not is_special(output):
             check_writable(output)
-        _check_no_input(Path(output), wish.composite, wish.mask, wish.background, wish.match)
-    match = None if wish.match is None else str(wish.match)
-    wish.extras.check(output, (wish.composite, wish.mask, wish.background, match))
-    for extra in wish.extras.paths:
-        is_there(extra, wish.existing)
-    if output != STREAM and is_there(Path(output), wish.existing):
+        _check_no_input(Path(output), options.composite, options.mask, options.background, options.match)
+    match = None if options.match is None else str(options.match)
+    options.extras.check(output, (options.composite, options.mask, options.background, match))
+    for extra in options.extras.paths:
+        is_there(extra, options.existing)
+    if output != STREAM and is_there(Path(output), options.existing):
         say(f"{output} is there already: skipped")
         return 0
     with collected() as remarks:
-        inputs = read_inputs(wish, wish.composite, wish.mask)
-    with opened(wish) as (harmonizer, lines):
-        result, done, whole = harmonized(harmonizer, inputs, wish, output)
-        notes = [*inputs.notes, *_written(result, output, wish)]
-        more, told = wish.extras.write(whole)
+        inputs = read_inputs(options, options.composite, options.mask)
+    with opened(options) as (harmonizer, lines):
+        result, done, whole = harmonized(harmonizer, inputs, options, output)
+        notes = [*inputs.notes, *_written(result, output, options)]
+        more, told = options.extras.write(whole)
     for line in [*remarks, *lines]:
         say(line)
     notes += more
@@ -136,10 +136,10 @@ def run_one(wish: Wish) -> int:
         say(f"note: {note}")
     say_residual(told)
     done = dataclasses.replace(done, notes=tuple(notes), extras=told)
-    if wish.as_json:
+    if options.as_json:
         print_json(report(harmonizer, [done]))
     elif output != STREAM:
-        for extra in wish.extras.paths:
+        for extra in options.extras.paths:
             print_path(extra)
         if not is_special(output):  # through which the picture went, perhaps to stdout
             print_path(output)
@@ -147,20 +147,22 @@ def run_one(wish: Wish) -> int:
     return 0
 
 
-def _checked_output(wish: Wish, output: str | None) -> str:
+def _checked_output(options: Options, output: str | None) -> str:
     """The output, once it and the inputs go together."""
     if output is None:
         raise HarmonyError("no output was given; name it with -o harmonized.png, or -o - for stdout")
-    _check_background(wish)
-    if wish.mask is None and not wish.alpha_mask and wish.background is None:
+    _check_background(options)
+    if options.mask is None and not options.alpha_mask and options.background is None:
         raise HarmonyError("no mask was given; name a picture whose foreground is white, or pass --alpha-mask")
-    if wish.mask is not None and wish.alpha_mask:
-        raise HarmonyError(f"both {wish.mask} and --alpha-mask were given; give one mask")
-    if wish.mask == STREAM:
+    if options.mask is not None and options.alpha_mask:
+        raise HarmonyError(f"both {options.mask} and --alpha-mask were given; give one mask")
+    if options.mask == STREAM:
         raise HarmonyError("the mask cannot come from stdin; name a file (only the composite may be -)")
-    if wish.mask is not None and Path(wish.mask).is_dir():
-        raise HarmonyError(f"{wish.mask} is a folder and {wish.composite} is not; give two pictures or two folders")
-    if output == STREAM and wish.as_json:
+    if options.mask is not None and Path(options.mask).is_dir():
+        raise HarmonyError(
+            f"{options.mask} is a folder and {options.composite} is not; give two pictures or two folders"
+        )
+    if output == STREAM and options.as_json:
         raise HarmonyError("--json and the picture cannot both go to stdout; write the picture to a file with -o")
     if output == STREAM and "stdout" in streams().closed:
         raise HarmonyError("stdout is closed, and the picture would be lost; redirect it, or name a file with -o")
@@ -169,17 +171,25 @@ def _checked_output(wish: Wish, output: str | None) -> str:
     return output
 
 
-def _check_background(wish: Wish) -> None:
-    if wish.background is None:
-        for option, given in (("--at", wish.at), ("--scale", wish.scale), ("--premultiplied", wish.premultiplied)):
+def _check_background(options: Options) -> None:
+    if options.background is None:
+        for option, given in (
+            ("--at", options.at),
+            ("--scale", options.scale),
+            ("--premultiplied", options.premultiplied),
+        ):
             if given:
                 raise HarmonyError(f"{option} is for a cut-out that goes on a background; name that with --background")
         return
-    refused = {str(wish.mask): wish.mask, "--alpha-mask": wish.alpha_mask, "--invert-mask": wish.invert_mask}
-    for option, given in {**refused, "--label": wish.label}.items():
+    refused = {
+        str(options.mask): options.mask,
+        "--alpha-mask": options.alpha_mask,
+        "--invert-mask": options.invert_mask,
+    }
+    for option, given in {**refused, "--label": options.label}.items():
         if given:
             raise HarmonyError(f"both --background and {option} were given; the cut-out's own alpha is the mask")
-    if wish.background == STREAM:
+    if options.background == STREAM:
         raise HarmonyError("the background cannot come from stdin; name a file (only the cut-out may be -)")
 
 
@@ -198,58 +208,60 @@ def is_there(output: Path, existing: str) -> bool:
     return existing == "skip" and output.exists()
 
 
-def read_inputs(wish: Wish, composite: str, mask: str | None) -> Inputs:
+def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:
     """Read a pair; the mask inverted, resized or taken from the alpha channel as wished, or both made of a cut-out.
 
     Raises:
         HarmonyError: either cannot be read, or they do not go together.
     """
-    limit = wish.max_megapixels
-    match = None if wish.match is None else read_mask_file(str(wish.match), max_megapixels=limit)
+    limit = options.max_megapixels
+    match = None if options.match is None else read_mask_file(str(options.match), max_megapixels=limit)
     match_notes = () if match is None else match.notes
     for sentence in () if match is None else match.warnings:
         warnings.warn(sentence, HarmonyWarning, stacklevel=2)
-    if wish.background is not None:
-        composed = read_and_compose(composite, wish.background, wish.at, wish.scale, wish.premultiplied, limit)
-        values = 255 - composed.mask.values if wish.invert_mask else composed.mask.values
+    if options.background is not None:
+        composed = read_and_compose(
+            composite, options.background, options.at, options.scale, options.premultiplied, limit
+        )
+        values = 255 - composed.mask.values if options.invert_mask else composed.mask.values
         return Inputs(composed.composite, values, (*composed.notes, *match_notes), match)
     source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
     with silent_libraries():
         picture = read_picture_file(source, name=name, max_megapixels=limit)
-        found = None if mask is None else read_mask_file(mask, max_megapixels=limit, label=wish.label or None)
+        found = None if mask is None else read_mask_file(mask, max_megapixels=limit, label=options.label or None)
     if mask is None or found is None:
         picture, found = alpha_as_mask(picture, name)
     else:
         found = matched(found, picture, mask, name)
     for sentence in found.warnings:
         warnings.warn(sentence, HarmonyWarning, stacklevel=2)
-    values = 255 - found.values if wish.invert_mask else found.values
+    values = 255 - found.values if options.invert_mask else found.values
     height, width = picture.rgb.shape[:2]
-    values = fitted_mask(values, width, height, wish.fit_mask)
+    values = fitted_mask(values, width, height, options.fit_mask)
     if match is not None:
-        match = matched(match, picture, str(wish.match), name)
+        match = matched(match, picture, str(options.match), name)
     return Inputs(picture, values, (*picture.notes, *found.notes, *match_notes), match)
 
 
 @contextlib.contextmanager
-def opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
+def opened(options: Options) -> Iterator[tuple[Any, list[str]]]:
     """The runtime, and the lines that it and we have for the user."""
     from harmonyrt.runtime.harmonizer import Harmonizer
     from harmonyrt.runtime.trained_sizes import outside_trained_sizes
 
-    bundle, chosen = chosen_bundle(wish.bundle)
+    bundle, chosen = chosen_bundle(options.bundle)
     with collected() as lines:
         lines += chosen
         with Harmonizer.open(
             bundle,
-            backend=wish.backend,
-            threads=wish.threads,
-            device=wish.device,
-            target=wish.target,
-            megapixel_limit=wish.max_megapixels,
+            backend=options.backend,
+            threads=options.threads,
+            device=options.device,
+            target=options.target,
+            megapixel_limit=options.max_megapixels,
         ) as harmonizer:
-            if wish.diffusion and harmonizer.info.model != "diffharmony":
-                given = ", ".join(f"--{name}" for name in wish.diffusion)
+            if options.diffusion and harmonizer.info.model != "diffharmony":
+                given = ", ".join(f"--{name}" for name in options.diffusion)
                 raise HarmonyError(
                     f"{given} is for diffharmony and {bundle} holds {harmonizer.info.model}; leave it out"
                 )
@@ -260,56 +272,56 @@ def opened(wish: Wish) -> Iterator[tuple[Any, list[str]]]:
             yield harmonizer, lines
 
 
-def harmonized(harmonizer: Any, inputs: Inputs, wish: Wish, output: str) -> tuple[PictureFile, Done, Any]:
+def harmonized(harmonizer: Any, inputs: Inputs, options: Options, output: str) -> tuple[PictureFile, Result, Any]:
     """Run the network; what to write, what to report about it, and what its layer and LUT are made of."""
     picture, mask = inputs.picture, inputs.mask
     started = time.perf_counter()
-    with _diffusing(harmonizer, wish) as options:
+    with _run_options(harmonizer, options) as run_options:
         whole = harmonizer.harmonize_detailed(
             picture,
             MaskFile(mask),
-            fit_mask=wish.fit_mask,
-            options=options,
-            strength=wish.strength,
-            keep=wish.keep,
+            fit_mask=options.fit_mask,
+            options=run_options,
+            strength=options.strength,
+            keep=options.keep,
             match=inputs.match,
         )
     result = whole.picture
     seconds = time.perf_counter() - started
-    if wish.side_by_side:
+    if options.side_by_side:
         row = np.concatenate([picture.rgb, np.repeat(mask[..., None], 3, axis=2), result.rgb], axis=1)
         result = PictureFile(rgb=row, native=row)
     height, width = mask.shape
     ratio = round(foreground_ratio(mask), 6)
-    named = "alpha" if wish.mask is None else wish.mask
-    return result, Done(wish.composite, named, output, width, height, ratio, round(seconds, 4), ()), whole
+    named = "alpha" if options.mask is None else options.mask
+    return result, Result(options.composite, named, output, width, height, ratio, round(seconds, 4), ()), whole
 
 
 @contextlib.contextmanager
-def _diffusing(harmonizer: Any, wish: Wish) -> Iterator[Any]:
+def _run_options(harmonizer: Any, options: Options) -> Iterator[Any]:
     """Options for a bundle that takes seconds to minutes; with a bar for a single picture. None for others."""
     if harmonizer.info.model != "diffharmony":
         yield None
         return
     from harmonyrt.runtime.diffusion import RunOptions
 
-    if wish.in_folder:  # which has a bar of its own
-        yield RunOptions(**wish.diffusion)
+    if options.in_folder:  # which has a bar of its own
+        yield RunOptions(**options.diffusion)
         return
     with growing_progress("harmonizing") as show:
-        yield dataclasses.replace(RunOptions(**wish.diffusion), progress=lambda name, done, total: show(done, total))
+        yield dataclasses.replace(RunOptions(**options.diffusion), progress=lambda name, done, total: show(done, total))
 
 
-def _written(result: PictureFile, output: str, wish: Wish) -> list[str]:
+def _written(result: PictureFile, output: str, options: Options) -> list[str]:
     if output == STREAM:
-        data, notes = _encoded(result, WRITABLE[wish.format or ".png"], "stdout")
+        data, notes = _encoded(result, WRITABLE[options.format or ".png"], "stdout")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return notes
     if not is_special(output):
         return write_picture_file(result, output)
     own = Path(output).suffix.lower()
-    data, notes = _encoded(result, WRITABLE[own if own in WRITABLE else wish.format or ".png"], output)
+    data, notes = _encoded(result, WRITABLE[own if own in WRITABLE else options.format or ".png"], output)
     with written_whole(output) as scratch:
         scratch.write_bytes(data)
     return notes
@@ -322,7 +334,7 @@ def _encoded(result: PictureFile, file_format: str, where: str) -> tuple[memoryv
     return stream.getbuffer(), notes
 
 
-def report(harmonizer: Any, results: list[Done]) -> dict[str, Any]:
+def report(harmonizer: Any, results: list[Result]) -> dict[str, Any]:
     """What `--json` prints."""
     return {"engine": _as_plain(harmonizer.info), "results": [dataclasses.asdict(done) for done in results]}
 

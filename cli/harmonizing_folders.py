@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonyrt.cli.console import print_json, print_path
-from harmonyrt.cli.harmonizing import STREAM, Done, Wish, harmonized, is_there, opened, read_inputs, report
+from harmonyrt.cli.harmonizing import STREAM, Options, Result, harmonized, is_there, opened, read_inputs, report
 from harmonyrt.cli.pairs import SUFFIXES, Pair, Pairing, paired
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
@@ -16,7 +16,7 @@ from harmonyrt.common.progress import progress, say
 from harmonyrt.runtime.images.encode import WRITABLE, write_picture_file
 
 
-def run_folder(wish: Wish) -> int:
+def run_folder(options: Options) -> int:
     """Harmonize every pair of two folders.
 
     Returns:
@@ -25,27 +25,27 @@ def run_folder(wish: Wish) -> int:
     Raises:
         HarmonyError: wrong usage, or no bundle that opens.
     """
-    output = _output_folder(wish)
-    pairing = paired(Path(wish.composite), Path(wish.mask or ""))
-    results: list[Done] = []
+    output = _output_folder(options)
+    pairing = paired(Path(options.composite), Path(options.mask or ""))
+    results: list[Result] = []
     failures: list[tuple[Path, HarmonyError]] = []
     said: set[str] = set()
-    with opened(wish) as (harmonizer, lines):
+    with opened(options) as (harmonizer, lines):
         make_folder(output)
         with progress(len(pairing.pairs), "harmonizing") as step:
-            for pair, target in _targets(pairing, output, wish.format):
+            for pair, target in _targets(pairing, output, options.format):
                 try:
-                    done = _one_of_many(harmonizer, wish, pair, target)
+                    done = _one_of_many(harmonizer, options, pair, target)
                     if done is not None:
                         results.append(done)
-                        if not wish.as_json:
+                        if not options.as_json:
                             print_path(target)
                 except Exception as error:  # whatever it is, it is this pair's: the others are done all the same
                     failures.append((pair.composite, _of_pair(error, pair)))
                 _say_new(lines, said, pair.composite.name)
                 step(pair.composite.name)
     failures += [(path, HarmonyError(sentence)) for path, sentence in pairing.failed]
-    _summarize(wish, harmonizer, pairing, results, failures)
+    _summarize(options, harmonizer, pairing, results, failures)
     return 0 if not failures else 1 if any(error.exit_code == 1 for _, error in failures) else 2
 
 
@@ -59,21 +59,21 @@ def _of_pair(error: Exception, pair: Pair) -> HarmonyError:
     return WorkFailed(f"{pair.composite} failed ({said}); please report this with the picture and its mask")
 
 
-def _output_folder(wish: Wish) -> Path:
-    if wish.alpha_mask:
+def _output_folder(options: Options) -> Path:
+    if options.alpha_mask:
         raise HarmonyError("--alpha-mask is for single pictures; give a folder of masks")
-    single = {"--layer": wish.extras.layer, "--lut": wish.extras.lut, "--background": wish.background}
+    single = {"--layer": options.extras.layer, "--lut": options.extras.lut, "--background": options.background}
     for option, given in single.items():
         if given:
             raise HarmonyError(f"{option} is for single pictures; call harmonize once for each")
-    if wish.mask is None or not Path(wish.mask).is_dir():
-        raise HarmonyError(f"{wish.composite} is a folder; give a folder of masks with the same names as well")
-    if wish.output is None or wish.output == STREAM:
+    if options.mask is None or not Path(options.mask).is_dir():
+        raise HarmonyError(f"{options.composite} is a folder; give a folder of masks with the same names as well")
+    if options.output is None or options.output == STREAM:
         raise HarmonyError("a folder of pictures needs a folder for the output; name it with -o harmonized/")
-    output = Path(wish.output)
+    output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise HarmonyError(f"{output} is a file; name a folder for the outputs")
-    for folder in (wish.composite, wish.mask):
+    for folder in (options.composite, options.mask):
         if output.exists() and output.samefile(folder):
             raise HarmonyError(f"the output folder {output} is an input folder; choose another one")
     return output
@@ -99,12 +99,12 @@ def _own_name(composite: Path, suffix: str | None) -> str:
     return composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
 
 
-def _one_of_many(harmonizer: Any, wish: Wish, pair: Pair, target: Path) -> Done | None:
-    if is_there(target, wish.existing):
+def _one_of_many(harmonizer: Any, options: Options, pair: Pair, target: Path) -> Result | None:
+    if is_there(target, options.existing):
         return None
-    wish = dataclasses.replace(wish, composite=str(pair.composite), mask=str(pair.mask), in_folder=True)
-    inputs = read_inputs(wish, wish.composite, wish.mask)
-    result, done, _ = harmonized(harmonizer, inputs, wish, str(target))
+    options = dataclasses.replace(options, composite=str(pair.composite), mask=str(pair.mask), in_folder=True)
+    inputs = read_inputs(options, options.composite, options.mask)
+    result, done, _ = harmonized(harmonizer, inputs, options, str(target))
     return dataclasses.replace(done, notes=(*inputs.notes, *write_picture_file(result, target)))
 
 
@@ -120,9 +120,13 @@ def _say_new(lines: list[str], said: set[str], name: str) -> None:
 
 
 def _summarize(
-    wish: Wish, harmonizer: Any, pairing: Pairing, results: list[Done], failures: list[tuple[Path, HarmonyError]]
+    options: Options,
+    harmonizer: Any,
+    pairing: Pairing,
+    results: list[Result],
+    failures: list[tuple[Path, HarmonyError]],
 ) -> None:
-    if wish.as_json:
+    if options.as_json:
         content = report(harmonizer, results)
         content["failed"] = [{"composite": str(path), "error": str(error)} for path, error in failures]
         content["unused_masks"] = [str(path) for path in pairing.without_composite]

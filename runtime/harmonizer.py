@@ -32,7 +32,7 @@ from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_netwo
 from harmonyrt.runtime.resample import Pool
 from harmonyrt.runtime.sessions import Sessions
 from harmonyrt.runtime.tensors import run_tensors
-from harmonyrt.runtime.transfer import carry_back, carry_back_own
+from harmonyrt.runtime.transfer import upsample_edit, upsample_edit_own
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
 _SESSIONS = 2  # one call copies and checks while another computes; benchmarks/sharing.py is there to measure it
@@ -315,9 +315,9 @@ class Harmonizer:
     def _carried(self, job: _Job, prepared: Prepared, output: np.ndarray, mask: np.ndarray, pool: Pool) -> np.ndarray:
         picture, seen = job.picture, job.seen
         if picture.from_srgb is None:
-            return carry_back(picture.own, mask, prepared.fitted, output, pool, seen is None, job.controls)
+            return upsample_edit(picture.own, mask, prepared.fitted, output, pool, seen is None, job.controls)
         own = None if seen is None else seen.own
-        return carry_back_own(picture.own, picture.from_srgb, mask, prepared.fitted, output, pool, own, job.controls)
+        return upsample_edit_own(picture.own, picture.from_srgb, mask, prepared.fitted, output, pool, own, job.controls)
 
     def _result(self, job: _Job, output: np.ndarray | None) -> Harmonized:
         own, mask, prepared = job.picture.own, job.mask, job.prepared

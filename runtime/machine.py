@@ -76,7 +76,7 @@ def cpu_model_and_flags() -> tuple[str, frozenset[str]]:
     return model, flags
 
 
-def may_have_card() -> bool:
+def may_have_gpu() -> bool:
     """Whether an NVIDIA card could be there: True where it cannot be told without asking the driver."""
     if platform.system() != "Linux":
         return True

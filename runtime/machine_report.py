@@ -59,7 +59,7 @@ class Cpu:
 
 
 @dataclass(frozen=True)
-class Card:
+class Gpu:
     """A CUDA card, as `nvidia-smi` describes it."""
 
     name: str
@@ -74,7 +74,7 @@ class Machine:
     system: str
     python: str
     cpu: Cpu
-    cards: tuple[Card, ...]
+    cards: tuple[Gpu, ...]
     driver: str | None
     packages: dict[str, str | None]
     providers: tuple[str, ...]
@@ -82,7 +82,7 @@ class Machine:
 
 def machine() -> Machine:
     """Look around."""
-    cards, driver = _cards()
+    cards, driver = _gpus()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -114,14 +114,14 @@ def _cpu() -> Cpu:
     return Cpu(model, os.cpu_count() or 1, cores_granted(), features)
 
 
-def _cards() -> tuple[tuple[Card, ...], str | None]:
+def _gpus() -> tuple[tuple[Gpu, ...], str | None]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return (), None
     for fields in ("name,compute_cap,driver_version,memory.total", "name,driver_version,memory.total"):
         rows = _asked(program, fields)
         if rows:
-            cards = tuple(Card(row[0], row[1] if len(row) == 4 else None, row[-1]) for row in rows)
+            cards = tuple(Gpu(row[0], row[1] if len(row) == 4 else None, row[-1]) for row in rows)
             return cards, rows[0][-2]
     return (), None
 

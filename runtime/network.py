@@ -135,11 +135,11 @@ class Diffusion:
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
         """Fit one picture to the loop's size and to the refiner's. Any thread may, at any time."""
-        plan = self._model.plan
-        inside = fit(composite, mask, plan.inference_size, True, pool)
+        schedule = self._model.schedule
+        inside = fit(composite, mask, schedule.inference_size, True, pool)
         fitted = inside
-        if plan.output_size != plan.inference_size:
-            fitted = fit(composite, mask, plan.output_size, True, pool)
+        if schedule.output_size != schedule.inference_size:
+            fitted = fit(composite, mask, schedule.output_size, True, pool)
         feeds = {"image": inside.image, "mask": inside.network_mask[None]}
         feeds |= {"small_image": fitted.image, "small_mask": fitted.network_mask[None]}
         return Prepared(fitted, feeds)

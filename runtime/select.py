@@ -28,7 +28,7 @@ from harmonyrt.common import HarmonyError, OutOfMemory
 from harmonyrt.runtime.backends import Session, SessionOptions, failures
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.cpu_speed import PRECISIONS, WORTHWHILE, CpuSpeed, kept, measured_once
-from harmonyrt.runtime.machine import cores, machine_name, may_have_card
+from harmonyrt.runtime.machine import cores, machine_name, may_have_gpu
 from harmonyrt.runtime.manifest import TARGETS, EngineSpec, Manifest, Measurement
 
 BACKENDS = ("tensorrt", "onnxruntime", "openvino")
@@ -90,7 +90,7 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
             reason, session, no_memory = str(error), None, True
         if session is not None:
             for label, cause in skipped:
-                expected = may_have_card() or not label.endswith(", cuda)")
+                expected = may_have_gpu() or not label.endswith(", cuda)")
                 log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
             if (slow := _slower_than_fp32(choice, speed)) is not None:
                 why = f"{why}; {slow}"
@@ -147,7 +147,7 @@ def _speed(manifest: Manifest, target: str | None, options: SessionOptions) -> C
     engines = [e for e in manifest.engines if target in (None, e.target) and e.target in OPENS["openvino"]]
     if options.device not in (None, "cpu") or all(engine.precision == "fp32" for engine in engines):
         return None
-    if options.device is None and may_have_card():  # most likely the CPU will not run it: not worth the wait
+    if options.device is None and may_have_gpu():  # most likely the CPU will not run it: not worth the wait
         return kept(options.cache)
     return measured_once(options.cache)
 

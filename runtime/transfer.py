@@ -270,7 +270,7 @@ def blend(composite: np.ndarray, mask: np.ndarray, output: np.ndarray, controls:
     return result
 
 
-def carry_back(
+def upsample_edit(
     composite: np.ndarray,
     mask: np.ndarray,
     fitted: Fitted,
@@ -296,7 +296,7 @@ def carry_back(
     return apply_maps(composite, mask, fit_maps(fitted, output), pool, controls)
 
 
-def carry_back_own(
+def upsample_edit_own(
     own: np.ndarray,
     from_srgb: Callable[[np.ndarray], np.ndarray],
     mask: np.ndarray,
@@ -325,4 +325,4 @@ def carry_back_own(
     after, before = (from_srgb(np.clip(p, 0, 1).transpose(1, 2, 0)) for p in (output, fitted.image))
     changed = image + (after - before).transpose(2, 0, 1)
     fitted = dataclasses.replace(fitted, image=image)
-    return carry_back(own, mask, fitted, changed, pool, seen is None, controls)
+    return upsample_edit(own, mask, fitted, changed, pool, seen is None, controls)

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harmonyrt.benchmarks.cases import Subject
-from harmonyrt.benchmarks.compare import Effort, measure, ratio
+from harmonyrt.benchmarks.cases import Case
+from harmonyrt.benchmarks.compare import Budget, measure, ratio
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.machine import machine_name
 
@@ -98,15 +98,15 @@ def build_all(wanted: Sequence[Floor], bundles: Path, checkpoint: Path) -> int:
     return 0
 
 
-def check(wanted: Sequence[Floor], bundles: Path, checkpoint: Path, effort: Effort) -> Iterator[tuple[Floor, float]]:
+def check(wanted: Sequence[Floor], bundles: Path, checkpoint: Path, budget: Budget) -> Iterator[tuple[Floor, float]]:
     """The ratio of every floor; those of one size and number of threads come from one interleaved run."""
     for size, threads in dict.fromkeys((floor.size, floor.threads) for floor in wanted):
         some = [floor for floor in wanted if (floor.size, floor.threads) == (size, threads)]
-        torch = Subject("torch", str(checkpoint), size, size, threads=threads)
+        torch = Case("torch", str(checkpoint), size, size, threads=threads)
         baselines = [torch if floor.against == "torch" else _engine(plain(floor), bundles) for floor in some]
         engines = [_engine(floor, bundles) for floor in some]
         sides = list(dict.fromkeys((*baselines, *engines)))
-        samples = {side: measured.samples for side, measured in zip(sides, measure(sides, effort), strict=True)}
+        samples = {side: measured.samples for side, measured in zip(sides, measure(sides, budget), strict=True)}
         for floor, baseline, engine in zip(some, baselines, engines, strict=True):
             yield floor, ratio(samples[baseline], samples[engine]).median
 
@@ -115,9 +115,9 @@ def _name(floor: Floor) -> str:
     return f"phnet-{floor.size}-{floor.precision}"
 
 
-def _engine(floor: Floor, bundles: Path) -> Subject:
+def _engine(floor: Floor, bundles: Path) -> Case:
     place, side = folder_of(floor, bundles) / _name(floor), floor.size
-    return Subject("engine", str(place), side, side, threads=floor.threads, backend=floor.backend, target=floor.target)
+    return Case("engine", str(place), side, side, threads=floor.threads, backend=floor.backend, target=floor.target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     from harmonyrt.export.phnet.recipe import find_checkpoint
 
-    effort = Effort(rounds=1, seconds=0.01, least=1, burn_in_seconds=0) if arguments.quick else Effort()
+    budget = Budget(rounds=1, seconds=0.01, least=1, burn_in_seconds=0) if arguments.quick else Budget()
     try:
         checkpoint = find_checkpoint(arguments.checkpoint)
         here = machine_name()
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             bundles = arguments.bundles or Path(scratch)
             if (built := build_all(wanted, bundles, checkpoint)) != 0:
                 return built
-            for floor, found in check(wanted, bundles, checkpoint, effort):
+            for floor, found in check(wanted, bundles, checkpoint, budget):
                 holds = found >= floor.at_least
                 held &= holds or arguments.quick
                 print(f"{'holds ' if holds else 'FAILED'} {floor.name}: {found:.2f}x, floor {floor.at_least:.2f}x")

@@ -46,10 +46,10 @@ def frame_rates(runs: Sequence[Run]) -> dict[Key, Measured]:
     found: dict[Key, Measured] = {}
     for run in runs:
         for m in run.measured:
-            subject = m.subject
-            square = subject.height == subject.width and subject.batch == 1
-            if subject.kind != "picture" and square and subject.threads is not None and "model" in m.about:
-                found.setdefault((m.about["model"], subject.threads, subject.height, engine_name(m)), m)
+            case = m.case
+            square = case.height == case.width and case.batch == 1
+            if case.kind != "picture" and square and case.threads is not None and "model" in m.about:
+                found.setdefault((m.about["model"], case.threads, case.height, engine_name(m)), m)
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Measured
 from harmonyrt.benchmarks.report.front_page import front_page, readme
-from harmonyrt.benchmarks.report.goals import targets
+from harmonyrt.benchmarks.report.goals import goals
 from harmonyrt.benchmarks.report.pictures import draw, frame_rates
 from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read, short_machine_line
 from harmonyrt.common import HarmonyError
@@ -33,14 +33,14 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
 def tables(folder: Path) -> str:
-    """Everything that is committed as Markdown: targets, overviews, opening, around the engine, then run by run."""
+    """Everything that is committed as Markdown: goals, overviews, opening, the runtime's overhead, then run by run."""
     paper = ["## What the paper states", "", "| what | figure | where |", "|---|---|---|"]
     paper += [f"| {what} | {figure} | {where} |" for what, figure, where in PAPER_ROWS]
     runs = committed_runs(folder)
-    costs = [*opening(folder / "opening.json"), *around(folder)]
+    costs = [*opening(folder / "opening.json"), *overhead(folder)]
     others = [line for path in sorted(folder.iterdir()) if path.is_dir() for line in elsewhere(path)]
     by_run = ["## Run by run", "", *map(markdown, runs)] if runs else []
-    return "\n".join([targets(runs, folder), *overview(runs), *paper, "", *costs, *by_run, *others])
+    return "\n".join([goals(runs, folder), *overview(runs), *paper, "", *costs, *by_run, *others])
 
 
 def elsewhere(folder: Path) -> list[str]:
@@ -49,7 +49,7 @@ def elsewhere(folder: Path) -> list[str]:
     if not runs:
         return []
     machine = short_machine_line(runs[0]).partition(";")[0]
-    return [f"## On another machine: {machine}", "", targets(runs, folder), *overview(runs), *map(markdown, runs)]
+    return [f"## On another machine: {machine}", "", goals(runs, folder), *overview(runs), *map(markdown, runs)]
 
 
 def overview(runs: Sequence[Run]) -> list[str]:
@@ -76,14 +76,14 @@ def _cell(m: Measured | None) -> str:
     return f"{'1' if m.speedup is None else f'{m.speedup.median:.2f}x'} ({rate})"
 
 
-def around(folder: Path) -> list[str]:
+def overhead(folder: Path) -> list[str]:
     """What the runtime adds to its engine, as Markdown."""
     lines = []
     for path in sorted(folder.glob("around_engine*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
         side, network = report["engine_size"][0], f"{report['parameters'] / 1e6:.1f} M"
-        lines += [f"### Around an engine of {side} px", ""]
-        lines += ["| picture | threads | fit, ms | carry back and blend, ms | together, ms | engine, ms | share |"]
+        lines += [f"### Runtime overhead around an engine of {side} px", ""]
+        lines += ["| picture | threads | fit, ms | edit upsampling and blend, ms | together, ms | engine, ms | share |"]
         lines += ["|---|---|---|---|---|---|---|"]
         for row in report["rows"]:
             together = row["fit"] + row["carry_back"]
@@ -113,7 +113,7 @@ def committed_runs(folder: Path) -> list[Run]:
 def _order(run: Run) -> tuple[float, int, int, int]:
     first = run.measured[0]
     millions = float(first.about.get("model", "PHNet 0 M").split()[1])
-    return -millions, first.subject.height, first.subject.threads or 0, -len(run.measured)
+    return -millions, first.case.height, first.case.threads or 0, -len(run.measured)
 
 
 def index(folder: Path) -> list[str]:

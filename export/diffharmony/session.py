@@ -12,7 +12,7 @@ from harmonyrt.export.build.family import Component, Described, Results, Typed, 
 from harmonyrt.export.build.summary import source_lines
 from harmonyrt.export.diffharmony.provenance import provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
-from harmonyrt.runtime.diffusion.schedule import FAMILY, LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import FAMILY, Program, SamplingSchedule
 from harmonyrt.runtime.manifest import ModelSpec
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ class DiffHarmonySession:
         )
 
 
-def _loop(model: DiffHarmony, recipe: DiffusionRecipe) -> LoopPlan:
+def _loop(model: DiffHarmony, recipe: DiffusionRecipe) -> SamplingSchedule:
     from harmonyrt.export.diffharmony.specialise import programs
 
     _, by_count = programs(model.sampler, recipe.step_counts)
-    return LoopPlan(
+    return SamplingSchedule(
         inference_size=recipe.inference_size,
         output_size=recipe.output_size,
         latent_channels=model.vae.config.latent_channels,

@@ -115,7 +115,7 @@ def _local_job(trt: ModuleType, precision: str, options: BuildOptions) -> _Job:
             f"TensorRT builds for the card at hand, compute capability {named(capability)}, and"
             f" {', '.join(map(named, asked))} was asked for: leave it out, or build there"
         )
-    refusal = tensorrt_versions.card_refused("tensorrt", trt.__version__, capability)
+    refusal = tensorrt_versions.why_unsupported("tensorrt", trt.__version__, capability)
     if refusal:
         raise HarmonyError(refusal)
     if precision == "bf16" and capability < (8, 0):

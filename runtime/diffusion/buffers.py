@@ -19,7 +19,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import Session, cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray
-from harmonyrt.runtime.diffusion.schedule import LoopPlan
+from harmonyrt.runtime.diffusion.schedule import SamplingSchedule
 
 _LOOPS_KEPT = 4
 """Recorded loops of one model, each some thousand kernels; a bundle rarely has more step counts."""
@@ -27,13 +27,13 @@ _LOOPS_KEPT = 4
 Result = TypeVar("Result")
 
 
-class Place(Protocol):
+class BufferPool(Protocol):
     """Holds arrays and runs parts on them; its arrays mean nothing to others."""
 
     def put(self, name: str, array: np.ndarray) -> Any:
         """Bring an array of the host here, to be used again at once. Another one of the same name replaces it."""
 
-    def slot(self, name: str, array: Any) -> Any:
+    def fixed(self, name: str, array: Any) -> Any:
         """The same contents where a part that runs several times always finds them."""
 
     def call(self, component: str, feeds: Mapping[str, Any], output: str, name: str) -> Any:
@@ -44,7 +44,7 @@ class Place(Protocol):
 
         Args:
             key: decides which parts run, in which order, and on arrays of which names.
-            body: makes nothing but :meth:`slot` and :meth:`call`, and returns arrays that they gave.
+            body: makes nothing but :meth:`fixed` and :meth:`call`, and returns arrays that they gave.
         """
 
     def fetch(self, component: str, array: Any) -> np.ndarray:
@@ -55,7 +55,7 @@ class Place(Protocol):
         """
 
 
-class Host:
+class HostBuffers:
     """NumPy arrays, checked after each part."""
 
     def __init__(self, sessions: Mapping[str, Session]) -> None:
@@ -65,7 +65,7 @@ class Host:
         """The array itself."""
         return array
 
-    def slot(self, name: str, array: np.ndarray) -> np.ndarray:
+    def fixed(self, name: str, array: np.ndarray) -> np.ndarray:
         """The array itself."""
         return array
 
@@ -90,7 +90,7 @@ class _Held:
     loops: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
 
 
-class Card:
+class DeviceBuffers:
     """Device memory that a loop keeps; parts are handed over without waiting for them.
 
     Where every session can be recorded (TensorRT with fixed shapes), a loop runs plainly the first time, is recorded as
@@ -98,22 +98,22 @@ class Card:
     be recorded; other sessions know only that one.
 
     Args:
-        plan: gives the shapes.
+        schedule: gives the shapes.
         sessions: by component, all with `run_on_device`, on one card.
         device: CUDA.
         index: which card.
     """
 
-    def __init__(self, plan: LoopPlan, sessions: Mapping[str, Any], device: cuda.Cuda, index: int) -> None:
+    def __init__(self, schedule: SamplingSchedule, sessions: Mapping[str, Any], device: cuda.Cuda, index: int) -> None:
         self._sessions, self._cuda, self._index = sessions, device, index
         self._arrays: dict[str, DeviceArray] = {}
-        batch, channels, height, width = plan.latent_shape
+        batch, channels, height, width = schedule.latent_shape
         self._shapes = {
             "condition": (batch, channels + 1, height, width),
-            "next_latents": plan.latent_shape,
-            "predicted_noise": plan.latent_shape,
-            "picture": (batch, 3, *plan.inference_size),
-            "output": (batch, 3, *plan.output_size),
+            "next_latents": schedule.latent_shape,
+            "predicted_noise": schedule.latent_shape,
+            "picture": (batch, 3, *schedule.inference_size),
+            "output": (batch, 3, *schedule.output_size),
         }
         device.set_device(index)
         self._records = all(getattr(session, "recordable", False) for session in sessions.values())
@@ -132,9 +132,9 @@ class Card:
         self._cuda.synchronize(self._stream)
         return kept
 
-    def slot(self, name: str, array: DeviceArray) -> DeviceArray:
+    def fixed(self, name: str, array: DeviceArray) -> DeviceArray:
         """Copy it on the card, to the one place that the part reads."""
-        kept = self._kept(f"slot {name}", array.shape, array.dtype)
+        kept = self._kept(f"fixed {name}", array.shape, array.dtype)
         self._cuda.copy(kept.address, array.address, array.nbytes, self._stream)
         return kept
 
@@ -215,17 +215,17 @@ class _Memory:
         weakref.finalize(self, device.free, self.address).atexit = False  # CUDA may be gone by then
 
 
-def open_place(plan: LoopPlan, sessions: Mapping[str, Session]) -> Place:
+def open_buffers(schedule: SamplingSchedule, sessions: Mapping[str, Session]) -> BufferPool:
     """The card, where all parts run on one and CUDA can be asked for memory; else the host."""
     devices = {session.device for session in sessions.values()}
     kind, _, index = next(iter(devices)).partition(":")
     if len(devices) != 1 or kind != "cuda" or not all(hasattr(one, "run_on_device") for one in sessions.values()):
-        return Host(sessions)
+        return HostBuffers(sessions)
     try:
         device = cuda.open_cuda()
     except HarmonyError:  # ONNX Runtime's CUDA provider needs no cuda-python; its arrays then pass through the host
-        return Host(sessions)
-    return Card(plan, sessions, device, int(index or 0))
+        return HostBuffers(sessions)
+    return DeviceBuffers(schedule, sessions, device, int(index or 0))
 
 
 def checked(component: str, backend: str, result: np.ndarray) -> np.ndarray:

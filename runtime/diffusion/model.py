@@ -11,9 +11,9 @@ import numpy as np
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
-from harmonyrt.runtime.diffusion.buffers import Place, open_place
+from harmonyrt.runtime.diffusion.buffers import BufferPool, open_buffers
 from harmonyrt.runtime.diffusion.noise import NoiseStream
-from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import Program, SamplingSchedule
 from harmonyrt.runtime.select import Selected, open_best
 
 Progress = Callable[[str, int, int], bool | None]
@@ -48,21 +48,21 @@ class DiffusionModel:
     """The open engines of one bundle. One model belongs to one thread, like a session.
 
     Args:
-        plan: of the bundle.
+        schedule: of the bundle.
         sessions: by component.
         selected: how each was chosen, by component.
-        place: where arrays live between the parts; None to choose by the sessions.
+        buffers: where arrays live between the parts; None to choose by the sessions.
     """
 
     def __init__(
         self,
-        plan: LoopPlan,
+        schedule: SamplingSchedule,
         sessions: Mapping[str, Session],
         selected: Mapping[str, Selected],
-        place: Place | None = None,
+        buffers: BufferPool | None = None,
     ) -> None:
-        self.plan, self.sessions, self.selected = plan, dict(sessions), dict(selected)
-        self.place = place or open_place(plan, self.sessions)
+        self.schedule, self.sessions, self.selected = schedule, dict(sessions), dict(selected)
+        self.buffers = buffers or open_buffers(schedule, self.sessions)
         asked = getattr(sessions["unet"], "input_type", None)  # TensorRT's sessions, where versions differ
         self._row_type = np.dtype(np.int64) if asked is None else asked("step")
 
@@ -79,20 +79,20 @@ class DiffusionModel:
         Raises:
             HarmonyError: a component is missing or cannot run here as asked.
         """
-        plan = LoopPlan.of(bundle.manifest)
+        schedule = SamplingSchedule.of(bundle.manifest)
         selected: dict[str, Selected] = {}
-        for name in plan.components:
+        for name in schedule.components:
             engines = tuple(engine for engine in bundle.manifest.engines if engine.component == name)
             if not engines:
                 raise HarmonyError(f"{bundle.path} has no engine of its component {name}; build the bundle again")
             part = replace(bundle, manifest=replace(bundle.manifest, engines=engines))
             selected[name] = open_best(part, backend, target, options)
-        return cls(plan, {name: one.session for name, one in selected.items()}, selected)
+        return cls(schedule, {name: one.session for name, one in selected.items()}, selected)
 
     def another(self) -> DiffusionModel:
         """One more for another thread: the same weights, buffers of its own."""
         sessions = {name: session.another() for name, session in self.sessions.items()}
-        return DiffusionModel(self.plan, sessions, self.selected)
+        return DiffusionModel(self.schedule, sessions, self.selected)
 
     @property
     def backend(self) -> str:
@@ -130,58 +130,58 @@ class DiffusionModel:
             Cancelled: the callback said so.
         """
         options = options or RunOptions()
-        plan, program = self.plan, self.plan.program(options.steps)
-        self._check("composite", image, (1, 3, *plan.inference_size))
-        self._check("mask", mask, (1, 1, *plan.inference_size))
-        parts = _Parts(options.progress, program.steps + 2 + bool(plan.refiner_channels))
+        schedule, program = self.schedule, self.schedule.program(options.steps)
+        self._check("composite", image, (1, 3, *schedule.inference_size))
+        self._check("mask", mask, (1, 1, *schedule.inference_size))
+        parts = _Parts(options.progress, program.steps + 2 + bool(schedule.refiner_channels))
         refiner = self._refining(small_image, small_mask)
         given = self._given(program, NoiseStream(options.seed, options.sample), image, mask, refiner)
-        last = "refiner" if plan.refiner_channels else "vae-decoder"
+        last = "refiner" if schedule.refiner_channels else "vae-decoder"
         if options.progress is None:
-            latents, result = self.place.loop(program.steps, lambda: self._loop(given, parts))
+            latents, result = self.buffers.loop(program.steps, lambda: self._loop(given, parts))
         else:
             latents, result = self._loop(given, parts)
-        self.place.fetch("unet", latents)  # a clamp in what follows can hide what is not finite
-        return self.place.fetch(last, result)
+        self.buffers.fetch("unet", latents)  # a clamp in what follows can hide what is not finite
+        return self.buffers.fetch(last, result)
 
     def _given(
         self, program: Program, noise: NoiseStream, image: np.ndarray, mask: np.ndarray, refiner: dict[str, Any]
     ) -> _Given:
         """Bring what a run starts from to where it runs; noise is drawn in the documented order."""
-        put, shape = self.place.put, self.plan.latent_shape
+        put, shape = self.buffers.put, self.schedule.latent_shape
         latents = put("latents", noise.normal(shape) * np.float32(program.initial_scale))
         picture = {"image": put("image", image), "mask": put("mask", mask)}
         posterior = put("posterior", noise.normal(shape))
         draws = [put(f"draw {k}", noise.normal(shape)) for k in range(program.steps)]
         rows = [put(f"row {k}", np.array([row], self._row_type)) for k, row in enumerate(program.rows)]
-        decoder = {**picture, "noise": put("condition's", noise.normal(shape))} if self.plan.conditional else {}
+        decoder = {**picture, "noise": put("condition's", noise.normal(shape))} if self.schedule.conditional else {}
         return _Given(latents, {**picture, "noise": posterior}, list(zip(draws, rows, strict=True)), decoder, refiner)
 
     def _loop(self, given: _Given, parts: _Parts) -> tuple[Any, Any]:
         """The last latents, and the picture. Nothing but parts, and copies where they run: so it can be recorded."""
-        place, latents = self.place, given.latents
+        buffers, latents = self.buffers, given.latents
         parts.begin("encode")
-        condition = place.call("vae-encoder", given.encoder, "condition", "condition")
+        condition = buffers.call("vae-encoder", given.encoder, "condition", "condition")
         for k, (draw, row) in enumerate(given.steps):
             parts.begin("step")
-            feeds = {"noise": place.slot("noise", draw), "step": place.slot("step", row)}
+            feeds = {"noise": buffers.fixed("noise", draw), "step": buffers.fixed("step", row)}
             feeds |= {"latents": latents, "condition": condition}
-            latents = place.call("unet", feeds, "next_latents", f"latents {k % 2}")
+            latents = buffers.call("unet", feeds, "next_latents", f"latents {k % 2}")
         parts.begin("decode")
-        result = place.call("vae-decoder", {"latents": latents, **given.decoder}, "picture", "picture")
-        if self.plan.refiner_channels:
+        result = buffers.call("vae-decoder", {"latents": latents, **given.decoder}, "picture", "picture")
+        if self.schedule.refiner_channels:
             parts.begin("refine")
-            result = place.call("refiner", {"image": result, **given.refiner}, "output", "output")
+            result = buffers.call("refiner", {"image": result, **given.refiner}, "output", "output")
         return latents, result
 
     def _refining(self, image: np.ndarray | None, mask: np.ndarray | None) -> dict[str, Any]:
         """What the refiner takes beside stage one's picture."""
         feeds = {}
         for name, array, channels, needed in (("mask", mask, 1, 4), ("composite", image, 3, 7)):
-            if self.plan.refiner_channels >= needed:
-                self._check(f"refiner's {name}", array, (1, channels, *self.plan.output_size))
+            if self.schedule.refiner_channels >= needed:
+                self._check(f"refiner's {name}", array, (1, channels, *self.schedule.output_size))
                 assert array is not None
-                feeds[name] = self.place.put(f"refiner's {name}", array)
+                feeds[name] = self.buffers.put(f"refiner's {name}", array)
         return feeds
 
     @staticmethod

@@ -28,7 +28,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class LoopPlan:
+class SamplingSchedule:
     """Shapes, programs and parts of one bundle.
 
     Attributes:
@@ -96,11 +96,11 @@ class LoopPlan:
         }
 
     @classmethod
-    def of(cls, manifest: Manifest) -> LoopPlan:
+    def of(cls, manifest: Manifest) -> SamplingSchedule:
         """Read it from a manifest.
 
         Raises:
-            HarmonyError: another family, or a plan that cannot be read.
+            HarmonyError: another family, or a schedule that cannot be read.
         """
         if manifest.model.family != FAMILY:
             raise HarmonyError(

@@ -4,21 +4,21 @@ import json
 
 import pytest
 
-from harmonyrt.benchmarks.cases import Subject
-from harmonyrt.benchmarks.compare import Effort, measure
+from harmonyrt.benchmarks.cases import Case
+from harmonyrt.benchmarks.compare import Budget, measure
 from harmonyrt.benchmarks.report.tables import BEGIN, END, rewrite, tables
 from harmonyrt.benchmarks.results import HEADINGS, finished_run, markdown, read, rows, write
 from harmonyrt.common import HarmonyError
 
-QUICK = Effort(rounds=2, seconds=0, least=2, burn_in_seconds=0)
+QUICK = Budget(rounds=2, seconds=0, least=2, burn_in_seconds=0)
 
 
 @pytest.fixture(scope="module")
 def run(bundle):
     sides = [
-        Subject("engine", str(bundle), 32, 32, threads=1, backend="onnxruntime"),
-        Subject("engine", str(bundle), 32, 32, threads=1, backend="onnxruntime"),
-        Subject("picture", str(bundle), 50, 70, threads=1, backend="onnxruntime"),
+        Case("engine", str(bundle), 32, 32, threads=1, backend="onnxruntime"),
+        Case("engine", str(bundle), 32, 32, threads=1, backend="onnxruntime"),
+        Case("picture", str(bundle), 50, 70, threads=1, backend="onnxruntime"),
     ]
     return finished_run("tiny", "harmonyrt bench tiny", QUICK, measure(sides, QUICK))
 
@@ -70,6 +70,6 @@ def test_other_files_are_refused(tmp_path):
 
 def test_refusal_of_a_side_reaches_the_caller(bundle, tmp_path):
     with pytest.raises(HarmonyError, match="does not exist"):
-        measure([Subject("engine", str(tmp_path / "none"), 32, 32)], QUICK)
+        measure([Case("engine", str(tmp_path / "none"), 32, 32)], QUICK)
     with pytest.raises(HarmonyError, match="built for"):
-        measure([Subject("engine", str(bundle), 64, 64)], QUICK)
+        measure([Case("engine", str(bundle), 64, 64)], QUICK)

@@ -13,7 +13,7 @@ from harmonyrt.models import PHNet, PHNetConfig
 
 
 def test_a_machine_without_a_card_writes_a_report_of_skips(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(gpu_suite.runners, "why_no_card", lambda: "there is no card")
+    monkeypatch.setattr(gpu_suite.runners, "why_no_gpu", lambda: "there is no card")
     monkeypatch.setattr(gpu_suite, "clocks", lambda *fields: None)
     tiny = PHNet(PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))).eval()
     monkeypatch.setattr(gpu_suite.runners, "load_network", lambda path: gpu_suite.runners.Network(tiny, {}))
@@ -62,7 +62,7 @@ def test_the_network_has_the_work_that_the_facts_say():
 
 
 @pytest.mark.parametrize(
-    ("card", "bandwidth"),
+    ("name", "bandwidth"),
     [
         ("Tesla V100-SXM2-16GB", 900),
         ("NVIDIA A100-SXM4-80GB", 2039),
@@ -73,6 +73,6 @@ def test_the_network_has_the_work_that_the_facts_say():
         ("NVIDIA A100-PCIE-40GB", None),
     ],
 )
-def test_data_sheets_are_found_by_the_cards_name(card, bandwidth):
-    peak = gpu_roofline.peak_of(card)
+def test_data_sheets_are_found_by_the_name_of_the_gpu(name, bandwidth):
+    peak = gpu_roofline.peak_of(name)
     assert (peak.bandwidth if peak else None) == bandwidth

@@ -6,13 +6,13 @@ import pytest
 
 from harmonyrt.cli.abilities import abilities
 from harmonyrt.runtime.cpu_speed import CpuSpeed
-from harmonyrt.runtime.machine_report import PACKAGES, Card, Cpu, Machine, machine
+from harmonyrt.runtime.machine_report import PACKAGES, Cpu, Gpu, Machine, machine
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def imagined(card=None, capability=None, driver="580.65.06", providers=(CPU_PROVIDER,), **packages):
-    cards = () if card is None else (Card(card, capability, "16384 MiB"),)
+    cards = () if card is None else (Gpu(card, capability, "16384 MiB"),)
     versions = dict.fromkeys(PACKAGES) | {name.replace("_", "-"): version for name, version in packages.items()}
     cpu = Cpu("A CPU", 8, 4.0, ("AVX2", "AVX-512 BF16"))
     return Machine("Linux", "3.11.7", cpu, cards, driver if cards else None, versions, providers)

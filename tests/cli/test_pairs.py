@@ -99,10 +99,10 @@ def test_no_exception_of_one_pair_stops_the_others(folders, bundle, run, monkeyp
 
     works = harmonizing_folders.read_inputs
 
-    def fails_for_b(wish, composite, mask):
+    def fails_for_b(options, composite, mask):
         if composite.endswith("b.png"):
             raise error
-        return works(wish, composite, mask)
+        return works(options, composite, mask)
 
     monkeypatch.setattr(harmonizing_folders, "read_inputs", fails_for_b)
     done = run("harmonize", "composites", "masks", "-o", "out", "--bundle", bundle)

@@ -145,7 +145,7 @@ def several(static_bundle, altered):
 @pytest.mark.parametrize(("int8", "first"), [(4.0, "int8"), (30.0, "fp32")])
 def test_auto_takes_the_precision_that_was_measured_faster(openvino, several, monkeypatch, int8, first):
     monkeypatch.setattr("harmonyrt.runtime.select.measured_once", lambda cache: speed({**NO_AMX, "int8": int8}))
-    monkeypatch.setattr("harmonyrt.runtime.select.may_have_card", lambda: False)
+    monkeypatch.setattr("harmonyrt.runtime.select.may_have_gpu", lambda: False)
     info = Harmonizer.open(several).info
     assert info.precision == first
     assert f"int8 {int8 / 10:.2f}" in info.why

@@ -89,7 +89,7 @@ def test_tensors_that_cannot_be_shared_are_one_sentence(static, arrays):
         static.run_tensor(image.clone().requires_grad_(True), mask)
 
 
-class OnCard:
+class OnDevice:
     """Looks like an array on a card; nothing reads its memory."""
 
     def __init__(self, shape):
@@ -98,12 +98,12 @@ class OnCard:
 
 def test_arrays_on_a_card_are_refused_by_an_engine_on_the_cpu(static):
     with pytest.raises(HarmonyError, match=r"lie on a card.*device='cuda'"):
-        static.run_tensor(OnCard((1, 3, 64, 64)), OnCard((1, 1, 64, 64)))
+        static.run_tensor(OnDevice((1, 3, 64, 64)), OnDevice((1, 1, 64, 64)))
 
 
 def test_image_and_mask_must_lie_together(static, arrays):
     with pytest.raises(HarmonyError, match="different memory"):
-        static.run_tensor(OnCard((1, 3, 64, 64)), arrays[1])
+        static.run_tensor(OnDevice((1, 3, 64, 64)), arrays[1])
 
 
 @pytest.mark.gpu

@@ -6,7 +6,7 @@ from PIL import Image
 
 from harmonyrt.runtime.fit import fit
 from harmonyrt.runtime.resample import resample
-from harmonyrt.runtime.transfer import apply_maps, carry_back, fit_maps
+from harmonyrt.runtime.transfer import apply_maps, fit_maps, upsample_edit
 
 SIDE = 64
 
@@ -36,7 +36,7 @@ def carried(picture, mask, change, pool=None):
     fitted = fit(picture, mask, (SIDE, SIDE), binary_mask=True)
     target = change(picture.astype(np.float32) / 255)
     output = resample(target, SIDE, SIDE).transpose(2, 0, 1)
-    return carry_back(picture, mask, fitted, output, pool), np.clip(target * 255, 0, 255)
+    return upsample_edit(picture, mask, fitted, output, pool), np.clip(target * 255, 0, 255)
 
 
 HUE = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.05, 0.1, 0.9]], np.float32)
@@ -76,7 +76,9 @@ def test_what_the_network_says_of_the_background_does_not_leak_in(picture, mask)
     output = fitted.image * np.float32(0.7)
     quiet, wild = output.copy(), output.copy()
     wild[:, fitted.mask == 0] = np.random.default_rng(0).random((3, int((fitted.mask == 0).sum())), np.float32)
-    np.testing.assert_array_equal(carry_back(picture, mask, fitted, quiet), carry_back(picture, mask, fitted, wild))
+    np.testing.assert_array_equal(
+        upsample_edit(picture, mask, fitted, quiet), upsample_edit(picture, mask, fitted, wild)
+    )
 
 
 def test_no_change_is_no_change(picture, mask):
@@ -94,7 +96,7 @@ def test_flat_and_clipped_places_stay_flat(mask):
     flat = np.full((400, 600, 3), 255, np.uint8)
     fitted = fit(flat, mask, (SIDE, SIDE), binary_mask=True)
     noisy = np.clip(0.8 + np.random.default_rng(0).normal(0, 0.02, (3, SIDE, SIDE)), 0, 1).astype(np.float32)
-    found = carry_back(flat, mask, fitted, noisy)[mask == 255]
+    found = upsample_edit(flat, mask, fitted, noisy)[mask == 255]
     assert np.abs(found.astype(int) - 204).max() <= 8  # the noise itself passes 20
 
 
@@ -112,7 +114,7 @@ def test_a_network_that_says_the_picture_at_its_own_size_is_taken_at_its_word():
     mask = np.full((SIDE, SIDE), 255, np.uint8)
     mask[:10] = 0
     output = random.random((3, SIDE, SIDE), np.float32)
-    found = carry_back(small, mask, fit(small, mask, (SIDE, SIDE), True), output)
+    found = upsample_edit(small, mask, fit(small, mask, (SIDE, SIDE), True), output)
     expected = np.where(mask[..., None] > 0, np.floor(output.transpose(1, 2, 0) * 255 + 0.5), small)
     assert np.abs(found - expected).max() <= 1
 

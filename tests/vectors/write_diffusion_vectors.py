@@ -26,7 +26,7 @@ from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.diffusion import RunOptions
 from harmonyrt.runtime.diffusion.noise import NoiseStream
-from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import Program, SamplingSchedule
 from harmonyrt.runtime.images.foreground import foreground_ratio
 from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
@@ -111,8 +111,8 @@ class Graph:
         return model
 
 
-def vae_encoder(plan: LoopPlan) -> onnx.ModelProto:
-    graph, size, latent = Graph(), plan.inference_size, plan.latent_shape
+def vae_encoder(schedule: SamplingSchedule) -> onnx.ModelProto:
+    graph, size, latent = Graph(), schedule.inference_size, schedule.latent_shape
     colours = graph.mixed(graph.pooled("image", FACTOR), ENCODE)
     sample = graph.add("Add", colours, graph.scaled("noise", ENCODED_NOISE))
     graph.add("Concat", graph.pooled("mask", FACTOR), sample, output="condition", axis=1)
@@ -121,8 +121,8 @@ def vae_encoder(plan: LoopPlan) -> onnx.ModelProto:
     )
 
 
-def unet(plan: LoopPlan) -> onnx.ModelProto:
-    graph, latent = Graph(), plan.latent_shape
+def unet(schedule: SamplingSchedule) -> onnx.ModelProto:
+    graph, latent = Graph(), schedule.latent_shape
     row = graph.add("Gather", graph.constant(TABLE), "step", axis=0)
     parts = []
     for i, value in enumerate(("latents", graph.mixed("condition", STEP), "noise")):
@@ -134,10 +134,10 @@ def unet(plan: LoopPlan) -> onnx.ModelProto:
     return graph.model(inputs, {"next_latents": latent, "predicted_noise": latent})
 
 
-def vae_decoder(plan: LoopPlan) -> onnx.ModelProto:
-    graph, size, latent = Graph(), plan.inference_size, plan.latent_shape
+def vae_decoder(schedule: SamplingSchedule) -> onnx.ModelProto:
+    graph, size, latent = Graph(), schedule.inference_size, schedule.latent_shape
     small, inputs = graph.mixed("latents", DECODE), {"latents": latent}
-    if plan.conditional:
+    if schedule.conditional:
         inputs |= {"image": (1, 3, *size), "mask": (1, 1, *size), "noise": latent}
         weights = np.eye(3, 4) * OF_CONDITION["noise"]
         small = graph.add("Add", small, graph.mixed("noise", weights))
@@ -150,34 +150,38 @@ def vae_decoder(plan: LoopPlan) -> onnx.ModelProto:
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     )
-    for name in ("image", "mask") if plan.conditional else ():
+    for name in ("image", "mask") if schedule.conditional else ():
         large = graph.add("Add", large, graph.scaled(name, OF_CONDITION[name]))
     graph.clipped(large, "picture")
     return graph.model(inputs, {"picture": (1, 3, *size)})
 
 
-def refiner(plan: LoopPlan) -> onnx.ModelProto:
-    graph, size = Graph(), plan.output_size
-    both = graph.add("Concat", graph.pooled("image", plan.inference_size[0] // size[0]), "mask", "composite", axis=1)
+def refiner(schedule: SamplingSchedule) -> onnx.ModelProto:
+    graph, size = Graph(), schedule.output_size
+    both = graph.add(
+        "Concat", graph.pooled("image", schedule.inference_size[0] // size[0]), "mask", "composite", axis=1
+    )
     graph.clipped(graph.mixed(both, REFINE), "output")
-    inputs = {"image": (1, 3, *plan.inference_size), "mask": (1, 1, *size), "composite": (1, 3, *size)}
+    inputs = {"image": (1, 3, *schedule.inference_size), "mask": (1, 1, *size), "composite": (1, 3, *size)}
     return graph.model(inputs, {"output": (1, 3, *size)})
 
 
-def plan_of(inference: tuple[int, int], output: tuple[int, int], conditional: bool, refiner_channels: int) -> LoopPlan:
-    return LoopPlan(inference, output, 4, FACTOR, conditional, refiner_channels, "linspace", 2, PROGRAMS)
+def schedule_of(
+    inference: tuple[int, int], output: tuple[int, int], conditional: bool, refiner_channels: int
+) -> SamplingSchedule:
+    return SamplingSchedule(inference, output, 4, FACTOR, conditional, refiner_channels, "linspace", 2, PROGRAMS)
 
 
-def write_bundle(name: str, plan: LoopPlan) -> Path:
+def write_bundle(name: str, schedule: SamplingSchedule) -> Path:
     """A bundle with hand-made components as ONNX and as OpenVINO IR."""
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     makers = {"vae-encoder": vae_encoder, "unet": unet, "vae-decoder": vae_decoder, "refiner": refiner}
     engines = []
-    for component in plan.components:
+    for component in schedule.components:
         place = folder / component
         place.mkdir(parents=True)
-        onnx.save(makers[component](plan), place / "model.onnx")
+        onnx.save(makers[component](schedule), place / "model.onnx")
         openvino.save_model(
             openvino.convert_model(place / "model.onnx"), place / "openvino.xml", compress_to_fp16=False
         )
@@ -191,15 +195,20 @@ def write_bundle(name: str, plan: LoopPlan) -> Path:
 
     manifest = Manifest(
         name=name,
-        model=ModelSpec("diffharmony", {"loop": plan.to_config()}, 60, "made by hand", "0" * 64, random_weights=True),
+        model=ModelSpec(
+            "diffharmony", {"loop": schedule.to_config()}, 60, "made by hand", "0" * 64, random_weights=True
+        ),
         precision="fp32",
-        size=plan.inference_size,
+        size=schedule.inference_size,
         batch=1,
-        working_size=max(plan.inference_size),
+        working_size=max(schedule.inference_size),
         size_multiple=FACTOR,
         binary_mask=True,
-        inputs=(tensor("image", 3, plan.inference_size, "composite"), tensor("mask", 1, plan.inference_size, "mask")),
-        outputs=(tensor("output", 3, plan.output_size, "output"),),
+        inputs=(
+            tensor("image", 3, schedule.inference_size, "composite"),
+            tensor("mask", 1, schedule.inference_size, "mask"),
+        ),
+        outputs=(tensor("output", 3, schedule.output_size, "output"),),
         engines=tuple(engines),
         tools={},
         recipe={},
@@ -221,13 +230,13 @@ def noise(seed: int, sample: int, count: int) -> dict[str, object]:
 
 def main() -> None:
     """Write bundles, pictures and diffusion.json."""
-    plans = {
-        "hand-made-kl": plan_of((64, 64), (32, 32), False, 7),
-        "hand-made-harmony": plan_of((64, 96), (64, 96), True, 0),
+    schedules = {
+        "hand-made-kl": schedule_of((64, 64), (32, 32), False, 7),
+        "hand-made-harmony": schedule_of((64, 96), (64, 96), True, 0),
     }
     harmonizers = {
-        name: Harmonizer.open(write_bundle(name, plan), backend="onnxruntime", threads=1)
-        for name, plan in plans.items()
+        name: Harmonizer.open(write_bundle(name, schedule), backend="onnxruntime", threads=1)
+        for name, schedule in schedules.items()
     }
     shutil.rmtree(HERE / PICTURES, ignore_errors=True)
     (HERE / PICTURES).mkdir()

@@ -56,7 +56,7 @@ def _unfit(engine: EngineSpec, version: str, device: cuda.Cuda, index: int) -> s
     admitted = needs.get("compute_capability")
     if admitted and not tensorrt_versions.admits(admitted, capability):
         return f"found {card}, need {admitted}: {rebuild}"
-    refusal = tensorrt_versions.card_refused(engine.target, version, capability)
+    refusal = tensorrt_versions.why_unsupported(engine.target, version, capability)
     if refusal:
         return refusal
     major = int(needs.get("cuda", 0))

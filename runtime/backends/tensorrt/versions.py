@@ -212,7 +212,7 @@ def version_fits(need: str, found: str, compatible: bool = False) -> bool:
     return having[:length] >= needed[:length] if compatible else having[:length] == needed[:length]
 
 
-def card_refused(target: str, version: str, capability: Capability) -> str | None:
+def why_unsupported(target: str, version: str, capability: Capability) -> str | None:
     """Why a release does not run on a card, with what to install instead; None when it does or is not known."""
     series = series_of(target, version)
     if series is None or series.takes(capability):

@@ -12,39 +12,39 @@ std::size_t pixels_of(Size size) {
 } // namespace
 
 // docs/diffharmony.md has the components with their tensors.
-std::vector<Part> diffusion_parts(const LoopPlan &plan) {
+std::vector<Part> diffusion_parts(const SamplingSchedule &schedule) {
     std::vector<Part> parts = {
         {"vae-encoder", {"image", "mask", "noise"}, {"condition"}},
         {"unet", {"latents", "condition", "noise", "step"}, {"next_latents"}},
         {"vae-decoder", {"latents"}, {"picture"}},
     };
-    if (plan.conditional) parts.back().inputs = {"latents", "image", "mask", "noise"};
-    if (plan.refiner_channels == 0) return parts;
+    if (schedule.conditional) parts.back().inputs = {"latents", "image", "mask", "noise"};
+    if (schedule.refiner_channels == 0) return parts;
     Part refiner = {"refiner", {"image"}, {"output"}};
-    if (plan.refiner_channels >= 4) refiner.inputs.emplace_back("mask");
-    if (plan.refiner_channels >= 7) refiner.inputs.emplace_back("composite");
+    if (schedule.refiner_channels >= 4) refiner.inputs.emplace_back("mask");
+    if (schedule.refiner_channels >= 7) refiner.inputs.emplace_back("composite");
     parts.push_back(std::move(refiner));
     return parts;
 }
 
 Diffusion::Diffusion(const Model &model)
-    : plan_(*model.plan),
+    : schedule_(*model.schedule),
       encoder_(model.parts[0].engine),
       unet_(model.parts[1].engine),
       decoder_(model.parts[2].engine) {
-    if (plan_.refiner_channels != 0) refiner_.emplace(model.parts[3].engine);
-    const std::size_t plane = pixels_of(plan_.latent_size);
-    const auto channels = static_cast<std::size_t>(plan_.latent_channels);
+    if (schedule_.refiner_channels != 0) refiner_.emplace(model.parts[3].engine);
+    const std::size_t plane = pixels_of(schedule_.latent_size);
+    const auto channels = static_cast<std::size_t>(schedule_.latent_channels);
     for (auto *values : {&latents_, &next_latents_, &noise_}) values->resize(channels * plane);
     condition_.resize((channels + 1) * plane);
-    picture_.resize(3 * pixels_of(plan_.inference_size));
-    if (refiner_) output_.resize(3 * pixels_of(plan_.output_size));
+    picture_.resize(3 * pixels_of(schedule_.inference_size));
+    if (refiner_) output_.resize(3 * pixels_of(schedule_.output_size));
 }
 
 Prepared Diffusion::prepare(const Picture &picture, const Mask &mask, int threads) const {
-    Prepared prepared{fit(picture, mask, plan_.output_size, true, threads), std::nullopt};
-    if (!(plan_.output_size == plan_.inference_size)) {
-        prepared.inside = fit(picture, mask, plan_.inference_size, true, threads);
+    Prepared prepared{fit(picture, mask, schedule_.output_size, true, threads), std::nullopt};
+    if (!(schedule_.output_size == schedule_.inference_size)) {
+        prepared.inside = fit(picture, mask, schedule_.inference_size, true, threads);
     }
     return prepared;
 }
@@ -52,7 +52,7 @@ Prepared Diffusion::prepare(const Picture &picture, const Mask &mask, int thread
 const float *Diffusion::run(const std::vector<Prepared> &pictures, const RunOptions &options) {
     const Prepared &prepared = pictures.front();
     const Fitted &inside = prepared.inside ? *prepared.inside : prepared.fitted;
-    const Program &program = plan_.program(options.steps);
+    const Program &program = schedule_.program(options.steps);
     const int parts = static_cast<int>(program.steps) + (refiner_ ? 3 : 2);
     int done = 0;
     ask(options, done, parts);
@@ -67,7 +67,7 @@ const float *Diffusion::run(const std::vector<Prepared> &pictures, const RunOpti
         step(row);
         ask(options, ++done, parts);
     }
-    if (plan_.conditional) noise.normal(noise_);
+    if (schedule_.conditional) noise.normal(noise_);
     decode(inside);
     ask(options, ++done, parts);
     if (!refiner_) return picture_.data();
@@ -97,28 +97,28 @@ void Diffusion::step(std::int64_t row) {
 
 void Diffusion::decode(const Fitted &inside) {
     std::vector<Tensor> tensors = {latent_tensor(latents_)};
-    if (plan_.conditional) {
+    if (schedule_.conditional) {
         tensors.push_back(picture_tensor(inside.image, inside.size));
         tensors.push_back(picture_tensor(inside.network_mask, inside.size, 1));
         tensors.push_back(latent_tensor(noise_));
     }
-    tensors.push_back(picture_tensor(picture_, plan_.inference_size));
+    tensors.push_back(picture_tensor(picture_, schedule_.inference_size));
     decoder_.run(tensors);
     check_finite(picture_.data(), picture_.size(), "vae-decoder");
 }
 
 void Diffusion::refine(const Fitted &fitted) {
-    std::vector<Tensor> tensors = {picture_tensor(picture_, plan_.inference_size)};
-    if (plan_.refiner_channels >= 4) tensors.push_back(picture_tensor(fitted.network_mask, fitted.size, 1));
-    if (plan_.refiner_channels >= 7) tensors.push_back(picture_tensor(fitted.image, fitted.size));
-    tensors.push_back(picture_tensor(output_, plan_.output_size));
+    std::vector<Tensor> tensors = {picture_tensor(picture_, schedule_.inference_size)};
+    if (schedule_.refiner_channels >= 4) tensors.push_back(picture_tensor(fitted.network_mask, fitted.size, 1));
+    if (schedule_.refiner_channels >= 7) tensors.push_back(picture_tensor(fitted.image, fitted.size));
+    tensors.push_back(picture_tensor(output_, schedule_.output_size));
     refiner_->run(tensors);
     check_finite(output_.data(), output_.size(), "refiner");
 }
 
 Tensor Diffusion::latent_tensor(const std::vector<float> &values, int more_channels) const {
-    const Size size = plan_.latent_size;
-    return planes(values.data(), 1, plan_.latent_channels + more_channels, size.height, size.width);
+    const Size size = schedule_.latent_size;
+    return planes(values.data(), 1, schedule_.latent_channels + more_channels, size.height, size.width);
 }
 
 Tensor Diffusion::picture_tensor(const std::vector<float> &values, Size size, int channels) {

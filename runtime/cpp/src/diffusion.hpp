@@ -2,7 +2,7 @@
 // runtime/network.py.
 #pragma once
 
-#include "loop_plan.hpp"
+#include "sampling_schedule.hpp"
 #include "module.hpp"
 #include "network.hpp"
 #include "noise.hpp"
@@ -13,15 +13,15 @@
 namespace hrt {
 
 // Its networks in the order in which they run: vae-encoder, unet, vae-decoder, and the refiner where there is one.
-std::vector<Part> diffusion_parts(const LoopPlan &plan);
+std::vector<Part> diffusion_parts(const SamplingSchedule &schedule);
 
 class Diffusion final : public Network {
 public:
     explicit Diffusion(const Model &model);
 
     std::size_t most() const override { return 1; } // pictures do not share noise
-    Size size_of(const Picture &) const override { return plan_.inference_size; }
-    void check(const RunOptions &options) const override { (void)plan_.program(options.steps); }
+    Size size_of(const Picture &) const override { return schedule_.inference_size; }
+    void check(const RunOptions &options) const override { (void)schedule_.program(options.steps); }
     Prepared prepare(const Picture &picture, const Mask &mask, int threads) const override;
     const float *run(const std::vector<Prepared> &pictures, const RunOptions &options) override;
     // Refused: it is several networks.
@@ -36,7 +36,7 @@ private:
     Tensor latent_tensor(const std::vector<float> &values, int more_channels = 0) const;
     static Tensor picture_tensor(const std::vector<float> &values, Size size, int channels = 3);
 
-    const LoopPlan &plan_;
+    const SamplingSchedule &schedule_;
     EngineSession encoder_, unet_, decoder_;
     std::optional<EngineSession> refiner_;
     std::vector<float> latents_, next_latents_, noise_, condition_, picture_, output_; // kept between calls

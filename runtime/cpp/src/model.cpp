@@ -11,9 +11,9 @@
 namespace hrt {
 namespace {
 
-std::vector<Part> parts_of(const Bundle &bundle, const std::optional<LoopPlan> &plan) {
-    if (!plan) return {only_part(bundle.manifest)};
-    std::vector<Part> parts = diffusion_parts(*plan);
+std::vector<Part> parts_of(const Bundle &bundle, const std::optional<SamplingSchedule> &schedule) {
+    if (!schedule) return {only_part(bundle.manifest)};
+    std::vector<Part> parts = diffusion_parts(*schedule);
     for (const Part &part : parts) {
         const auto &engines = bundle.manifest.engines;
         const bool there = std::any_of(engines.begin(), engines.end(),
@@ -27,20 +27,20 @@ std::vector<Part> parts_of(const Bundle &bundle, const std::optional<LoopPlan> &
 }
 
 // Null for a family with one network. Others than ours are right in themselves: the sentence says so.
-std::optional<LoopPlan> plan_of(const Bundle &bundle) {
+std::optional<SamplingSchedule> schedule_of(const Bundle &bundle) {
     const std::string &family = bundle.manifest.model.family;
     if (family == "phnet") return std::nullopt;
-    if (family == kDiffHarmony) return loop_plan_of(bundle.manifest);
+    if (family == kDiffHarmony) return sampling_schedule_of(bundle.manifest);
     throw Error(HRT_UNSUPPORTED, bundle.path + " holds the model " + quoted(family) +
                                      ", this library knows phnet and diffharmony; install a newer harmonyrt");
 }
 
-std::vector<std::int32_t> steps_of(const std::optional<LoopPlan> &plan) {
+std::vector<std::int32_t> steps_of(const std::optional<SamplingSchedule> &schedule) {
     std::vector<std::int32_t> steps;
-    if (!plan) return steps;
-    for (const Program &program : plan->programs) steps.push_back(static_cast<std::int32_t>(program.steps));
+    if (!schedule) return steps;
+    for (const Program &program : schedule->programs) steps.push_back(static_cast<std::int32_t>(program.steps));
     std::sort(steps.begin(), steps.end());
-    const auto own = std::find(steps.begin(), steps.end(), plan->default_steps);
+    const auto own = std::find(steps.begin(), steps.end(), schedule->default_steps);
     std::rotate(steps.begin(), own, own + 1);
     return steps;
 }
@@ -49,12 +49,12 @@ std::vector<std::int32_t> steps_of(const std::optional<LoopPlan> &plan) {
 
 Model::Model(const std::string &path, const EngineOptions &options, std::uint64_t most_pixels)
     : bundle(open_bundle(path)),
-      plan(plan_of(bundle)),
-      steps(steps_of(plan)),
+      schedule(schedule_of(bundle)),
+      steps(steps_of(schedule)),
       threads(options.threads > 0 ? options.threads : cores()),
       max_pixels(most_pixels),
       process(getpid()) {
-    for (const Part &part : parts_of(bundle, plan)) {
+    for (const Part &part : parts_of(bundle, schedule)) {
         parts.push_back(open_best(bundle, part, options));
         notes += parts.back().notes;
     }

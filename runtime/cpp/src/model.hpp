@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bundle.hpp"
-#include "loop_plan.hpp"
+#include "sampling_schedule.hpp"
 #include "select.hpp"
 
 #include <cstdint>
@@ -18,16 +18,16 @@ struct Model {
     Model(const std::string &path, const EngineOptions &options, std::uint64_t max_pixels);
 
     // The engine that does all of the work, or nearly all of it.
-    const Selected &main() const { return plan ? parts[1] : parts[0]; }
+    const Selected &main() const { return schedule ? parts[1] : parts[0]; }
 
     // Throws Error (HRT_UNSUPPORTED) in a forked child of the process that opened it.
     void check_not_forked() const;
 
     Bundle bundle;
-    std::optional<LoopPlan> plan; // DiffHarmony's
-    std::vector<Selected> parts;  // one network; or DiffHarmony's, in the order in which they run
-    std::string notes;            // of all parts
-    std::string device;           // of main()
+    std::optional<SamplingSchedule> schedule; // DiffHarmony's
+    std::vector<Selected> parts;              // one network; or DiffHarmony's, in the order in which they run
+    std::string notes;                        // of all parts
+    std::string device;                       // of main()
     std::string engine_version;
     std::vector<std::int32_t> steps; // that the bundle can run, its own number first; empty for one network
     int threads;

@@ -26,7 +26,7 @@ void check_finite(const float *values, std::size_t count, const std::string &eng
 
 std::unique_ptr<Network> open_network(const Model &model) {
     model.check_not_forked();
-    if (model.plan) return std::make_unique<Diffusion>(model);
+    if (model.schedule) return std::make_unique<Diffusion>(model);
     return std::make_unique<FeedForward>(model);
 }
 

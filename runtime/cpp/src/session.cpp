@@ -199,8 +199,8 @@ void Session::harmonize_group(const Job *jobs, std::size_t count, const RunOptio
         }
         const Fitted &fitted = prepared[place].fitted;
         const std::optional<Seen> &seen = covers[i].seen;
-        carry_back(jobs[i].picture, seen ? seen->mask : covers[i].mask, fitted, output + place * fitted.image.size(),
-                   jobs[i].output, jobs[i].output_stride, threads_, !seen, options.controls);
+        upsample_edit(jobs[i].picture, seen ? seen->mask : covers[i].mask, fitted, output + place * fitted.image.size(),
+                      jobs[i].output, jobs[i].output_stride, threads_, !seen, options.controls);
         ++place;
     }
     report_ = covers[count - 1].report;

@@ -226,8 +226,9 @@ void blend(const Canvas &canvas, const float *result, int threads) {
 
 } // namespace
 
-void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
-                std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen, const Controls &controls) {
+void upsample_edit(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
+                   std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen,
+                   const Controls &controls) {
     const Canvas canvas = {picture, mask, output, output_stride, controls};
     if (as_seen && picture.width == fitted.size.width && picture.height == fitted.size.height) {
         blend(canvas, result, threads);

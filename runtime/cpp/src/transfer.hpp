@@ -16,8 +16,8 @@ namespace hrt {
 // The output may be the composite's own buffer. `as_seen`: the network saw the composite itself; false where it saw
 // transparent pixels otherwise, so that its picture is none of the composite. `controls`: what becomes of the change
 // before it is blended.
-void carry_back(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
-                std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen = true,
-                const Controls &controls = {});
+void upsample_edit(const Picture &picture, const Mask &mask, const Fitted &fitted, const float *result,
+                   std::uint8_t *output, std::size_t output_stride, int threads, bool as_seen = true,
+                   const Controls &controls = {});
 
 } // namespace hrt

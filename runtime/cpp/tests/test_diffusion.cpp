@@ -251,7 +251,7 @@ TEST_CASE("refiners of 3 and 4 channels are given what they take") {
     CHECK(seen[2] == harmonized(open_session(open_model(kDiffusion)).get(), pair));
 }
 
-TEST_CASE("a bundle without a component, with a broken plan or of another family is refused") {
+TEST_CASE("a bundle without a component, with a broken schedule or of another family is refused") {
     const Changed missing(kDiffusion, [](nlohmann::json &manifest) {
         auto &engines = manifest["engines"];
         for (std::size_t i = engines.size(); i-- > 0;) {

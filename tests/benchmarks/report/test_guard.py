@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harmonyrt.benchmarks.compare import Effort
+from harmonyrt.benchmarks.compare import Budget
 from harmonyrt.benchmarks.report import guard
 from harmonyrt.benchmarks.report.guard import Floor, floors, folder_of, main
 from harmonyrt.export.rewrites import names_of
@@ -40,7 +40,7 @@ def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
     path.write_text(json.dumps({"a CPU": [{**row, "at_least": 2.0}]}))
 
     def run(ratio: float, *arguments: str) -> int:
-        def check(wanted, bundles: Path, checkpoint: Path, effort):
+        def check(wanted, bundles: Path, checkpoint: Path, budget):
             (floor,) = wanted
             assert (folder_of(floor, bundles) / "phnet-64-fp32" / "manifest.json").is_file()
             yield floor, ratio
@@ -74,7 +74,7 @@ def test_a_quick_run_proves_nothing_and_so_passes(a_floor, capsys, monkeypatch):
 def test_engines_are_measured_beside_pytorch(bundle, tmp_path, tiny_checkpoint):
     floor = Floor("32 px", 32, 1, "onnx", "onnxruntime", "fp32", at_least=1, against="torch")
     _place(floor, tmp_path, bundle)
-    quick = Effort(rounds=1, seconds=0, least=1, burn_in_seconds=0)
+    quick = Budget(rounds=1, seconds=0, least=1, burn_in_seconds=0)
     ((measured, ratio),) = guard.check([floor], tmp_path, tiny_checkpoint, quick)
     assert measured is floor
     assert ratio > 0
@@ -87,12 +87,12 @@ def test_an_engine_no_faster_than_the_plain_one_is_found_out(bundle, tmp_path, t
         _place(one, tmp_path, bundle)
     sides = []
 
-    def measure(subjects, effort):
-        sides.extend(subject.path for subject in subjects)
-        return [SimpleNamespace(samples=((4.0, 5.0, 6.0), (5.0,))) for _ in subjects]
+    def measure(cases, budget):
+        sides.extend(case.path for case in cases)
+        return [SimpleNamespace(samples=((4.0, 5.0, 6.0), (5.0,))) for _ in cases]
 
     monkeypatch.setattr(guard, "measure", measure)
-    ((_, ratio),) = guard.check([floor], tmp_path, tiny_checkpoint, Effort())
+    ((_, ratio),) = guard.check([floor], tmp_path, tiny_checkpoint, Budget())
     assert ratio == 1.0 < floor.at_least
     assert [Path(side).parent.name for side in sides] == ["onnx-none", "onnx-fast"]
 

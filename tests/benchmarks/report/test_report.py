@@ -1,4 +1,4 @@
-"""Which engine of a run meets a target, and what the table says."""
+"""Which engine of a run meets a goal, and what the table says."""
 
 import json
 from dataclasses import replace
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harmonyrt.benchmarks.cases import Subject
-from harmonyrt.benchmarks.compare import Effort, Measured, Ratio
+from harmonyrt.benchmarks.cases import Case
+from harmonyrt.benchmarks.compare import Budget, Measured, Ratio
 from harmonyrt.benchmarks.report.front_page import front_page
-from harmonyrt.benchmarks.report.goals import targets
+from harmonyrt.benchmarks.report.goals import goals
 from harmonyrt.benchmarks.report.pictures import draw
-from harmonyrt.benchmarks.report.tables import BEGIN, END, around, documents, index, opening, overview, tables
+from harmonyrt.benchmarks.report.tables import BEGIN, END, documents, index, opening, overhead, overview, tables
 from harmonyrt.benchmarks.results import Run, engine_name, write
 from harmonyrt.benchmarks.timing import summarize
 from harmonyrt.export.rewrites import SLOWER_THAN_PLAIN, names_of
@@ -30,12 +30,12 @@ def side(precision, ratio, decibels, kind="engine"):
     if kind == "torch":
         about |= {"backend": "torch", "target": "eager"}
     speedup = None if ratio is None else Ratio(ratio, ratio - 0.1, ratio + 0.1)
-    subject = Subject(kind, "bundle", 256, 256, threads=1)
-    return Measured(subject, about, summarize([1.0]), 1.0, 1.0, 1.0, True, speedup, decibels, ((1.0,),))
+    case = Case(kind, "bundle", 256, 256, threads=1)
+    return Measured(case, about, summarize([1.0]), 1.0, 1.0, 1.0, True, speedup, decibels, ((1.0,),))
 
 
 def run(name, *sides):
-    return Run(name, "harmonyrt bench", "2026-01-01", MACHINE, Effort(), (side("fp32", None, None, "torch"), *sides))
+    return Run(name, "harmonyrt bench", "2026-01-01", MACHINE, Budget(), (side("fp32", None, None, "torch"), *sides))
 
 
 def line(text, start):
@@ -44,24 +44,24 @@ def line(text, start):
 
 def test_the_fastest_engine_that_is_exact_enough_counts(tmp_path):
     sides = (side("fp32", 2.6, 110.0), side("fp32", 9.0, 60.0), side("fp32", 1.4, 120.0))
-    text = targets([run("golden-256-1t", *sides)], tmp_path)
+    text = goals([run("golden-256-1t", *sides)], tmp_path)
     assert "2.60x (2.50-2.70)" in line(text, "fp32, 256 px, 1 thread,")
     assert line(text, "fp32, 256 px, 1 thread,").endswith("| yes |")
     assert "no engine of this precision" in line(text, "bf16, 256 px, 1 thread")
     assert "not measured" in line(text, "fp32, 512 px, 2 threads")
 
 
-def test_a_target_that_is_missed_says_so(tmp_path):
-    text = targets([run("golden-256-1t-int8", side("int8", 3.5, 20.0))], tmp_path)
+def test_a_goal_that_is_missed_says_so(tmp_path):
+    text = goals([run("golden-256-1t-int8", side("int8", 3.5, 20.0))], tmp_path)
     assert line(text, "int8, 256 px, 1 thread").endswith("| no |")
 
 
 def test_int8_may_stand_in_the_run_of_the_other_precisions(tmp_path):
-    text = targets([run("golden-256-1t", side("int8", 9.0, 45.0))], tmp_path)
+    text = goals([run("golden-256-1t", side("int8", 9.0, 45.0))], tmp_path)
     assert line(text, "int8, 256 px, 1 thread").endswith("| yes |")
 
 
-def test_opening_is_a_table_and_two_targets(tmp_path):
+def test_opening_is_a_table_and_two_goals(tmp_path):
     row = {"bundle": "default/a", "engine": "openvino fp32", "threads": 1, "open_empty_cache_ms": 900, "open_ms": 300}
     row |= {"first_call_ms": 400, "peak_rss_empty_cache_mb": 800, "peak_rss_mb": 460, "cache_mb": 150}
     row["parameters"] = 39_900_000
@@ -70,13 +70,13 @@ def test_opening_is_a_table_and_two_targets(tmp_path):
     path = tmp_path / "opening.json"
     path.write_text(json.dumps(report))
     assert "| default/a | openvino fp32 | 1 | 900 | 300 | 400 | 800 | 460 | 150 |" in opening(path)
-    text = targets([], tmp_path)
+    text = goals([], tmp_path)
     assert line(text, "opening with a filled cache").endswith("| yes |")
     assert line(text, "peak resident memory").endswith("| no |")
     assert opening(tmp_path / "none.json") == []
 
 
-def test_what_the_runtime_adds_is_a_table_and_two_targets(tmp_path):
+def test_what_the_runtime_adds_is_a_table_and_two_goals(tmp_path):
     rows = [
         {"size": "1 MP", "threads": 1, "fit": 3.0, "engine": 100.0, "carry_back": 8.0},
         {"size": "12 MP", "threads": 2, "fit": 50.0, "engine": 100.0, "carry_back": 60.0},
@@ -84,9 +84,9 @@ def test_what_the_runtime_adds_is_a_table_and_two_targets(tmp_path):
     about = {"engine_size": [1024, 1024], "parameters": 9_990_000, "backend": "openvino fp32", "rounds": 3}
     about |= {"machine": "a CPU", "date": "2026-01-01", "command": "python -m x", "rows": rows}
     (tmp_path / "around_engine-1024.json").write_text(json.dumps(about))
-    assert "| 1 MP | 1 | 3.0 | 8.0 | 11.0 | 100.0 | 11.0% |" in around(tmp_path)
-    text = targets([], tmp_path)
-    assert line(text, "fit, carry back and blend").endswith("| 11.0% | engine of 10 M | no |")
+    assert "| 1 MP | 1 | 3.0 | 8.0 | 11.0 | 100.0 | 11.0% |" in overhead(tmp_path)
+    text = goals([], tmp_path)
+    assert line(text, "fit, edit upsampling and blend").endswith("| 11.0% | engine of 10 M | no |")
     assert "| 110 ms |" in line(text, "the same for 12 megapixels")
 
 
@@ -154,9 +154,9 @@ def test_every_committed_measurement_is_listed_with_its_command():
 
 def test_the_front_page_has_default_engines_and_the_cost_of_opening(tmp_path):
     fast, low = side("bf16", 3.0, 50.0), side("fp32", 1.5, 50.0)
-    subject = Subject("engine", "bundle", 256, 256, threads=2)
+    case = Case("engine", "bundle", 256, 256, threads=2)
     sides = [
-        replace(m, subject=subject, about={**m.about, "rewrites": " ".join(names_of([names]))})
+        replace(m, case=case, about={**m.about, "rewrites": " ".join(names_of([names]))})
         for m, names in ((fast, "fast"), (low, "low-memory"))
     ]
     row = {"bundle": "golden/low-memory/a", "engine": "openvino fp32", "parameters": 9_990_000, "open_ms": 129}

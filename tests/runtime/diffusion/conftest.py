@@ -2,13 +2,13 @@
 
 import pytest
 
-from harmonyrt.runtime.diffusion.schedule import LoopPlan, Program
+from harmonyrt.runtime.diffusion.schedule import Program, SamplingSchedule
 
 
 @pytest.fixture
-def plan() -> LoopPlan:
+def schedule() -> SamplingSchedule:
     """16 x 24 with a harmony VAE, then a refiner of everything at 8 x 16; 1, 2 or 3 steps."""
-    return LoopPlan(
+    return SamplingSchedule(
         inference_size=(16, 24),
         output_size=(8, 16),
         latent_channels=4,

@@ -17,7 +17,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import HarmonyWarning
 from harmonyrt.runtime.backends import cuda
 from harmonyrt.runtime.diffusion import Cancelled, DiffusionModel, RunOptions
-from harmonyrt.runtime.diffusion.buffers import Card, Host, open_place
+from harmonyrt.runtime.diffusion.buffers import DeviceBuffers, HostBuffers, open_buffers
 from harmonyrt.runtime.diffusion.schedule import Program
 
 THREE = RunOptions(steps=3)
@@ -52,9 +52,11 @@ class OnHost:
         return answer(self.component, inputs)
 
 
-def expected(plan, seed: int, options: RunOptions) -> np.ndarray:
+def expected(schedule, seed: int, options: RunOptions) -> np.ndarray:
     """What the host gives for :func:`arrays` of this seed."""
-    return DiffusionModel(plan, {name: OnHost(name) for name in plan.components}, {}).run(*arrays(seed), options)
+    return DiffusionModel(schedule, {name: OnHost(name) for name in schedule.components}, {}).run(
+        *arrays(seed), options
+    )
 
 
 @pytest.fixture
@@ -65,11 +67,11 @@ def device(monkeypatch):
 
 
 @pytest.fixture
-def on_card(device):
-    """Opens a model of a plan: on_card(plan) has TensorRT's sessions for every component."""
+def on_device(device):
+    """Opens a model of a schedule: on_device(schedule) has TensorRT's sessions for every component."""
 
-    def spec(plan, component):
-        latents, picture = (plan.latent_shape, np.float32), ((1, 3, 16, 24), np.float32)
+    def spec(schedule, component):
+        latents, picture = (schedule.latent_shape, np.float32), ((1, 3, 16, 24), np.float32)
         condition, mask = ((1, 5, 2, 3), np.float32), ((1, 1, 16, 24), np.float32)
         small, small_mask = ((1, 3, 8, 16), np.float32), ((1, 1, 8, 16), np.float32)
         if component == "vae-encoder":
@@ -79,22 +81,22 @@ def on_card(device):
             return inputs, {"next_latents": latents, "predicted_noise": latents}
         if component == "vae-decoder":
             inputs = {"latents": latents}
-            inputs |= {"image": picture, "mask": mask, "noise": latents} if plan.conditional else {}
+            inputs |= {"image": picture, "mask": mask, "noise": latents} if schedule.conditional else {}
             return inputs, {"picture": picture}
         inputs = {"image": picture}
-        inputs |= {"mask": small_mask} if plan.refiner_channels >= 4 else {}
-        inputs |= {"composite": small} if plan.refiner_channels == 7 else {}
+        inputs |= {"mask": small_mask} if schedule.refiner_channels >= 4 else {}
+        inputs |= {"composite": small} if schedule.refiner_channels == 7 else {}
         return inputs, {"output": small}
 
-    def model(plan, target="tensorrt", compute=answer, step_type=np.int64) -> DiffusionModel:
+    def model(schedule, target="tensorrt", compute=answer, step_type=np.int64) -> DiffusionModel:
         sessions = {}
-        for name in plan.components:
-            inputs, outputs = spec(plan, name)
+        for name in schedule.components:
+            inputs, outputs = spec(schedule, name)
             if name == "unet":
                 inputs["step"] = ((1,), step_type)
             engine = simulation.SimulatedEngine(device, inputs, outputs, lambda given, name=name: compute(name, given))
             sessions[name] = simulation.open_session(engine, target, 1)
-        return DiffusionModel(plan, sessions, {})
+        return DiffusionModel(schedule, sessions, {})
 
     return model
 
@@ -111,20 +113,20 @@ def loops(device) -> int:
 
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("channels", [7, 4, 3, 0])
-def test_plain_recorded_and_replayed_runs_give_what_the_host_gives(plan, on_card, device, channels, conditional):
-    size = plan.output_size if channels else plan.inference_size
-    plan = dataclasses.replace(plan, refiner_channels=channels, conditional=conditional, output_size=size)
-    model = on_card(plan)
-    assert isinstance(model.place, Card)
+def test_plain_recorded_and_replayed_runs_give_what_the_host_gives(schedule, on_device, device, channels, conditional):
+    size = schedule.output_size if channels else schedule.inference_size
+    schedule = dataclasses.replace(schedule, refiner_channels=channels, conditional=conditional, output_size=size)
+    model = on_device(schedule)
+    assert isinstance(model.buffers, DeviceBuffers)
     for seed, steps in enumerate((3, 3, 3, 1, 3, 1, 2, 1, 2, 2, 3, 1)):
         for options in (RunOptions(seed, steps=steps), RunOptions(seed, 1, steps)):
             found = model.run(*arrays(seed), options)
-            np.testing.assert_array_equal(found, expected(plan, seed, options), f"run {seed}, {options}")
+            np.testing.assert_array_equal(found, expected(schedule, seed, options), f"run {seed}, {options}")
     assert loops(device) == 3  # one for each step count
 
 
-def test_the_second_run_is_recorded_and_later_ones_are_one_launch(plan, on_card, device):
-    model = on_card(plan)
+def test_the_second_run_is_recorded_and_later_ones_are_one_launch(schedule, on_device, device):
+    model = on_device(schedule)
     model.run(*arrays(), THREE)
     assert loops(device) == 0
     model.run(*arrays(), THREE)
@@ -138,8 +140,8 @@ def test_the_second_run_is_recorded_and_later_ones_are_one_launch(plan, on_card,
     assert device.count_of("on the card") == device.count_of("record") == 0
 
 
-def test_nothing_comes_down_before_the_end(plan, on_card, device):
-    model = on_card(plan)
+def test_nothing_comes_down_before_the_end(schedule, on_device, device):
+    model = on_device(schedule)
     for turn in range(3):
         device.log.clear()
         model.run(*arrays(), THREE)
@@ -150,37 +152,37 @@ def test_nothing_comes_down_before_the_end(plan, on_card, device):
         assert done[-4:] == ["down", "synchronize"] * 2, turn
 
 
-def test_every_run_binds_the_same_addresses(plan, on_card):
+def test_every_run_binds_the_same_addresses(schedule, on_device):
     """And a step has no more than its first, and two that alternate."""
-    model = on_card(plan)
+    model = on_device(schedule)
     for _ in range(2):
         model.run(*arrays(), RunOptions(steps=3, progress=lambda *part: None))
     for name, context in contexts(model).items():
         assert len(set(context.bindings)) == (3 if name == "unet" else 1), name
 
 
-def test_arrays_can_be_used_again_when_they_were_put(plan, on_card):
-    place, array = on_card(plan).place, np.ones((2, 3), np.float32)
-    kept = place.put("array", array)
+def test_arrays_can_be_used_again_when_they_were_put(schedule, on_device):
+    buffers, array = on_device(schedule).buffers, np.ones((2, 3), np.float32)
+    kept = buffers.put("array", array)
     array[:] = 7
-    np.testing.assert_array_equal(place.fetch("unet", kept), 1)
+    np.testing.assert_array_equal(buffers.fetch("unet", kept), 1)
 
 
-def test_with_a_callback_parts_run_one_by_one(plan, on_card, device):
-    model, told = on_card(plan), []
+def test_with_a_callback_parts_run_one_by_one(schedule, on_device, device):
+    model, told = on_device(schedule), []
     for _ in range(3):
         model.run(*arrays())
     device.log.clear()
     options = RunOptions(5, progress=lambda *part: told.append(part))
-    np.testing.assert_array_equal(model.run(*arrays(5), options), expected(plan, 5, RunOptions(5)))
+    np.testing.assert_array_equal(model.run(*arrays(5), options), expected(schedule, 5, RunOptions(5)))
     assert [name for name, _, _ in told] == ["encode", "step", "step", "decode", "refine"]
     assert device.count_of("record") == 2 * 5  # each part is ordered behind what was before, and before what follows
-    assert ("launch", model.place._stream) not in device.log
+    assert ("launch", model.buffers._stream) not in device.log
 
 
 @pytest.mark.parametrize("runs_before", [0, 1, 2, 3])
-def test_a_cancelled_run_leaves_nothing_behind(plan, on_card, runs_before):
-    model = on_card(plan)
+def test_a_cancelled_run_leaves_nothing_behind(schedule, on_device, runs_before):
+    model = on_device(schedule)
     for seed in range(runs_before):
         model.run(*arrays(seed), THREE)
     for stop in range(6):
@@ -189,7 +191,7 @@ def test_a_cancelled_run_leaves_nothing_behind(plan, on_card, runs_before):
             model.run(*arrays(9), options)
         for seed in (1, 2):
             options = RunOptions(seed, steps=3)
-            np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(plan, seed, options))
+            np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(schedule, seed, options))
 
 
 def _tensorrt_refuses(model, device):
@@ -229,8 +231,8 @@ def _the_stream_cannot_be_recorded(model, device):
     "breaks",
     [_tensorrt_refuses, _memory_is_asked_for, _cuda_cannot_make_the_graph, _the_stream_cannot_be_recorded],
 )
-def test_a_recording_that_fails_is_said_once_and_the_picture_is_right(plan, on_card, device, breaks):
-    model, one = on_card(plan), RunOptions(steps=1)  # one step: no session records a graph of its own before
+def test_a_recording_that_fails_is_said_once_and_the_picture_is_right(schedule, on_device, device, breaks):
+    model, one = on_device(schedule), RunOptions(steps=1)  # one step: no session records a graph of its own before
     model.run(*arrays(), one)
     breaks(model, device)
     begun = []
@@ -239,8 +241,8 @@ def test_a_recording_that_fails_is_said_once_and_the_picture_is_right(plan, on_c
     with pytest.warns(HarmonyWarning, match="cannot be recorded as one CUDA graph and runs without.*: ") as said:
         found = model.run(*arrays(1), one)
     assert [str(one.message).startswith("the loop") for one in said].count(True) == 1
-    np.testing.assert_array_equal(found, expected(plan, 1, one))
-    assert begun.count(model.place._stream) == 1
+    np.testing.assert_array_equal(found, expected(schedule, 1, one))
+    assert begun.count(model.buffers._stream) == 1
     for name in ("begin_capture", "end_capture"):
         vars(device).pop(name, None)
     device.begin_capture = lambda stream: begun.append(stream) or type(device).begin_capture(device, stream)
@@ -250,36 +252,36 @@ def test_a_recording_that_fails_is_said_once_and_the_picture_is_right(plan, on_c
         warnings.simplefilter("error")
         for seed in range(2, 5):
             options = RunOptions(seed, steps=1)
-            np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(plan, seed, options))
-    assert begun.count(model.place._stream) == 1  # not tried again
+            np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(schedule, seed, options))
+    assert begun.count(model.buffers._stream) == 1  # not tried again
     assert loops(device) == 0
 
 
-def test_few_recorded_loops_are_kept(plan, on_card, device):
-    plan = dataclasses.replace(plan, programs={n: Program(n, tuple(range(n)), n + 1.0) for n in range(1, 8)})
-    model = on_card(plan)
+def test_few_recorded_loops_are_kept(schedule, on_device, device):
+    schedule = dataclasses.replace(schedule, programs={n: Program(n, tuple(range(n)), n + 1.0) for n in range(1, 8)})
+    model = on_device(schedule)
     for turn in range(3):
         for steps in (*range(1, 8), 1):
             options = RunOptions(turn, steps=steps)
-            np.testing.assert_array_equal(model.run(*arrays(turn), options), expected(plan, turn, options))
+            np.testing.assert_array_equal(model.run(*arrays(turn), options), expected(schedule, turn, options))
             assert loops(device) <= 4
     assert loops(device) == 4
 
 
-def test_memory_that_moves_takes_its_graphs_with_it(plan, on_card, device):
-    model = on_card(plan)
+def test_memory_that_moves_takes_its_graphs_with_it(schedule, on_device, device):
+    model = on_device(schedule)
     for _ in range(2):
         model.run(*arrays())
     assert loops(device) == 1
-    model.place.put("image", np.zeros((1, 3, 4, 4), np.float32))
+    model.buffers.put("image", np.zeros((1, 3, 4, 4), np.float32))
     assert loops(device) == 0
     for seed, recorded in ((1, 0), (2, 1), (3, 1)):
         options = RunOptions(seed)
-        np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(plan, seed, options))
+        np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(schedule, seed, options))
         assert loops(device) == recorded
 
 
-def test_values_that_are_not_finite_are_found_behind_a_clamp(plan, on_card):
+def test_values_that_are_not_finite_are_found_behind_a_clamp(schedule, on_device):
     broken = []
 
     def compute(component, inputs):
@@ -288,22 +290,22 @@ def test_values_that_are_not_finite_are_found_behind_a_clamp(plan, on_card):
             found["next_latents"] = np.full_like(found["next_latents"], np.nan)
         return found
 
-    model = on_card(plan, compute=compute)
+    model = on_device(schedule, compute=compute)
     for _ in range(4):
         broken.append(True)
         with pytest.raises(WorkFailed, match="the unet gave 24 values that are not finite on tensorrt"):
             model.run(*arrays())
         broken.clear()
-        np.testing.assert_array_equal(model.run(*arrays()), expected(plan, 0, RunOptions()))
+        np.testing.assert_array_equal(model.run(*arrays()), expected(schedule, 0, RunOptions()))
 
 
-def test_steps_are_numbered_in_the_type_that_the_engine_takes(plan, on_card):
-    old = on_card(plan, step_type=np.int32)
-    np.testing.assert_array_equal(old.run(*arrays()), expected(plan, 0, RunOptions()))
+def test_steps_are_numbered_in_the_type_that_the_engine_takes(schedule, on_device):
+    old = on_device(schedule, step_type=np.int32)
+    np.testing.assert_array_equal(old.run(*arrays()), expected(schedule, 0, RunOptions()))
 
 
-def test_everything_goes_with_the_model(plan, on_card, device):
-    model = on_card(plan)
+def test_everything_goes_with_the_model(schedule, on_device, device):
+    model = on_device(schedule)
     for steps in (1, 1, 3, 3):
         model.run(*arrays(), RunOptions(steps=steps))
     assert device.blocks
@@ -317,11 +319,11 @@ def test_everything_goes_with_the_model(plan, on_card, device):
     assert device.count_of("destroy_stream") == 5  # of four sessions and of the loop
 
 
-def test_tensorrt_for_rtx_records_its_own(plan, on_card, device):
-    model = on_card(plan, target="tensorrt-rtx")
+def test_tensorrt_for_rtx_records_its_own(schedule, on_device, device):
+    model = on_device(schedule, target="tensorrt-rtx")
     for seed in range(4):
         options = RunOptions(seed, steps=3)
-        np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(plan, seed, options))
+        np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(schedule, seed, options))
     assert device.count_of("record_graph") == 0
 
 
@@ -346,26 +348,28 @@ class Waiting(OnHost):
             self._view(array.address, array.shape, array.dtype)[:] = found[name]
 
 
-def test_sessions_that_wait_run_part_by_part(plan, device):
-    model = DiffusionModel(plan, {name: Waiting(name, device) for name in plan.components}, {})
+def test_sessions_that_wait_run_part_by_part(schedule, device):
+    model = DiffusionModel(schedule, {name: Waiting(name, device) for name in schedule.components}, {})
     for seed in range(3):
         options = RunOptions(seed, steps=3)
-        np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(plan, seed, options))
+        np.testing.assert_array_equal(model.run(*arrays(seed), options), expected(schedule, seed, options))
     assert device.count_of("record_graph") == 0
     del model
     gc.collect()
     assert not device.blocks
 
 
-def test_two_cards_meet_on_the_host(plan, device):
-    sessions = {name: Waiting(name, device) for name in plan.components}
+def test_two_cards_meet_on_the_host(schedule, device):
+    sessions = {name: Waiting(name, device) for name in schedule.components}
     sessions["refiner"].device = "cuda:0"
-    assert isinstance(open_place(plan, sessions), Host)
+    assert isinstance(open_buffers(schedule, sessions), HostBuffers)
 
 
-def test_without_cuda_python_arrays_pass_through_the_host(monkeypatch, plan, device):
+def test_without_cuda_python_arrays_pass_through_the_host(monkeypatch, schedule, device):
     def missing():
         raise HarmonyError("CUDA needs the package cuda-python")
 
     monkeypatch.setattr(cuda, "open_cuda", missing)
-    assert isinstance(open_place(plan, {name: Waiting(name, device) for name in plan.components}), Host)
+    assert isinstance(
+        open_buffers(schedule, {name: Waiting(name, device) for name in schedule.components}), HostBuffers
+    )

@@ -11,7 +11,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.diffusion import RunOptions
-from harmonyrt.runtime.diffusion.schedule import LoopPlan
+from harmonyrt.runtime.diffusion.schedule import SamplingSchedule
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,14 @@ def test_a_batch_of_two_sizes_gives_what_each_gives_alone(diffharmony_bundles, p
 
 def test_the_manifest_says_what_is_inside(diffharmony_bundles):
     manifest = open_bundle(diffharmony_bundles["harmony"]).manifest
-    plan = LoopPlan.of(manifest)
-    assert plan.conditional
-    assert sorted(plan.programs) == [1, 2, 5]
-    assert plan.default_steps == 2
-    assert {engine.component for engine in manifest.engines} == set(plan.components)
+    schedule = SamplingSchedule.of(manifest)
+    assert schedule.conditional
+    assert sorted(schedule.programs) == [1, 2, 5]
+    assert schedule.default_steps == 2
+    assert {engine.component for engine in manifest.engines} == set(schedule.components)
     assert all(engine.parity.cases > 0 for engine in manifest.engines)
     held = {name: part["parameters"] for name, part in manifest.model.config["components"].items()}
-    assert set(held) == set(plan.components)
+    assert set(held) == set(schedule.components)
     assert held["unet"] > 2_000_000
     whole = manifest.model.config["parity_of_the_whole"]["onnx"]
     assert whole["max_abs_error"] <= 1e-4
@@ -78,9 +78,9 @@ def test_a_plan_that_cannot_be_read_is_refused(diffharmony_bundles):
     manifest = open_bundle(diffharmony_bundles["kl"]).manifest
     broken = dataclasses.replace(manifest, model=dataclasses.replace(manifest.model, config={}))
     with pytest.raises(HarmonyError, match=r"has no readable model\.config\.loop"):
-        LoopPlan.of(broken)
+        SamplingSchedule.of(broken)
     with pytest.raises(HarmonyError, match="holds a phnet, not a diffharmony"):
-        LoopPlan.of(dataclasses.replace(manifest, model=dataclasses.replace(manifest.model, family="phnet")))
+        SamplingSchedule.of(dataclasses.replace(manifest, model=dataclasses.replace(manifest.model, family="phnet")))
 
 
 def test_a_missing_component_is_named(diffharmony_bundles):

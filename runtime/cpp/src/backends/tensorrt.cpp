@@ -145,7 +145,7 @@ Runtime &runtime() {
     return *loaded;
 }
 
-int card_of(const char *device) {
+int index_of(const char *device) {
     const std::string name = device == nullptr ? "cuda" : device;
     if (name == "cuda") return 0;
     if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 9 &&
@@ -184,9 +184,9 @@ bool capability_fits(const std::string &need, int major, int minor) {
     return false;
 }
 
-void check_card(const hrt_module_request &request) {
+void check_device(const hrt_module_request &request) {
     const Cuda &cuda = runtime().cuda;
-    const int card = card_of(request.device);
+    const int card = index_of(request.device);
     int count = 0;
     if (cuda.get_device_count(&count) != cudaSuccess || count == 0) {
         throw std::runtime_error(
@@ -236,17 +236,17 @@ public:
             throw std::runtime_error(std::string("found ") + kName + " " + found + ", need " + request.need_version +
                                      ": build the bundle again, or install that version");
         }
-        check_card(request);
+        check_device(request);
     }
 
     explicit Engine(const hrt_module_request &request)
-        : card_(card_of(request.device)),
-          device_("cuda:" + std::to_string(card_)),
+        : index_(index_of(request.device)),
+          device_("cuda:" + std::to_string(index_)),
           names_(hrt::backends::names_of(request)),
           inputs_(static_cast<std::size_t>(request.input_count)),
           read_(static_cast<std::size_t>(request.output_count)) {
         const Cuda &cuda = runtime().cuda;
-        cuda.check(cuda.set_device(card_), "use the card");
+        cuda.check(cuda.set_device(index_), "use the card");
         const std::vector<char> plan = read_file(request.file);
 #if !defined(TRT_MAJOR_RTX)
         // Such plans bring a runtime along, as code. The library opens none whose hash the manifest does not have.
@@ -262,7 +262,7 @@ public:
 
     const char *device() const { return device_.c_str(); }
     const char *version() const { return runtime().version.c_str(); }
-    int card() const { return card_; }
+    int index() const { return index_; }
     const std::vector<std::string> &names() const { return names_; }
     std::size_t inputs() const { return inputs_; }
     std::size_t read() const { return read_; }
@@ -292,7 +292,7 @@ private:
         }
     }
 
-    int card_;
+    int index_;
     std::string device_;
     std::vector<std::string> names_; // inputs, outputs, then the outputs that nobody reads
     std::size_t inputs_, read_;
@@ -305,7 +305,7 @@ class Session {
 public:
     explicit Session(Engine &engine) : engine_(engine), memory_(engine.names().size()) {
         const Cuda &cuda = runtime().cuda;
-        cuda.check(cuda.set_device(engine.card()), "use the card");
+        cuda.check(cuda.set_device(engine.index()), "use the card");
         context_ = engine.context();
         if (!context_)
             throw std::runtime_error(std::string(kName) + " has no context to give: " + runtime().logger.last());
@@ -321,7 +321,7 @@ public:
 
     void run(const hrt_module_tensor *tensors) {
         const Cuda &cuda = runtime().cuda;
-        cuda.check(cuda.set_device(engine_.card()), "use the card"); // it belongs to the calling thread
+        cuda.check(cuda.set_device(engine_.index()), "use the card"); // it belongs to the calling thread
         const std::size_t inputs = engine_.inputs();
         for (std::size_t i = 0; i < inputs; ++i) feed(i, tensors[i]);
         for (std::size_t i = inputs; i < memory_.size(); ++i) {

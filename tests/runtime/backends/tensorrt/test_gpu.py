@@ -15,8 +15,8 @@ from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import HarmonyWarning
 from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
-from harmonyrt.runtime.diffusion.buffers import Card
-from harmonyrt.runtime.diffusion.schedule import LoopPlan
+from harmonyrt.runtime.diffusion.buffers import DeviceBuffers
+from harmonyrt.runtime.diffusion.schedule import SamplingSchedule
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
 
 pytestmark = pytest.mark.gpu
@@ -116,12 +116,12 @@ def test_work_is_ordered_on_a_stream_of_the_callers(built):
 
 def test_a_recorded_loop_gives_what_its_parts_give(built):
     size = (SIDE, SIDE)
-    plan = LoopPlan(size, size, 4, 8, False, 4, "linspace", 1, {})
-    card = Card(plan, {name: built.open() for name in ("vae-decoder", "refiner")}, cuda.open_cuda(), 0)
+    schedule = SamplingSchedule(size, size, 4, 8, False, 4, "linspace", 1, {})
+    card = DeviceBuffers(schedule, {name: built.open() for name in ("vae-decoder", "refiner")}, cuda.open_cuda(), 0)
 
     def body():
         first = card.call("vae-decoder", {"image": given["image"], "mask": given["mask"]}, "output", "first")
-        return card.call("refiner", {"image": card.slot("again", first), "mask": given["mask"]}, "output", "second")
+        return card.call("refiner", {"image": card.fixed("again", first), "mask": given["mask"]}, "output", "second")
 
     for seed in range(5):  # part by part, recorded, then launched
         given = {name: card.put(name, array) for name, array in _inputs(seed).items()}

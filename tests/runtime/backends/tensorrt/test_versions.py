@@ -26,7 +26,7 @@ from harmonyrt.runtime.backends.tensorrt import versions
     ],
 )
 def test_which_release_takes_which_card(target, version, capability, runs):
-    assert (versions.card_refused(target, version, capability) is None) is runs
+    assert (versions.why_unsupported(target, version, capability) is None) is runs
 
 
 def test_a_v100_is_advised_the_last_series_that_takes_it_and_newer_cards_the_newest():

@@ -17,7 +17,7 @@ struct Program {
     float initial_scale = 0;        // what the initial noise is multiplied by
 };
 
-struct LoopPlan {
+struct SamplingSchedule {
     Size inference_size{}; // of stage one
     Size output_size{};    // of the result: the refiner's, or stage one's
     Size latent_size{};
@@ -34,7 +34,7 @@ struct LoopPlan {
 
 constexpr const char *kDiffHarmony = "diffharmony";
 
-// Throws Error (HRT_BAD_BUNDLE): a plan that cannot be read, or that no build writes.
-LoopPlan loop_plan_of(const Manifest &manifest);
+// Throws Error (HRT_BAD_BUNDLE): a schedule that cannot be read, or that no build writes.
+SamplingSchedule sampling_schedule_of(const Manifest &manifest);
 
 } // namespace hrt

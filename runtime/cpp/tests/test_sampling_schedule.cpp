@@ -1,5 +1,5 @@
-// The loop's plan in a DiffHarmony manifest: read as Python reads it, and never trusted.
-#include "loop_plan.hpp"
+// The loop's schedule in a DiffHarmony manifest: read as Python reads it, and never trusted.
+#include "sampling_schedule.hpp"
 
 #include "diffusion.hpp"
 #include "status.hpp"
@@ -20,15 +20,15 @@ json good() {
     return json::parse(file);
 }
 
-hrt::LoopPlan plan_of(const json &manifest) {
-    return hrt::loop_plan_of(hrt::parse_manifest(manifest.dump(), "manifest.json"));
+hrt::SamplingSchedule schedule_of(const json &manifest) {
+    return hrt::sampling_schedule_of(hrt::parse_manifest(manifest.dump(), "manifest.json"));
 }
 
 std::string refusal_after(const std::function<void(json &)> &change) {
     json manifest = good();
     change(manifest["model"]["config"]["loop"]);
     try {
-        (void)plan_of(manifest);
+        (void)schedule_of(manifest);
     } catch (const hrt::Error &error) {
         CHECK(error.status() == HRT_BAD_BUNDLE);
         return error.what();
@@ -40,20 +40,20 @@ bool contains(const std::string &text, const std::string &part) { return text.fi
 
 } // namespace
 
-TEST_CASE("a plan that a build wrote is read") {
-    const hrt::LoopPlan plan = plan_of(good());
-    CHECK(plan.inference_size == hrt::Size{64, 64});
-    CHECK(plan.output_size == hrt::Size{32, 32});
-    CHECK(plan.latent_size == hrt::Size{8, 8});
-    CHECK(plan.refiner_channels == 7);
-    CHECK(plan.program(0).steps == 2);
-    CHECK(plan.program(3).rows == std::vector<std::int64_t>{3, 1, 2});
-    CHECK(plan.program(1).initial_scale == 2.5F);
+TEST_CASE("a schedule that a build wrote is read") {
+    const hrt::SamplingSchedule schedule = schedule_of(good());
+    CHECK(schedule.inference_size == hrt::Size{64, 64});
+    CHECK(schedule.output_size == hrt::Size{32, 32});
+    CHECK(schedule.latent_size == hrt::Size{8, 8});
+    CHECK(schedule.refiner_channels == 7);
+    CHECK(schedule.program(0).steps == 2);
+    CHECK(schedule.program(3).rows == std::vector<std::int64_t>{3, 1, 2});
+    CHECK(schedule.program(1).initial_scale == 2.5F);
 }
 
 TEST_CASE("steps that the bundle does not have are named with those that it has") {
     try {
-        (void)plan_of(good()).program(4);
+        (void)schedule_of(good()).program(4);
         FAIL("accepted");
     } catch (const hrt::Error &error) {
         CHECK(error.status() == HRT_UNSUPPORTED);
@@ -62,22 +62,22 @@ TEST_CASE("steps that the bundle does not have are named with those that it has"
     }
 }
 
-TEST_CASE("components take what the plan says") {
-    hrt::LoopPlan plan = plan_of(good());
-    CHECK(hrt::diffusion_parts(plan).size() == 4);
-    CHECK(hrt::diffusion_parts(plan)[2].inputs == std::vector<std::string>{"latents"});
-    CHECK(hrt::diffusion_parts(plan)[3].inputs == std::vector<std::string>{"image", "mask", "composite"});
-    plan.refiner_channels = 4;
-    CHECK(hrt::diffusion_parts(plan)[3].inputs == std::vector<std::string>{"image", "mask"});
-    plan.refiner_channels = 3;
-    CHECK(hrt::diffusion_parts(plan)[3].inputs == std::vector<std::string>{"image"});
-    plan.refiner_channels = 0;
-    plan.conditional = true;
-    CHECK(hrt::diffusion_parts(plan).size() == 3);
-    CHECK(hrt::diffusion_parts(plan)[2].inputs == std::vector<std::string>{"latents", "image", "mask", "noise"});
+TEST_CASE("components take what the schedule says") {
+    hrt::SamplingSchedule schedule = schedule_of(good());
+    CHECK(hrt::diffusion_parts(schedule).size() == 4);
+    CHECK(hrt::diffusion_parts(schedule)[2].inputs == std::vector<std::string>{"latents"});
+    CHECK(hrt::diffusion_parts(schedule)[3].inputs == std::vector<std::string>{"image", "mask", "composite"});
+    schedule.refiner_channels = 4;
+    CHECK(hrt::diffusion_parts(schedule)[3].inputs == std::vector<std::string>{"image", "mask"});
+    schedule.refiner_channels = 3;
+    CHECK(hrt::diffusion_parts(schedule)[3].inputs == std::vector<std::string>{"image"});
+    schedule.refiner_channels = 0;
+    schedule.conditional = true;
+    CHECK(hrt::diffusion_parts(schedule).size() == 3);
+    CHECK(hrt::diffusion_parts(schedule)[2].inputs == std::vector<std::string>{"latents", "image", "mask", "noise"});
 }
 
-TEST_CASE("a plan that no build writes is refused") {
+TEST_CASE("a schedule that no build writes is refused") {
     CHECK(refusal_after([](json &) {}) == "accepted");
     CHECK(contains(refusal_after([](json &l) { l = nullptr; }), "model.config.loop should be an object"));
     CHECK(contains(refusal_after([](json &l) { l.erase("factor"); }), "has no field 'factor'"));

@@ -1,4 +1,4 @@
-#include "loop_plan.hpp"
+#include "sampling_schedule.hpp"
 
 #include "json_fields.hpp"
 
@@ -39,7 +39,7 @@ static void read(const Json &value, const std::string &where, Program &out) {
     out.initial_scale = static_cast<float>(scale);
 }
 
-const Program &LoopPlan::program(int steps) const {
+const Program &SamplingSchedule::program(int steps) const {
     const std::int64_t wanted = steps == 0 ? default_steps : steps;
     std::vector<std::int64_t> counts;
     for (const Program &program : programs) {
@@ -53,7 +53,7 @@ const Program &LoopPlan::program(int steps) const {
                                      "; build it with --steps " + std::to_string(wanted));
 }
 
-LoopPlan loop_plan_of(const Manifest &manifest) {
+SamplingSchedule sampling_schedule_of(const Manifest &manifest) {
     const std::string config = "the manifest's model.config";
     const Json *loop = manifest.model.config.find("loop");
     if (loop == nullptr) bad(config + " has no field 'loop'");
@@ -61,16 +61,16 @@ LoopPlan loop_plan_of(const Manifest &manifest) {
     Sides inference, output;
     std::int64_t channels = 0, factor = 0, refiner = 0, steps = 0;
     std::string spacing; // for the reader: the engine's tables have it inside
-    LoopPlan plan;
+    SamplingSchedule schedule;
     take(object, "inference_size", inference);
     take(object, "output_size", output);
     take(object, "latent_channels", channels);
     take(object, "factor", factor);
-    take(object, "conditional", plan.conditional);
+    take(object, "conditional", schedule.conditional);
     take(object, "refiner_channels", refiner);
     take(object, "timestep_spacing", spacing);
     take(object, "default_steps", steps);
-    take(object, "programs", plan.programs);
+    take(object, "programs", schedule.programs);
     object.refuse_unknown();
 
     const bool sizes = has_sides(inference) && has_sides(output) && between(factor, 1, kLargestSide) &&
@@ -80,16 +80,16 @@ LoopPlan loop_plan_of(const Manifest &manifest) {
     if (refiner != 0 && refiner != 3 && refiner != 4 && refiner != 7) {
         bad(config + ".loop.refiner_channels is " + std::to_string(refiner) + ", a refiner has 3, 4 or 7");
     }
-    plan.inference_size = size_of(inference);
-    plan.output_size = size_of(output);
-    plan.latent_size = size_of({inference.first / factor, inference.second / factor});
-    plan.latent_channels = static_cast<int>(channels);
-    plan.refiner_channels = static_cast<int>(refiner);
-    const bool known = std::any_of(plan.programs.begin(), plan.programs.end(),
+    schedule.inference_size = size_of(inference);
+    schedule.output_size = size_of(output);
+    schedule.latent_size = size_of({inference.first / factor, inference.second / factor});
+    schedule.latent_channels = static_cast<int>(channels);
+    schedule.refiner_channels = static_cast<int>(refiner);
+    const bool known = std::any_of(schedule.programs.begin(), schedule.programs.end(),
                                    [=](const Program &program) { return program.steps == steps; });
     if (!known) bad(config + ".loop has no program for its own " + std::to_string(steps) + " steps");
-    plan.default_steps = static_cast<int>(steps);
-    return plan;
+    schedule.default_steps = static_cast<int>(steps);
+    return schedule;
 }
 
 } // namespace hrt
