@@ -198,7 +198,7 @@ typedef struct hrt_mask {
     size_t stride; /* bytes from one row to the next; 0: width * step */
     size_t step;   /* bytes from one pixel to the next; 1 by default, 4 for the alpha channel of RGBA */
     int32_t full;  /* the value of full foreground: 255 by default, 1 for 0/1 masks */
-    int32_t label; /* 1 to 255: this value is the foreground, everything else background; 0: none is chosen */
+    int64_t label; /* 1 to 255: this value is the foreground, everything else background; 0: none is chosen */
 } hrt_mask;
 
 /* Tells how many of a run's parts are done, from 0 to all of them; in a batch it begins anew with each run. PHNet has one
@@ -218,10 +218,11 @@ typedef struct hrt_harmonize_options {
     void *progress_user;
     uint64_t seed;
     int32_t steps;   /* one of hrt_model_info.steps, else HRT_UNSUPPORTED; 0: the bundle's own number */
-    int32_t keep;    /* one of hrt_keep; HRT_KEEP_NOTHING by default */
+    int32_t reserved; /* 0 */
     uint64_t sample; /* which variation of this seed */
     double strength; /* how much of the change: 0 (the composite's bytes) to 1.5; 1 by default, the network's answer */
     const hrt_mask *match; /* the part of the background to match; the network sees no other. NULL: all of it */
+    int32_t keep;          /* one of hrt_keep; HRT_KEEP_NOTHING by default */
 } hrt_harmonize_options;
 
 /* Harmonizes one picture of any size.

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -307,7 +308,12 @@ TEST_CASE("callers whose headers end before the newer fields are understood") {
         void *user;
         std::uint64_t seed;
         std::int32_t steps;
-    } older = {sizeof(Older), nullptr, nullptr, 3, 1};
+    } older;
+    std::memset(&older, 0xff, sizeof older); // what a compiler leaves in the padding is anything
+    older.size = sizeof(Older);
+    older.progress = nullptr;
+    older.seed = 3;
+    older.steps = 1;
     const ModelHandle model = open_model(kDiffusion);
     const SessionHandle session = open_session(model);
     Call call;
