@@ -27,7 +27,7 @@ from harmonyrt.common.streams import current as streams
 from harmonyrt.common.streams import read_stdin
 from harmonyrt.runtime.images.encode import WRITABLE, check_writable, save, write_picture_file
 from harmonyrt.runtime.images.foreground import foreground_ratio
-from harmonyrt.runtime.images.mask_files import alpha_as_mask, matched, read_mask_file
+from harmonyrt.runtime.images.mask_files import alpha_as_mask, matched_mask, read_mask_file
 from harmonyrt.runtime.images.masks import MaskFile, fitted_mask
 from harmonyrt.runtime.images.pictures import PictureFile, read_picture_file
 
@@ -232,14 +232,14 @@ def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:
     if mask is None or found is None:
         picture, found = alpha_as_mask(picture, name)
     else:
-        found = matched(found, picture, mask, name)
+        found = matched_mask(found, picture, mask, name)
     for sentence in found.warnings:
         warnings.warn(sentence, HarmonyWarning, stacklevel=2)
     values = 255 - found.values if options.invert_mask else found.values
     height, width = picture.rgb.shape[:2]
     values = fitted_mask(values, width, height, options.fit_mask)
     if match is not None:
-        match = matched(match, picture, str(options.match), name)
+        match = matched_mask(match, picture, str(options.match), name)
     return Inputs(picture, values, (*picture.notes, *found.notes, *match_notes), match)
 
 

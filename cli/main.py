@@ -1,9 +1,8 @@
 """`harmonyrt VERB`: the list of verbs, and what every verb has in common: how it ends.
 
-A verb is a function with typer's annotations in a module of its own (``app.command()(...)`` below), or a program with
-an argparse `main(argv)` of its own that gets its arguments untouched (``_PROGRAMS``). Modules of verbs import nothing
-but typer and the standard library at their top, so that `harmonyrt --help` is quick and works without any optional
-package.
+A verb is a function with typer's annotations, one module each (``app.command()(...)`` below). `build` is a program with
+its own argparse parser and gets its arguments untouched. Modules of verbs import nothing but typer and the standard
+library at their top, so that `harmonyrt --help` is quick and works without any optional package.
 """
 
 from __future__ import annotations
@@ -20,10 +19,8 @@ from harmonyrt.cli.console import warnings_as_lines
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.program import run_program
 
-_PROGRAMS = {
-    "build": ("harmonyrt.export.build_engines", "Build verified bundles from a checkpoint."),
-}
-"""Verb: the module whose `main(argv)` it is, and its line in the list of verbs."""
+BUILD = "harmonyrt.export.build_engines"
+"""The module whose `main(argv)` is the verb `build`: also a script, whose options argparse explains."""
 
 app = typer.Typer(
     name="harmonyrt",
@@ -48,12 +45,13 @@ def _common(
     """Image harmonization networks as verified engines, and a runtime that runs them."""
 
 
-def _list_program(verb: str, line: str) -> None:
-    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    app.command(verb, help=line, context_settings=settings)(lambda: None)  # for the list: `main` calls the program
+@app.command(
+    "build", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def build() -> None:
+    """Build verified bundles from a checkpoint."""  # for the list of verbs: `_run` calls the program
 
 
-_list_program("build", _PROGRAMS["build"][1])
 app.command("harmonize")(harmonize.harmonize)
 app.command("compose")(compose.compose)
 app.command("verify")(verify.verify)
@@ -64,8 +62,6 @@ app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)
-for _verb in [verb for verb in _PROGRAMS if verb != "build"]:
-    _list_program(_verb, _PROGRAMS[_verb][1])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments and arguments[0] in _PROGRAMS:
-        result = importlib.import_module(_PROGRAMS[arguments[0]][0]).main(arguments[1:])
+    if arguments[:1] == ["build"]:
+        result = importlib.import_module(BUILD).main(arguments[1:])
     else:
         result = app(arguments or ["--help"], prog_name="harmonyrt", standalone_mode=False)
     return result if isinstance(result, int) else 0

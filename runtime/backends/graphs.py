@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import cuda
-from harmonyrt.runtime.images.masks import HarmonyWarning
+from harmonyrt.runtime.caller import warn
 
 Result = TypeVar("Result")
 
@@ -65,7 +64,7 @@ def record_if_possible(
         return record(device, stream, work)
     except HarmonyError as error:
         message = f"{what} cannot be recorded as one CUDA graph and runs without, a little slower: {error}"
-        warnings.warn(message, HarmonyWarning, stacklevel=3)
+        warn(message)
         return None
 
 

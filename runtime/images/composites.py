@@ -13,9 +13,10 @@ from PIL import Image
 from PIL.ImageCms import PyCMSError
 
 from harmonyrt.common import HarmonyError, HarmonyNote
+from harmonyrt.runtime.caller import warn
 from harmonyrt.runtime.images import colours as image_colours
 from harmonyrt.runtime.images.colours import FromSrgb, to_8_bits
-from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, warn
+from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT
 
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 PICTURE_MODES = ("RGB", "RGBA", "L", "LA", *_DEEP_GREY)

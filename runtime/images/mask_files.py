@@ -76,7 +76,7 @@ def alpha_as_mask(picture: PictureFile, name: str) -> tuple[PictureFile, MaskFil
     )
 
 
-def matched(mask: MaskFile, picture: PictureFile, mask_name: str, picture_name: str) -> MaskFile:
+def matched_mask(mask: MaskFile, picture: PictureFile, mask_name: str, picture_name: str) -> MaskFile:
     """The mask turned as its photo is, where only one of the two says by EXIF that it is to be turned.
 
     Both were read upright by their own EXIF. A mask made from a photo's stored pixels has no orientation, and one whose

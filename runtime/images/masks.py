@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning
+from harmonyrt.runtime.caller import warn
 from harmonyrt.runtime.images.colours import to_8_bits
 from harmonyrt.runtime.images.foreground import HALF, foreground_ratio
 from harmonyrt.runtime.images.hidden_colours import Seen
@@ -262,16 +261,3 @@ def check_seen(seen: Seen) -> bool:
             " paste it on its background first"
         )
     return True
-
-
-def warn(message: str, kind: type[HarmonyWarning] = HarmonyWarning) -> None:
-    """Say something to the runtime's caller, at the caller's line."""
-    warnings.warn(message, kind, stacklevel=_levels_to_caller())
-
-
-def _levels_to_caller() -> int:
-    """For `stacklevel` of the function that asks: the nearest frame that is not the runtime's own code."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("harmonyrt.runtime"):
-        level, frame = level + 1, frame.f_back
-    return level

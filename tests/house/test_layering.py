@@ -24,6 +24,22 @@ MAY_IMPORT = {
     "benchmarks": {"common", "runtime", "evaluation", "models", "export"},
     "cli": {"common", "runtime", "models", "evaluation", "calibration", "export", "training", "benchmarks"},
 }
+GROUND_OF_RUNTIME = {"caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "resample"}
+# Rooms inside rooms: what each may import of the room that it is in. Modules of the ground floor import no inner room.
+INNER_ROOMS = {
+    "runtime": {
+        "images": GROUND_OF_RUNTIME,  # files, colours and masks know no engine,
+        "backends": GROUND_OF_RUNTIME,  # and engines know no picture
+        "diffusion": {*GROUND_OF_RUNTIME, "backends", "bundle", "select"},
+        **dict.fromkeys(GROUND_OF_RUNTIME, GROUND_OF_RUNTIME),
+    },
+    "benchmarks": {
+        "report": {"cases", "compare", "plot", "results"},
+        **{module: {"cases", "clocks", "compare", "results", "timing"} for module in ("compare", "results", "worker")},
+    },
+}
+# Nothing imports these: they are for people to run.
+FOR_PEOPLE = ("harmonyrt.benchmarks.studies.", "harmonyrt.benchmarks.report.")
 # What a room may import besides the standard library, numpy and its own house; anything inside a function is free.
 TORCH_ROOMS = ("models", "training", "export", "calibration", "benchmarks")
 OPTIONAL = [
@@ -72,6 +88,30 @@ def test_room_imports_only_the_rooms_below_it(room):
             assert other == room or other in MAY_IMPORT[room], f"{path}: {name}"
             if room == "training" and other == "evaluation":
                 assert name.startswith("harmonyrt.evaluation.metrics"), f"{path}: {name}"
+
+
+def inner(path: Path, room: str) -> str:
+    """The part of a room that a file belongs to: an inner room, or a module."""
+    parts = path.relative_to(ROOT / room).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+@pytest.mark.parametrize(("room", "part"), [(room, part) for room, parts in INNER_ROOMS.items() for part in parts])
+def test_inner_room_imports_only_what_is_below_it(room, part):
+    own = [path for path in files(room) if inner(path, room) == part]
+    assert own, f"there is no {room}/{part}"
+    for path in own:
+        for name in imported(path):
+            other = name.split(".")[2] if name.startswith(f"harmonyrt.{room}.") else part
+            assert other == part or other in INNER_ROOMS[room][part], f"{path}: {name}"
+
+
+def test_reports_and_studies_are_imported_by_nothing_but_themselves():
+    for room in rooms():
+        for path in files(room):
+            for name in imported(path):
+                there = next((start for start in FOR_PEOPLE if name.startswith(start)), None)
+                assert there is None or module_name(path).startswith(there), f"{path}: {name}"
 
 
 def test_runtime_never_names_torch():

@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4), with the CPU's own instructions where it has them.
+// SHA-256 (FIPS 180-4), with the CPU's instructions for it where it has them. Written here rather than linked: the
+// library needs nothing but the C and C++ ones (tests/symbols.sh), so libcrypto is no option.
 #pragma once
 
 #include <cstddef>

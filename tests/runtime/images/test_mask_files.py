@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.runtime.images.mask_files import matched, read_mask_file
+from harmonyrt.runtime.images.mask_files import matched_mask, read_mask_file
 from harmonyrt.runtime.images.masks import fitted_mask, read_mask
 from harmonyrt.runtime.images.pictures import read_picture_file
 
@@ -27,7 +27,7 @@ def png(pixels, orientation=None):
 
 def both(photo, mask):
     picture = read_picture_file(photo, name="photo.png")
-    return matched(read_mask_file(mask, name="mask.png"), picture, "mask.png", "photo.png")
+    return matched_mask(read_mask_file(mask, name="mask.png"), picture, "mask.png", "photo.png")
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
