@@ -186,8 +186,8 @@ def _check_background(options: Options) -> None:
         "--alpha-mask": options.alpha_mask,
         "--invert-mask": options.invert_mask,
     }
-    for option, given in {**refused, "--label": options.label}.items():
-        if given:
+    for option, also_given in {**refused, "--label": options.label}.items():
+        if also_given:
             raise HarmonyError(f"both --background and {option} were given; the cut-out's own alpha is the mask")
     if options.background == STREAM:
         raise HarmonyError("the background cannot come from stdin; name a file (only the cut-out may be -)")

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+Result = TypeVar("Result")  # a tensor or several
 
-def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+
+def in_float32(function: Callable[..., Result]) -> Callable[..., Result]:
     """Keep a statistic in float32 under autocast: a small region amplifies rounding of its mean by thousands."""
 
     @functools.wraps(function)
-    def wrapper(self, *tensors: Tensor) -> Tensor:
+    def wrapper(self, *tensors: Tensor) -> Result:
         device = tensors[0].device.type
         if not torch.is_autocast_enabled(device):
             return function(self, *tensors)

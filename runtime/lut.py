@@ -174,8 +174,8 @@ def _fitted_change(colours: np.ndarray, change: np.ndarray, amount: np.ndarray, 
         smooth = _differences(values.reshape(size, size, size, 3)).reshape(count, 3)
         return scattered(squares @ values[points]) + _SMOOTH * smooth + _IDENTITY * values
 
-    diagonal = np.bincount(points.ravel(), squares[:, range(8), range(8)].ravel(), minlength=count)
-    diagonal = (diagonal + 6 * _SMOOTH + _IDENTITY)[:, None]
+    counted = np.bincount(points.ravel(), squares[:, range(8), range(8)].ravel(), minlength=count)
+    diagonal = (counted + 6 * _SMOOTH + _IDENTITY)[:, None]
     return _solved(equations, scattered(products.transpose(2, 0, 1)), diagonal)
 
 

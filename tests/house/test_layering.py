@@ -31,7 +31,7 @@ INNER_ROOMS = {
         "images": GROUND_OF_RUNTIME,  # files, colours and masks know no engine,
         "backends": GROUND_OF_RUNTIME,  # and engines know no picture
         "diffusion": {*GROUND_OF_RUNTIME, "backends", "bundle", "select"},
-        **dict.fromkeys(GROUND_OF_RUNTIME, GROUND_OF_RUNTIME),
+        **dict.fromkeys(sorted(GROUND_OF_RUNTIME), GROUND_OF_RUNTIME),
     },
     "benchmarks": {
         "report": {"cases", "compare", "plot", "results"},
