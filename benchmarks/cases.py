@@ -24,7 +24,7 @@ class Case:
 
     Attributes:
         kind: ``"engine"`` (network only), ``"picture"`` (end to end from a JPEG and a PNG mask in memory: decode, fit,
-            run, carry back, blend) or ``"torch"``.
+            run, upsample the edit, blend) or ``"torch"``.
         path: the bundle, or for torch the checkpoint.
         height: rows of the input: of the network for ``engine`` and ``torch``, of the picture for ``picture``.
         width: columns of the input.

@@ -67,8 +67,8 @@ class Measured:
         psnr_to_first_db: PSNR of its output against the first case's, peak 1 (255 for pictures); None for the first,
             and where shapes differ.
         samples: latencies in milliseconds by round.
-        stages: median milliseconds of the parts of a whole call (decode, fit, engine, carry back); empty for engines
-            alone.
+        stages: median milliseconds of the parts of a whole call (decode, fit, engine, edit upsampling); empty for
+            engines alone.
     """
 
     case: Case
@@ -122,7 +122,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process and wait for its end."""
         self._process.kill()
         self._process.wait()
 

@@ -1,4 +1,4 @@
-"""What PHNet asks of a card, and what the card could give: operations and bytes, data-sheet peaks, measured roofs."""
+"""What PHNet asks of a GPU, and what the GPU could give: operations and bytes, data-sheet peaks, measured roofs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Peak:
     bandwidth: float
 
 
-PEAKS = {  # first match of the card's name wins
+PEAKS = {  # first match of the GPU's name wins
     "V100-PCIE": Peak(14.0, 112, 900),
     "V100-SXM2": Peak(15.7, 125, 900),
     "Tesla T4": Peak(8.1, 65, 320),
@@ -28,7 +28,7 @@ PEAKS = {  # first match of the card's name wins
     "H100 80GB HBM3": Peak(67, 989, 3350),
     "H200": Peak(67, 989, 4800),
 }
-"""NVIDIA's data sheets of those products. Cards whose name is not here get measured roofs only."""
+"""NVIDIA's data sheets of those products. GPUs whose name is not here get measured roofs only."""
 
 
 def peak_of(gpu: str) -> Peak | None:
@@ -88,7 +88,7 @@ def work_of(network: Any, size: int, batch: int) -> Work:
 
 
 def measured_roofs() -> dict[str, float]:
-    """What PyTorch gets out of the current card: TFLOP/s of large products, GB/s of large copies."""
+    """What PyTorch gets out of the current GPU: TFLOP/s of large products, GB/s of large copies."""
     import torch
 
     def best(call: Any, repeats: int = 10) -> float:

@@ -42,13 +42,13 @@ def versions() -> dict[str, str]:
 
 
 def why_no_gpu() -> str | None:
-    """Why PyTorch has no card here; None when it has."""
+    """Why PyTorch finds no GPU here; None when it finds one."""
     try:
         torch = importlib.import_module("torch")
     except ImportError:
         return "torch is not installed"
     if not torch.cuda.is_available():
-        return f"torch {torch.__version__} finds no CUDA card"
+        return f"torch {torch.__version__} finds no CUDA GPU"
     return None
 
 
@@ -70,7 +70,7 @@ class Network:
 
     @functools.cached_property
     def traced(self) -> Any:
-        """Its trace, for every size."""
+        """The traced network, for every size."""
         from harmonyrt.export.phnet.to_onnx import trace
 
         return trace(self.module)
@@ -88,7 +88,7 @@ class Network:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def references(self, size: int) -> list[Any]:
-        """Real composites and what the module makes of them in FP32 (TF32 off), on the card where there is one."""
+        """Real composites and what the module makes of them in FP32 (TF32 off), on the GPU where there is one."""
         import torch
 
         from harmonyrt.export.phnet.session import references
@@ -317,7 +317,7 @@ def onnxruntime_cuda(network: Network, precision: str, size: int, batch: int) ->
 
     def on_device() -> float:
         begun = time.perf_counter()
-        session.run_with_iobinding(binding)  # returns when the card is done
+        session.run_with_iobinding(binding)  # returns when the GPU is done
         return 1000 * (time.perf_counter() - begun)
 
     return {

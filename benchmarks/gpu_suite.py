@@ -1,10 +1,10 @@
-"""Everything that a card can do with PHNet, in under eight minutes: engines, gates, latencies, roofline; JSON out.
+"""Everything that a GPU can do with PHNet, in under eight minutes: engines, gates, latencies, roofline; JSON out.
 
     python benchmarks/gpu_suite.py --output runs/my-card.json
 
 Builds every engine that the installed flavours of TensorRT can, holds each against its gate on real composites, and
 measures sizes 256, 512 and 1024 at batch 1, 4 and 16: device latency from CUDA events, end to end from host arrays to
-host arrays, FPS; beside PyTorch (eager FP32, eager FP16, torch.compile max-autotune FP16; channels_last) and ONNX
+host arrays, FPS; next to PyTorch (eager FP32, eager FP16, torch.compile max-autotune FP16; channels_last) and ONNX
 Runtime's CUDA provider. What is not there is listed with its reason, and the exit code is 0 all the same.
 
 Needs torch and numpy; for engines also onnx, onnxscript and TensorRT. Runs from a checkout that was not installed.
@@ -80,7 +80,7 @@ class Suite:
             self.skip(what, f"{type(error).__name__}: {error}")
 
     def add(self, runner: str, precision: str, size: int, batch: int, measured: dict[str, Any]) -> None:
-        """Note a measurement, and how near it comes to the roof that PyTorch reaches on this card."""
+        """Note a measurement, and how near it comes to the roof that PyTorch reaches on this GPU."""
         latency = measured["latency_ms"]["p50"]
         row = {"runner": runner, "precision": precision, "size": size, "batch": batch, **measured}
         row["fps"] = round(1000 * batch / latency, 2)
@@ -217,7 +217,7 @@ def _onnxruntime_step(suite: Suite, network: runners.Network, size: int, batch: 
 
 
 def _compile_step(suite: Suite, arguments: argparse.Namespace, size: int, batch: int, reason: str | None) -> None:
-    """In a process of its own, since it cannot be interrupted and may take minutes."""
+    """In a separate process, since it cannot be interrupted and may take minutes."""
     what = f"torch compile max-autotune fp16, {size} px, batch {batch}"
     if reason is not None:
         suite.skip(what, reason)
@@ -232,7 +232,7 @@ def _compile_step(suite: Suite, arguments: argparse.Namespace, size: int, batch:
         except subprocess.TimeoutExpired:
             raise HarmonyError("it was still compiling when the time budget was used up") from None
         if done.returncode != 0:
-            raise HarmonyError((done.stderr.strip().splitlines() or ["it failed without a word"])[-1])
+            raise HarmonyError((done.stderr.strip().splitlines() or ["it failed and printed nothing"])[-1])
         suite.add("torch compile-fp16", "fp16", size, batch, json.loads(done.stdout.splitlines()[-1]))
 
     suite.run(what, work, "compile")
@@ -242,7 +242,7 @@ def _compile_step(suite: Suite, arguments: argparse.Namespace, size: int, batch:
 
 
 def machine() -> dict[str, Any]:
-    """Card, driver, clocks and versions."""
+    """GPU, driver, clocks and versions."""
     return {
         "card": clocks("name", "driver_version", "compute_cap", "memory.total", "power.limit", "clocks.max.sm"),
         "clocks_at_start": clocks(),
@@ -254,7 +254,7 @@ def machine() -> dict[str, Any]:
 
 
 def clocks(*fields: str) -> dict[str, str] | None:
-    """What nvidia-smi says of the first card; None without it."""
+    """What nvidia-smi says of the first GPU; None without it."""
     fields = fields or ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
     try:
         command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]

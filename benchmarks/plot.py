@@ -1,4 +1,4 @@
-"""A picture of a run: latency distributions, and FPS beside them."""
+"""A plot of a run: latency distributions on the left, FPS on the right."""
 
 from __future__ import annotations
 

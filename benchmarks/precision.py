@@ -41,7 +41,7 @@ from harmonyrt.runtime.decibels import psnr_db
 from harmonyrt.runtime.manifest import EngineSpec
 
 SIDE = 256
-FORMS = (
+VARIANTS = (
     ("fp32", "onnx"),
     ("fp32", "openvino"),
     ("fp16", "tensorrt"),
@@ -51,7 +51,7 @@ FORMS = (
     ("int8", "openvino"),
     ("int8", "tensorrt"),
 )
-"""(precision, target) in the order of the table; ``tensorrt`` stands for the typed graph that all cards get."""
+"""(precision, target) in the order of the table; ``tensorrt`` is the typed graph that all GPUs get."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Row:
 
     Attributes:
         precision: of the graph.
-        target: its form.
+        target: what the graph was made for.
         measured_on: what ran it.
         truth_db: mean PSNR against the ground truth.
         lost_db: how much less than the PyTorch FP32 module's.
@@ -111,12 +111,13 @@ def read_cases(pairs: Sequence[Pair], side: int = SIDE) -> list[Case]:
 
 
 def measure(checkpoint: Path | None, cases: Sequence[Case], threads: int | None) -> tuple[dict, list[Row]]:
-    """Harmonize every case with the PyTorch module and with every form.
+    """Harmonize every case with the PyTorch module and with every variant.
 
     Returns:
-        What was measured (checkpoint, number of cases, PSNR of the composites and of the module), and a row per form.
+        What was measured (checkpoint, number of cases, PSNR of the composites and of the module), and a row
+        per variant.
     """
-    with reporting(steps=len(FORMS) + 3) as report, tempfile.TemporaryDirectory() as scratch:
+    with reporting(steps=len(VARIANTS) + 3) as report, tempfile.TemporaryDirectory() as scratch:
         recipes = _recipes(checkpoint, threads)
         first = recipes["fp32"]
         session = PHNetSession(first.checkpoint, threads, report, first.meaning)
@@ -127,7 +128,7 @@ def measure(checkpoint: Path | None, cases: Sequence[Case], threads: int | None)
         report.step_done()
         truth = float(np.mean([case.score(picture) for case, picture in zip(cases, expected, strict=True)]))
         rows = []
-        for precision, target in FORMS:
+        for precision, target in VARIANTS:
             report(f"{precision}, {target}")
             run, who = _engine(session, recipes[precision], target, Path(scratch))
             if run is not None:
@@ -147,7 +148,7 @@ def _recipes(checkpoint: Path | None, threads: int | None) -> dict[str, PHNetRec
     """A recipe for each precision; its target only has to be one that can exist here."""
     options = BuildOptions(target="", size=None, threads=threads)
     found = {}
-    for precision in dict.fromkeys(precision for precision, _ in FORMS):
+    for precision in dict.fromkeys(precision for precision, _ in VARIANTS):
         target = "openvino" if precision == "bf16" else "onnx"
         (found[precision],) = expand_recipes(checkpoint, [str(SIDE)], [precision], [target], rewrites.DEFAULT, options)
     return found
@@ -161,7 +162,7 @@ def _module(network, case: Case) -> np.ndarray:
 
 
 def _engine(session: PHNetSession, recipe: PHNetRecipe, target: str, scratch: Path) -> tuple[Run | None, str]:
-    """How to run a form, and what runs it: its backend on this machine, or ONNX Runtime for what is for cards."""
+    """How to run a variant, and what runs it: its backend on this machine, or ONNX Runtime for GPU targets."""
     graph = session.typed_graph(recipe, target)
     folder = scratch / f"{recipe.precision}-{target}"
     folder.mkdir()
@@ -192,7 +193,7 @@ def _row(
 
 
 def table(facts: dict, rows: Sequence[Row]) -> str:
-    """Markdown."""
+    """The rows and what was measured as a Markdown table."""
     lines = [
         f"{facts['checkpoint']} (sha256 {facts['checkpoint_sha256'][:8]}), {facts['cases']} composites at {SIDE} px:"
         f" the composites have {facts['composites_db']:.3f} dB, the PyTorch module's pictures"

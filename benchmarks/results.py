@@ -129,7 +129,7 @@ def rows(run: Run) -> list[tuple[str, ...]]:
 
 
 _OWN = {("openvino", "openvino"), ("onnxruntime", "onnx")}
-"""Backends beside the target that goes without saying."""
+"""(backend, target) pairs that need no target in their name."""
 
 
 def engine_name(m: Measured) -> str:

@@ -57,7 +57,6 @@ def rate(harmonizer: Harmonizer, lock: contextlib.AbstractContextManager, caller
 
 
 def main() -> None:
-    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--backends", nargs="+", default=["openvino", "onnxruntime"])

@@ -54,7 +54,7 @@ def burn_in(call: Callable[[], object], seconds: float, clock: Callable[[Callabl
     """Call until the latency is stable (see :data:`WINDOW`, :data:`TOLERANCE`), at most for `seconds` after one window.
 
     Returns:
-        Whether it became stable; a result that never did says so in its report.
+        Whether it became stable; a report names results that never did.
     """
     spent, before = 0.0, None
     while True:

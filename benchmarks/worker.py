@@ -20,7 +20,7 @@ from harmonyrt.common import HarmonyError
 
 
 def peak_rss_mb() -> float | None:
-    """Peak resident memory of this process in MB (VmHWM, which begins anew with each program); None off Linux."""
+    """Peak resident memory of this process in MB (VmHWM, which starts at zero in each program); None off Linux."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

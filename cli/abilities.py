@@ -1,6 +1,6 @@
 """What a machine can do, and the command that adds what it cannot.
 
-The facts about cards, drivers and TensorRT releases, with their sources, are the table in
+The facts about GPUs, drivers and TensorRT releases, with their sources, are the table in
 `harmonyrt.runtime.backends.tensorrt.versions`, which the exporter and the runtime read too.
 """
 

@@ -97,7 +97,7 @@ def calibrate(
 
 @contextlib.contextmanager
 def _phases() -> Iterator[Callable[[str, float | None], None]]:
-    """A bar of its own for each phase of the work."""
+    """A progress bar for each phase of the work."""
     from harmonyrt.common.progress import growing_progress
 
     with contextlib.ExitStack() as stack:

@@ -22,7 +22,7 @@ def print_path(path: str | Path) -> None:
 
 
 def print_json(data: Any) -> None:
-    """A result for programs."""
+    """Print a result as JSON on stdout."""
     print(json.dumps(data, indent=2, default=str, allow_nan=False))
 
 

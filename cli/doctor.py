@@ -23,7 +23,7 @@ def doctor(
     from harmonyrt.runtime.machine_report import machine
 
     found = machine()
-    speed = cpu_speed.measured(anew=True) if measure else cpu_speed.kept()
+    speed = cpu_speed.measured(again=True) if measure else cpu_speed.kept()
     cache = CompiledCache.at(None)
     able = abilities(found, speed)
     if as_json:

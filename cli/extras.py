@@ -21,7 +21,7 @@ class Extras:
 
     @property
     def paths(self) -> list[Path]:
-        """Those that were asked for."""
+        """Paths of the extra outputs that were asked for."""
         return [path for path in (self.layer, self.lut) if path is not None]
 
     def check(self, output: str, inputs: tuple[str | None, ...]) -> None:

@@ -12,7 +12,7 @@ from harmonyrt.cli.compose import AT_HELP, PREMULTIPLIED_HELP, SCALE_HELP
 
 
 class Existing(str, Enum):
-    """What to do about an output that is there already."""
+    """What to do when an output exists already."""
 
     replace = "replace"  # type: ignore[assignment]  # the option's value; nobody calls str.replace on it
     skip = "skip"
@@ -90,7 +90,7 @@ def harmonize(
         typer.Option("--format", help="Format for stdout (default png) and folders (default: the composite's)."),
     ] = None,
     existing: Annotated[
-        Existing, typer.Option(help="Outputs that are there already: replace, skip or refuse them.")
+        Existing, typer.Option(help="Outputs that exist already: replace, skip or refuse them.")
     ] = Existing.replace,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
     device: Annotated[

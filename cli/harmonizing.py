@@ -200,7 +200,7 @@ def _check_no_input(output: Path, *inputs: str | Path | None) -> None:
 
 
 def is_there(output: Path, existing: str) -> bool:
-    """Whether to pass over an output that is there already. A named pipe or a device is no output of an earlier run."""
+    """Whether to skip an output that exists already. A named pipe or a device is no output of an earlier run."""
     if is_special(output):
         return False
     if existing == "refuse" and output.exists():
@@ -305,7 +305,7 @@ def _run_options(harmonizer: Any, options: Options) -> Iterator[Any]:
         return
     from harmonyrt.runtime.diffusion import RunOptions
 
-    if options.in_folder:  # which has a bar of its own
+    if options.in_folder:  # which has its own bar
         yield RunOptions(**options.diffusion)
         return
     with growing_progress("harmonizing") as show:

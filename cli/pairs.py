@@ -1,4 +1,4 @@
-"""Composites and their masks in two folders, paired by name; nothing in either is passed over without a word."""
+"""Composites and their masks in two folders, paired by name; whatever is left out of either is reported."""
 
 from __future__ import annotations
 

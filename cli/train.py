@@ -10,21 +10,21 @@ import typer
 
 
 class Recipe(str, Enum):
-    """Named runs."""
+    """Named presets of stages and optimizer."""
 
     practical = "practical"
     paper = "paper"
 
 
 class Optimizer(str, Enum):
-    """What moves the weights."""
+    """Optimizers."""
 
     adamw = "adamw"
     lion = "lion"
 
 
 class Loss(str, Enum):
-    """What is made small."""
+    """Training losses."""
 
     foreground = "foreground"
     scene = "scene"

@@ -32,7 +32,7 @@ def verify(
     from harmonyrt.runtime.bundle import open_bundle
 
     path, lines = chosen_bundle(bundle)
-    open_bundle(path)  # what is wrong with the bundle is said before what is missing from this machine
+    open_bundle(path)  # faults of the bundle are reported before what this machine lacks
     require("torch", "build", "harmonyrt verify")
     from harmonyrt.export.phnet.recipe import find_checkpoint
     from harmonyrt.export.phnet.verify import verify_bundle

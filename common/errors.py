@@ -23,7 +23,7 @@ class WorkFailed(HarmonyError):
 
 
 class OutOfMemory(WorkFailed):
-    """Memory ran out: of the machine, the process's limit or the card."""
+    """Memory ran out: of the machine, of the process's limit or of the GPU."""
 
 
 class HarmonyWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""How every program of ours ends: its exit code, and one sentence on stderr for what a user can cause."""
+"""How each of the project's programs ends: its exit code, and one sentence on stderr for what a user can cause."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     with growing_progress("measuring") as show:          # a loop that counts itself
     with reporting(steps=3) as report:                   # a job of a few announced steps, each of which takes long
 
-`display` is what they are made of: for a job that has lines of its own to say.
+`display` is what they are made of: for a job that prints its own lines.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Display:
         return self._bar is not None
 
     def update(self, doing: str, done: float, total: float) -> None:
-        """Move the bar."""
+        """Set the bar's text and position."""
         if self._bar is not None:
             self._bar.update(self._task, description=printable(doing), completed=done, total=total)
 
     def say(self, line: str) -> None:
-        """A line of chatter, above the bar."""
+        """Print a line above the bar."""
         if self._bar is None:
             say(line, self._stream)
         else:
@@ -135,7 +135,7 @@ def _counting(doing: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def silent(doing: str, share: float | None = None) -> None:
-    """Takes a report and says nothing."""
+    """A reporter that shows nothing."""
 
 
 class Reporter(Protocol):

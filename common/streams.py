@@ -119,7 +119,7 @@ _current = Streams()
 
 
 def current() -> Streams:
-    """The streams of this program."""
+    """The standard streams of this program, as :func:`standard_streams` opened them."""
     return _current
 
 

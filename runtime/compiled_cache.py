@@ -64,14 +64,14 @@ def limit_bytes() -> int:
 
 
 def key_text(key: Mapping[str, object]) -> str:
-    """A key as it stands in an entry: lines of name=value by name; True and False in lower case."""
+    """A key as it is written in an entry: lines of name=value by name; True and False in lower case."""
     words = {True: "true", False: "false"}
     values = {name: words[value] if isinstance(value, bool) else str(value) for name, value in key.items()}
     return "".join(f"{name}={' '.join(values[name].split())}\n" for name in sorted(values))
 
 
 def file_name(key: Mapping[str, object]) -> str:
-    """The name of an entry's file."""
+    """File name of an entry: a hash of its key."""
     return hashlib.sha256(key_text(key).encode()).hexdigest()[:32] + SUFFIX
 
 
@@ -165,7 +165,7 @@ class CompiledCache:
                 (self.folder / file_name(key)).unlink()
 
     def size(self) -> int:
-        """Bytes of all entries."""
+        """Size of all entries together, in bytes."""
         return sum(found.st_size for _, found in self._entries())
 
     def why_not(self) -> str | None:

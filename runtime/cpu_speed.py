@@ -2,9 +2,9 @@
 
 Flags mislead: an Intel CPU with AVX512-BF16 and AVX512-FP16 and without AMX takes 1.33 times the time of FP32 in BF16,
 and 1.8 times in FP16 (PHNet 39.9 M, 256 px, one thread). So OpenVINO itself runs, on one thread, two convolutions of
-the kind that PHNet spends its time in, plainly and in the Winograd form of `build`'s default rewrites, in each
+the kind that PHNet spends its time in, plainly and in the Winograd variant of `build`'s default rewrites, in each
 precision that it offers here: round after round, the best of each. The result is kept per CPU and version of OpenVINO
-(:mod:`harmonyrt.runtime.compiled_cache`); one that is damaged or of another version is measured anew.
+(:mod:`harmonyrt.runtime.compiled_cache`); one that is damaged or of another version is measured again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SWITCH = "HARMONYRT_MEASURE"
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 WINOGRAD = "winograd"
 PLAIN_WINS = 0.9
-"""Winograd's form is given up where plain convolutions take less than this share of its time."""
+"""The Winograd variant is left out where plain convolutions take less than this share of its time."""
 WORTHWHILE = 0.95
 """A precision pays where it takes less than this share of FP32's time; what lies nearer is noise."""
 
@@ -68,12 +68,12 @@ class CpuSpeed:
     copy_gb_per_s: float
 
     def best(self, precision: str) -> float | None:
-        """Milliseconds in the faster form; None where this CPU does not have the precision."""
-        forms = [self.milliseconds.get(name) for name in (precision, f"{precision} {WINOGRAD}")]
-        return min((time for time in forms if time is not None), default=None)
+        """Milliseconds of the faster of plain and Winograd; None where this CPU does not have the precision."""
+        variants = [self.milliseconds.get(name) for name in (precision, f"{precision} {WINOGRAD}")]
+        return min((time for time in variants if time is not None), default=None)
 
     def gflops(self, precision: str) -> float | None:
-        """10^9 operations of the plain convolutions a second, on one thread, in the faster form."""
+        """10^9 operations of the plain convolutions a second, on one thread, by the faster variant."""
         taken = self.best(precision)
         return None if taken is None else _GFLOP / taken * 1000
 
@@ -83,9 +83,9 @@ class CpuSpeed:
         return None if taken is None or fp32 is None else taken / fp32
 
     def plain_is_faster(self, precision: str) -> bool:
-        """Whether plain convolutions take clearly less time than Winograd's form; False where that was not measured."""
-        form, plain = self.milliseconds.get(f"{precision} {WINOGRAD}"), self.milliseconds.get(precision)
-        return form is not None and plain is not None and plain < PLAIN_WINS * form
+        """Whether plain convolutions take clearly less time than Winograd's; False where that was not measured."""
+        winograd, plain = self.milliseconds.get(f"{precision} {WINOGRAD}"), self.milliseconds.get(precision)
+        return winograd is not None and plain is not None and plain < PLAIN_WINS * winograd
 
     def sentence(self) -> str:
         """For people: ``"bf16 takes 1.33 times the time of fp32"`` and so on."""
@@ -103,9 +103,9 @@ def kept(cache: str | None = None) -> CpuSpeed | None:
     return None if content is None else _parsed(content.tobytes())
 
 
-def measured(cache: str | None = None, anew: bool = False) -> CpuSpeed | None:
-    """What was measured before, else (or `anew`) measured now and kept, within 5 seconds; None without OpenVINO."""
-    found = None if anew else kept(cache)
+def measured(cache: str | None = None, again: bool = False) -> CpuSpeed | None:
+    """What was measured before, else (or with `again`) what is measured now, in 5 seconds; None without OpenVINO."""
+    found = None if again else kept(cache)
     if found is not None:
         return found
     openvino = _openvino()
@@ -190,7 +190,7 @@ def _copying() -> float:
 
 
 def _request(openvino: Any, core: Any, name: str) -> Any:
-    precision, _, form = name.partition(" ")
+    precision, _, variant = name.partition(" ")
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -203,8 +203,8 @@ def _request(openvino: Any, core: Any, name: str) -> Any:
     outputs: list[Any] = []
     for channels, side in _LAYERS:
         inputs.append(ops.parameter([1, channels, side, side], np.float32))
-        made = _winograd if form else _quantized if precision == "int8" else _convolution
-        # The type stands in the graph, as in engines: left to the hint, OpenVINO keeps some products in FP32.
+        made = _winograd if variant else _quantized if precision == "int8" else _convolution
+        # The type is in the graph, as in engines: left to the hint, OpenVINO keeps some products in FP32.
         outputs.append(ops.convert(ops.relu(made(ops, _Typed(ops, precision, rng), inputs[-1], channels, side)), "f32"))
     return core.compile_model(openvino.Model(outputs, inputs), "CPU", settings).create_infer_request()
 

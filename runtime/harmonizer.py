@@ -109,7 +109,7 @@ class Harmonizer:
             threads: CPU threads; None for all cores that the process may use.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None for any.
             sessions: how many calls from several threads the engine may work on at once. They share its weights; each
-                needs memory of its own, and is made when it is first needed. None for 2, and each call has all threads;
+                needs its own memory, and is made when it is first needed. None for 2, and each call has all threads;
                 with a number OpenVINO gives each its share of the threads. benchmarks/sharing.py measures it.
             target: only engines of this target, for bundles with several for one backend.
             cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for ``harmonyrt`` in the user's cache
@@ -169,7 +169,7 @@ class Harmonizer:
                 RGBA, L, LA or I;16, whose colour profile counts and whose `info` is kept; or a
                 :class:`harmonyrt.runtime.images.pictures.PictureFile`.
             mask: of the same size, foreground = white = 1: bool, uint8 or float array, or PIL image; values between
-                blend. See :func:`harmonyrt.runtime.images.masks.read_mask` for all forms.
+                blend. See :func:`harmonyrt.runtime.images.masks.read_mask` for all that is accepted.
             fit_mask: resize a mask of another size, instead of refusing it.
             label: one or several values of the mask that are the foreground, of a mask that holds labels.
             options: of the model, for example `harmonyrt.runtime.diffusion.RunOptions`; None for its defaults.
@@ -247,11 +247,11 @@ class Harmonizer:
         return [result.picture for result in self._all(list(zip(composites, masks, strict=True)), request)]
 
     def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
-        """Run the engine on tensors of its own size, without fitting, carrying back or blending.
+        """Run the engine on tensors of its own size, without fitting, upsampling or blending.
 
         NumPy arrays, DLPack tensors (PyTorch, CuPy, JAX) and `__cuda_array_interface__` arrays are taken without a
-        copy, on the CPU or on the engine's card. The result is of the same library where that reads DLPack
-        (``torch.from_dlpack`` and the like), else an object with both protocols. On a card it is ready in the order of
+        copy, on the CPU or on the engine's GPU. The result is of the same library where that reads DLPack
+        (``torch.from_dlpack`` and the like), else an object with both protocols. On a GPU it is ready in the order of
         the legacy default stream.
 
         Args:
@@ -312,7 +312,7 @@ class Harmonizer:
             return _Job(picture, levels, None)
         return _Job(picture, seen.mask, self._network.prepare(seen.rgb, seen.mask, pool), seen, controls)
 
-    def _carried(self, job: _Job, prepared: Prepared, output: np.ndarray, mask: np.ndarray, pool: Pool) -> np.ndarray:
+    def _upsampled(self, job: _Job, prepared: Prepared, output: np.ndarray, mask: np.ndarray, pool: Pool) -> np.ndarray:
         picture, seen = job.picture, job.seen
         if picture.from_srgb is None:
             return upsample_edit(picture.own, mask, prepared.fitted, output, pool, seen is None, job.controls)
@@ -323,11 +323,11 @@ class Harmonizer:
         own, mask, prepared = job.picture.own, job.mask, job.prepared
         if prepared is None or output is None:
             return Harmonized(job.picture.restore(own.copy()), job.picture, mask, own, own.copy)
-        result = self._carried(job, prepared, output, mask, self._pool_for(mask))
+        result = self._upsampled(job, prepared, output, mask, self._pool_for(mask))
 
         def colours() -> np.ndarray:
             whole = np.where(mask > 0, np.uint8(255), np.uint8(0))
-            return self._carried(job, prepared, output, whole, None)  # this Harmonizer may be closed by then
+            return self._upsampled(job, prepared, output, whole, None)  # this Harmonizer may be closed by then
 
         return Harmonized(job.picture.restore(result), job.picture, mask, result, colours)
 

@@ -27,7 +27,7 @@ def cores_by_quota(root: Path = Path("/")) -> float | None:
     Both versions of control groups are read: `cpu.max` of version 2, `cpu.cfs_quota_us` of version 1.
 
     Args:
-        root: what stands for ``/`` (tests).
+        root: used in place of ``/`` (tests).
     """
     quotas = []
     with contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ def cpu_model_and_flags() -> tuple[str, frozenset[str]]:
 
 
 def may_have_gpu() -> bool:
-    """Whether an NVIDIA card could be there: True where it cannot be told without asking the driver."""
+    """Whether an NVIDIA GPU may be present: True where only the driver could tell."""
     if platform.system() != "Linux":
         return True
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()

@@ -1,4 +1,4 @@
-"""What this machine has: CPU, cards, driver and packages. Nothing here fails where something is missing."""
+"""What this machine has: CPU, GPUs, driver and packages. Nothing here fails where something is missing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A CUDA card, as `nvidia-smi` describes it."""
+    """A CUDA GPU, as `nvidia-smi` describes it."""
 
     name: str
     capability: str | None
@@ -81,7 +81,7 @@ class Machine:
 
 
 def machine() -> Machine:
-    """Look around."""
+    """Inspect this machine."""
     cards, driver = _gpus()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",

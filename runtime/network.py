@@ -27,7 +27,7 @@ class Prepared:
     """One picture, ready for its network.
 
     Attributes:
-        fitted: at the size of the network's output; what carrying back compares the output with.
+        fitted: at the size of the network's output; what the edit is measured against.
         feeds: the network's inputs by name, without the batch axis.
     """
 
@@ -41,7 +41,7 @@ class Network(Protocol):
     selected: Selected
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
-        """Fit one picture."""
+        """Fit a composite and its mask to the network's size."""
         ...
 
     def run(self, pictures: Sequence[Prepared], options: Any = None) -> list[np.ndarray]:
@@ -49,7 +49,7 @@ class Network(Protocol):
         ...
 
     def another(self) -> Network:
-        """One more for another thread: the same weights, buffers of its own."""
+        """Open another network for another thread: the same weights, separate buffers."""
         ...
 
 
@@ -77,11 +77,11 @@ class FeedForward:
 
     @property
     def session(self) -> Session:
-        """The engine's session."""
+        """The open session of the network's engine."""
         return self.selected.session
 
     def another(self) -> FeedForward:
-        """One more for another thread."""
+        """Open another network for another thread."""
         return FeedForward(self._manifest, replace(self.selected, session=self.session.another()))
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
@@ -130,7 +130,7 @@ class Diffusion:
         self.selected = model.selected["unet"]
 
     def another(self) -> Diffusion:
-        """One more for another thread."""
+        """Open another network for another thread."""
         return Diffusion(self._model.another())
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:

@@ -19,7 +19,7 @@ import numpy as np
 _ROWS = 8  # output rows per vertical product
 _GROUP = 8  # vertical products that a thread makes before the horizontal ones: what lies between stays in its cache
 _COLUMNS = 8  # output columns per horizontal product
-# Multiplications above which OpenBLAS brings in threads of its own (65536 * 4). Ours are the only ones wanted: theirs
+# Multiplications above which OpenBLAS starts threads (65536 * 4). Ours are the only ones wanted: theirs
 # would ignore the number that the caller asked for, and stall when other work holds the cores.
 _BLAS_ALONE = 262144
 _CHUNK = 12288  # input values per row of one vertical product: long enough that threads seldom meet at Python's lock

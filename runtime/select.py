@@ -3,7 +3,7 @@
 The order of ``backend="auto"``:
 
 1. what `build --tune` measured fastest on this machine with this many threads, if the bundle says so;
-2. ``tensorrt``, where the bundle has a TensorRT engine and the machine its card;
+2. ``tensorrt``, where the bundle has a TensorRT engine and the machine a GPU for it;
 3. ``onnxruntime`` on ``cuda``, where its CUDA provider is installed;
 4. ``openvino`` on the CPU;
 5. ``onnxruntime`` on the CPU.
@@ -41,7 +41,7 @@ log = logging.getLogger("harmonyrt.runtime")
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to run a bundle."""
+    """One engine of a bundle with the backend that runs it."""
 
     backend: str
     engine: EngineSpec
@@ -190,7 +190,7 @@ def _choices(
         asked = options.device
         if asked is not None and asked.split(":")[0] != kind:
             continue
-        # The TensorRT and CUDA rows find their card themselves; the CPU rows are told to stay there.
+        # The TensorRT and CUDA rows find their GPU themselves; the CPU rows are told to stay there.
         found = ways(name, asked or (None if name == "tensorrt" else kind))[: None if name == "tensorrt" else 1]
         choices += [replace(way, engine=e) for way in found for e in by_speed(way)] if kind == "cpu" else found
     measured = _fastest(manifest, options)

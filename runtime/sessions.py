@@ -18,7 +18,7 @@ Network = TypeVar("Network")
 
 
 class Sessions(Generic[Network]):
-    """Networks that share their weights, each with buffers of its own.
+    """Networks that share their weights, each with separate buffers.
 
     Args:
         first: one that is open.
@@ -114,7 +114,7 @@ class Sessions(Generic[Network]):
     def close(self) -> None:
         """Refuse new calls, wait for those that run, give everything back. Called inside a call, it does not wait.
 
-        In a forked child nothing is given back: it belongs to the process that opened it.
+        In a forked child nothing is released: it belongs to the process that opened it.
         """
         if os.getpid() != self._process:
             self._closed = True

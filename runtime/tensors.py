@@ -32,7 +32,7 @@ def run_tensors(session: Session, manifest: Manifest, image: Any, mask: Any, out
         return _like(image, result)
     if not hasattr(session, "run_on_device"):
         raise HarmonyError(
-            f"the tensors lie on a card and the engine runs on {session.device} with {session.backend};"
+            f"the tensors are on a GPU and the engine runs on {session.device} with {session.backend};"
             " move them to the CPU, or open the bundle with device='cuda'"
         )
     outputs = None if out is None else {"output": out}

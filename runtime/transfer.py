@@ -1,4 +1,4 @@
-"""Carrying the network's result back to the picture's own size, with the picture's own detail.
+"""Upsampling the network's edit to the picture's own size, with the picture's own detail.
 
 A composite of exactly the engine's size gets the network's picture itself, as published. Any other size, smaller ones
 included, gets the *change* that the network made: its picture has been through a resize, which blurs.
@@ -308,7 +308,7 @@ def upsample_edit_own(
 ) -> np.ndarray:
     """The harmonized picture in its own colour space: the network's change is converted, the picture itself never is.
 
-    The change is brought to the picture's space at engine size, in floats, so that neither 8 bits nor the borders of
+    The edit is converted to the picture's space at engine size, in floats, so that neither 8 bits nor the borders of
     sRGB show in the result.
 
     Args:

@@ -1,4 +1,4 @@
-"""The speed that this project set itself, and what the committed runs say of it."""
+"""This project's speed goals, and what the committed runs say about them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def best(goal: Goal, run: Run) -> Measured | None:
 def goals(runs: Sequence[Run], folder: Path) -> str:
     """The table of goals as Markdown."""
     by_name = {run.name: run for run in runs}
-    # INT8 may stand in the run of the other precisions.
+    # INT8 may be part of the run of the other precisions.
     found = {goal: by_name.get(goal.run) or by_name.get(goal.run.removesuffix("-int8")) for goal in GOALS}
     lines = [*HEAD, *(_row(goal, run) for goal, run in found.items()), *_opening(folder / "opening.json")]
     lines += _overhead(folder / "around_engine-1024.json")

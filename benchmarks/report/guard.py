@@ -1,6 +1,6 @@
 """Regression guard: `make bench-guard` holds ratios of one interleaved run, never absolute times, against their floors.
 
-The floors stand in guard.json: each names an engine and how many times faster it has to be than its baseline, which is
+The floors are in guard.json: each names an engine and how many times faster it has to be than its baseline, which is
 PyTorch eager of the same network, or the same backend's engine without rewrites (the steadier of the two: PyTorch's own
 time moves by a tenth from run to run). A floor is :data:`MARGIN` of the lowest ratio that was seen in repeated runs, so
 that a noisy minute does not fail, and a rewrite that no longer matches does. Ratios belong to a kind of machine:

@@ -44,7 +44,7 @@ def tables(folder: Path) -> str:
 
 
 def elsewhere(folder: Path) -> list[str]:
-    """The runs of another machine, which lie in a folder of their own, as Markdown; nothing without any."""
+    """The runs of another machine, which are in their own folder, as Markdown; nothing without any."""
     runs = committed_runs(folder)
     if not runs:
         return []

@@ -289,7 +289,6 @@ def time_stage(folder: Path, stage: str, forms: Sequence[str], rounds: int, thre
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

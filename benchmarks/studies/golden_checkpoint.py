@@ -43,7 +43,6 @@ def write(path: Path, size: str = "39.9m") -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path, help="the checkpoint that is written (.pth)")
     parser.add_argument("--size", choices=STATE_DICTS, default="39.9m", help="which of the two configurations")

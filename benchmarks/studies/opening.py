@@ -2,7 +2,7 @@
 
     python -m harmonyrt.benchmarks.studies.opening BUNDLE... [--backend openvino] --json benchmarks/results/opening.json
 
-Every figure comes from a process of its own, which opens the bundle (manifest, hashes, backend, engine) with a cache
+Every figure comes from a separate process, which opens the bundle (manifest, hashes, backend, engine) with a cache
 folder of this run, empty for the first process and filled for the next three (median), and makes one call. Imports of
 the process are not in the times; they are in the memory. What FILE says of other bundles and backends of the same
 machine stays in it.
@@ -86,7 +86,6 @@ def measure(bundle: Path, backend: str, threads: int) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--backend", default="openvino")
@@ -114,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _others(path: Path, report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a file for what this report does not measure anew."""
+    """Rows of a file for what this report does not measure again."""
     if not path.is_file():
         return []
     before = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the runtime adds to its engine: fit, and carry back with blend, per picture size and thread count.
+"""What the runtime adds to its engine: fit, and edit upsampling with blend, per picture size and thread count.
 
     python -m harmonyrt.benchmarks.studies.runtime_overhead BUNDLE [--backend openvino] --json FILE
 
@@ -25,7 +25,6 @@ STAGES = ("fit", "engine", "carry_back")
 
 
 def main() -> None:
-    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--backend", default="auto")
@@ -47,7 +46,7 @@ def main() -> None:
         for threads, times in seen.items():
             medians = [round(1000 * statistics.median(column), 1) for column in zip(*times, strict=True)]
             rows.append({"size": size, "threads": threads, **dict(zip(STAGES, medians, strict=True))})
-    print("| picture | threads | fit, ms | carry back and blend, ms | together, ms | engine, ms |")
+    print("| picture | threads | fit, ms | edit upsampling and blend, ms | together, ms | engine, ms |")
     print("|---|---|---|---|---|---|")
     for row in rows:
         together = row["fit"] + row["carry_back"]

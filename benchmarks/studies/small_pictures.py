@@ -62,7 +62,7 @@ def detail(picture: np.ndarray) -> np.ndarray:
 
 
 def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
-    """On levels of 255, in dB."""
+    """PSNR in dB of levels from 0 to 255."""
     return float(10 * np.log10(255**2 / max(float(np.mean((a[where].astype(np.float32) - b[where]) ** 2)), 0.02)))
 
 
@@ -101,7 +101,6 @@ def measure(photo: np.ndarray, mask: np.ndarray, change: str, seed: list[int], n
 
 
 def main() -> None:
-    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and masks/")
     parser.add_argument("--bundle", type=Path, required=True, help="a bundle of one size")

@@ -1,4 +1,4 @@
-"""Which way of carrying a small result back to full resolution loses least: the measurement behind runtime/transfer.py.
+"""Which way of upsampling a small edit to full resolution loses least: the measurement behind runtime/transfer.py.
 
     python -m harmonyrt.benchmarks.studies.upsample_edit --photos FOLDER [--masks FOLDER] [--bundle BUNDLE] --json FILE
 
@@ -295,7 +295,6 @@ def measure(case: Case, number: int, network: Harmonizer | None) -> dict[str, di
 
 
 def main() -> None:
-    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos, searched through")
     parser.add_argument("--masks", type=Path, help="folder of masks, searched through")
@@ -326,7 +325,7 @@ def main() -> None:
     print(table(means))
     if arguments.json:
         report = {
-            "what": "carry back: mean PSNR in dB",
+            "what": "upsampled edit: mean PSNR in dB",
             "command": (
                 "python -m harmonyrt.benchmarks.studies.upsample_edit "
                 "--photos PHOTOS --masks MASKS --bundle BUNDLE --json FILE"

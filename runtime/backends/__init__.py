@@ -40,5 +40,5 @@ class Session(Protocol):
         ...
 
     def another(self) -> Session:
-        """One more session of the same engine: the same weights, buffers of its own."""
+        """Open another session of the same engine: the same weights, separate buffers."""
         ...

@@ -49,12 +49,12 @@ class Cuda:
     # --- what is there
 
     def device_count(self) -> int:
-        """Cards that can be used; 0 without a driver."""
+        """How many GPUs can be used; 0 without a driver."""
         error, count = self._runtime.cudaGetDeviceCount()
         return count if int(error) == 0 else 0
 
     def why_no_device(self) -> str:
-        """Why there is no usable card, in CUDA's words; "none found" where it has none."""
+        """Why there is no usable GPU, in CUDA's words; "none found" where it has none."""
         error, _ = self._runtime.cudaGetDeviceCount()
         if int(error) == 0:
             return "none found"
@@ -68,35 +68,35 @@ class Cuda:
         return self._call("cudaDriverGetVersion") // 1000
 
     def capability(self, device: int) -> tuple[int, int]:
-        """Compute capability of a card."""
+        """Compute capability of a GPU, such as ``(8, 9)``."""
         properties = self._call("cudaGetDeviceProperties", device)
         return properties.major, properties.minor
 
     def name(self, device: int) -> str:
-        """A card's name, for example ``"NVIDIA GeForce RTX 4090"``."""
+        """A GPU's name, for example ``"NVIDIA GeForce RTX 4090"``."""
         name = self._call("cudaGetDeviceProperties", device).name
         return name.decode().rstrip("\0") if isinstance(name, bytes) else str(name)
 
     def set_device(self, device: int) -> None:
-        """Make a card the current one of this thread."""
+        """Make a GPU the current one of this thread."""
         self._call("cudaSetDevice", device)
 
     # --- memory
 
     def allocate(self, size: int) -> int:
-        """Device memory."""
+        """Allocate device memory; returns its address."""
         return int(self._call("cudaMalloc", max(size, 1)))
 
     def free(self, address: int) -> None:
-        """Give device memory back."""
+        """Free device memory."""
         self._call("cudaFree", address)
 
     def allocate_pinned(self, size: int) -> int:
-        """Page-locked host memory: copies from and to it run beside the host."""
+        """Page-locked host memory: copies from and to it run while the host goes on."""
         return int(self._call("cudaMallocHost", max(size, 1)))
 
     def free_pinned(self, address: int) -> None:
-        """Give page-locked memory back."""
+        """Free page-locked memory."""
         self._call("cudaFreeHost", address)
 
     def copy(self, target: int, source: int, size: int, stream: Any) -> None:
@@ -110,24 +110,24 @@ class Cuda:
         return self._call("cudaStreamCreateWithFlags", self._runtime.cudaStreamNonBlocking)
 
     def destroy_stream(self, stream: Any) -> None:
-        """Give a stream back."""
+        """Destroy a stream."""
         self._call("cudaStreamDestroy", stream)
 
     def synchronize(self, stream: Any) -> None:
-        """Let the host wait for a stream."""
+        """Wait on the host for all work of a stream."""
         self._call("cudaStreamSynchronize", stream)
 
     def create_event(self, timing: bool = False) -> Any:
-        """An event."""
+        """Create an event, one that can be timed if asked for."""
         flags = 0 if timing else self._runtime.cudaEventDisableTiming
         return self._call("cudaEventCreateWithFlags", flags)
 
     def destroy_event(self, event: Any) -> None:
-        """Give an event back."""
+        """Destroy an event."""
         self._call("cudaEventDestroy", event)
 
     def record(self, event: Any, stream: Any) -> None:
-        """Mark a point of a stream."""
+        """Record an event on a stream."""
         self._call("cudaEventRecord", event, stream)
 
     def wait(self, stream: Any, event: Any) -> None:
@@ -164,9 +164,9 @@ class Cuda:
             self._runtime.cudaGraphDestroy(graph)
 
     def launch(self, graph: Any, stream: Any) -> None:
-        """Run a recorded graph."""
+        """Launch a recorded graph on a stream."""
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: Any) -> None:
-        """Give a recorded graph back."""
+        """Destroy a recorded graph."""
         self._call("cudaGraphExecDestroy", graph)

@@ -27,7 +27,7 @@ class DeviceArray:
         address: of the first element.
         shape: dimensions.
         dtype: element type.
-        device: which card.
+        device: index of the GPU.
         stream: stream on which the contents become ready, where the giver said so.
         owner: what keeps the memory alive.
         device_type: DLPack's kind of memory; tests use the CPU's.

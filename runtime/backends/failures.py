@@ -47,7 +47,7 @@ def opening_failed(
         verb: what the library could not do with it.
     """
     if is_memory(error):
-        return no_memory(f"{who} has not enough memory to {verb} {path} ({reason})")
+        return no_memory(f"{who} does not have enough memory to {verb} {path} ({reason})")
     fitting = (advice for words, advice in _ADVICE if re.search(words, reason, re.IGNORECASE))
     advice = next(fitting, "build the bundle again or install a newer {package}").format(package=package)
     return HarmonyError(f"{who} cannot {verb} {path}: {reason}; {advice}")
@@ -62,7 +62,7 @@ def running_failed(who: str, error: Exception) -> WorkFailed:
 
 
 def no_memory(what: str) -> OutOfMemory:
-    """The sentence for want of memory."""
+    """The error for memory that ran out."""
     return OutOfMemory(f"{what}: free memory, raise the limit (ulimit -v, the container's), or take a smaller size")
 
 

@@ -54,12 +54,12 @@ class OnnxRuntimeSession:
 
 
 class OnnxRuntimeCudaSession(OnnxRuntimeSession):
-    """An ONNX engine on a card: takes arrays of the host and of the card."""
+    """An ONNX engine on a GPU: takes arrays in host or device memory."""
 
     def run_on_device(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None
     ) -> dict[str, DeviceArray]:
-        """Run on arrays in the card's memory, without a copy; waits for the result.
+        """Run on arrays in the GPU's memory, without a copy; waits for the result.
 
         Args:
             inputs: arrays by input name, with `__cuda_array_interface__` or DLPack, contiguous.
@@ -69,24 +69,24 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
             Arrays by output name, with both protocols.
 
         Raises:
-            HarmonyError: an array of another card, or not contiguous.
+            HarmonyError: an array on another GPU, or not contiguous.
         """
 
-        card = int(self.device.partition(":")[2] or 0)
+        index = int(self.device.partition(":")[2] or 0)
         binding = self._session.io_binding()
         taken = {name: as_device_array(value, name) for name, value in inputs.items()}
         given = {name: as_device_array(value, name) for name, value in (outputs or {}).items()}
         for name, array in (*taken.items(), *given.items()):
-            if array.device != card:
-                raise HarmonyError(f"{name} lies on cuda:{array.device} and the engine on cuda:{card}: move it there")
+            if array.device != index:
+                raise HarmonyError(f"{name} lies on cuda:{array.device} and the engine on cuda:{index}: move it there")
         for name, array in taken.items():
-            binding.bind_input(name, "cuda", card, array.dtype, array.shape, array.address)
+            binding.bind_input(name, "cuda", index, array.dtype, array.shape, array.address)
         for output in self._session.get_outputs():
             if output.name in given:
                 array = given[output.name]
-                binding.bind_output(output.name, "cuda", card, array.dtype, array.shape, array.address)
+                binding.bind_output(output.name, "cuda", index, array.dtype, array.shape, array.address)
             else:
-                binding.bind_output(output.name, "cuda", card)
+                binding.bind_output(output.name, "cuda", index)
         binding.synchronize_inputs()  # whatever stream filled them
         try:
             self._session.run_with_iobinding(binding)
@@ -95,7 +95,7 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
             raise failures.running_failed("ONNX Runtime", error) from None
         results = {}
         for output, value in zip(self._session.get_outputs(), binding.get_outputs(), strict=True):
-            own = DeviceArray(value.data_ptr(), tuple(value.shape()), np.dtype(np.float32), card, owner=value)
+            own = DeviceArray(value.data_ptr(), tuple(value.shape()), np.dtype(np.float32), index, owner=value)
             results[output.name] = given.get(output.name, own)
         return results
 

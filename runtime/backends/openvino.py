@@ -210,7 +210,7 @@ class _Export(io.BytesIO):
         return self._file.tell() - self._start
 
     def flush(self) -> None:
-        """The cache does it."""
+        """Nothing to do: the cache flushes the file."""
 
 
 def _last_line(error: BaseException) -> str:

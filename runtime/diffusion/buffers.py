@@ -1,8 +1,9 @@
-"""Where a run's arrays live between its parts: on the host, or on the card from the first part to the last.
+"""Buffers that a run's components read and write: on the host, or on one GPU from the first component to the last.
 
-On a card everything goes up before the first part, each part reads what the last one wrote, and only the picture (and
-the last latents, 64 KB, to see that they are finite) comes down. Every part finds its arrays at the same addresses in
-every run, so that all parts of TensorRT's can be recorded as one CUDA graph and replayed with new contents.
+On a GPU all inputs are copied up before the first component runs, each component reads what the previous one wrote, and
+only the image (and the last latents, 64 KB, to check that they are finite) is copied down. Every component finds its
+arrays at the same addresses in every run, so TensorRT's can be recorded as one CUDA graph and replayed with new
+contents.
 """
 
 from __future__ import annotations
@@ -28,80 +29,76 @@ Result = TypeVar("Result")
 
 
 class BufferPool(Protocol):
-    """Holds arrays and runs parts on them; its arrays mean nothing to others."""
+    """Holds arrays and runs components on them. What it returns is of use to this pool only."""
 
     def put(self, name: str, array: np.ndarray) -> Any:
-        """Bring an array of the host here, to be used again at once. Another one of the same name replaces it."""
+        """Copy a host array in; the caller may reuse it at once. A later array of the same name replaces it."""
 
     def fixed(self, name: str, array: Any) -> Any:
-        """The same contents where a part that runs several times always finds them."""
+        """Copy an array of the pool to one address per name, for components that run several times."""
 
     def call(self, component: str, feeds: Mapping[str, Any], output: str, name: str) -> Any:
-        """Run a part; its output is kept under `name`."""
+        """Run a component and keep its output under `name`."""
 
     def loop(self, key: Hashable, body: Callable[[], Result]) -> Result:
-        """Run all parts of a loop: `body`, or what it did when it last ran for this key.
+        """Run a loop: call `body`, or replay what it did when it last ran for this key.
 
         Args:
-            key: decides which parts run, in which order, and on arrays of which names.
-            body: makes nothing but :meth:`fixed` and :meth:`call`, and returns arrays that they gave.
+            key: determines which components run, in which order, on arrays of which names.
+            body: calls only :meth:`fixed` and :meth:`call`, and returns arrays that they returned.
         """
 
     def fetch(self, component: str, array: Any) -> np.ndarray:
-        """An array for the host, made by `component`.
+        """Copy an array that `component` made to the host.
 
         Raises:
-            WorkFailed: it has values that are not finite.
+            WorkFailed: it contains values that are not finite.
         """
 
 
 class HostBuffers:
-    """NumPy arrays, checked after each part."""
+    """NumPy arrays, checked after each component."""
 
     def __init__(self, sessions: Mapping[str, Session]) -> None:
         self._sessions = sessions
 
     def put(self, name: str, array: np.ndarray) -> np.ndarray:
-        """The array itself."""
         return array
 
     def fixed(self, name: str, array: np.ndarray) -> np.ndarray:
-        """The array itself."""
         return array
 
     def call(self, component: str, feeds: Mapping[str, np.ndarray], output: str, name: str) -> np.ndarray:
-        """Run a part, and look at what it gives."""
+        """Run a component and check its output."""
         return self.fetch(component, self._sessions[component].run(feeds)[output])
 
     def loop(self, key: Hashable, body: Callable[[], Result]) -> Result:
-        """Run it."""
         return body()
 
     def fetch(self, component: str, array: np.ndarray) -> np.ndarray:
-        """The array itself."""
         return checked(component, self._sessions[component].backend, array)
 
 
 @dataclass
 class _Held:
-    """What a card gives back, apart from memory: its stream and, by key, a loop's graph with what the loop returned."""
+    """CUDA objects to release besides memory: the stream and, by key, each loop's graph with the loop's result."""
 
     stream: int
     loops: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
 
 
 class DeviceBuffers:
-    """Device memory that a loop keeps; parts are handed over without waiting for them.
+    """Device memory that a loop keeps; components are enqueued without waiting for them.
 
     Where every session can be recorded (TensorRT with fixed shapes), a loop runs plainly the first time, is recorded as
     one CUDA graph the second time, and is one launch from then on. That needs a stream, because the default one cannot
-    be recorded; other sessions know only that one.
+    be recorded; the other sessions use only that one.
 
     Args:
         schedule: gives the shapes.
-        sessions: by component, all with `run_on_device`, on one card.
+        sessions: by component, all with `run_on_device`, on one GPU.
         device: CUDA.
-        index: which card.
+        index: of the GPU.
     """
 
     def __init__(self, schedule: SamplingSchedule, sessions: Mapping[str, Any], device: cuda.Cuda, index: int) -> None:
@@ -124,7 +121,7 @@ class DeviceBuffers:
         weakref.finalize(self, _release, device, index, self._held).atexit = False  # CUDA may be gone by then
 
     def put(self, name: str, array: np.ndarray) -> DeviceArray:
-        """Copy it to the card, and wait for that: CUDA may read ordinary memory later than it says."""
+        """Copy it to the GPU and wait: CUDA may still read pageable memory after the copy call has returned."""
         self._cuda.set_device(self._index)
         array = np.ascontiguousarray(array)
         kept = self._kept(name, array.shape, array.dtype)
@@ -133,15 +130,15 @@ class DeviceBuffers:
         return kept
 
     def fixed(self, name: str, array: DeviceArray) -> DeviceArray:
-        """Copy it on the card, to the one place that the part reads."""
+        """Copy it within the GPU, to the address that the component reads."""
         kept = self._kept(f"fixed {name}", array.shape, array.dtype)
         self._cuda.copy(kept.address, array.address, array.nbytes, self._stream)
         return kept
 
     def call(self, component: str, feeds: Mapping[str, DeviceArray], output: str, name: str) -> DeviceArray:
-        """Put a part's work on the card, in the order of the calls."""
+        """Enqueue a component, in the order of the calls."""
         results = {output: self._kept(name, self._shapes[output], np.dtype(np.float32))}
-        if component == "unet":  # new memory for what nobody reads would make the card wait when it is freed
+        if component == "unet":  # freeing new memory for an output that nobody reads would make the GPU wait
             shape = self._shapes["predicted_noise"]
             results["predicted_noise"] = self._kept("predicted noise", shape, np.dtype(np.float32))
         stream = {} if self._stream == cuda.LEGACY_STREAM else {"stream": self._stream}  # ONNX Runtime's take none
@@ -149,10 +146,10 @@ class DeviceBuffers:
         return results[output]
 
     def loop(self, key: Hashable, body: Callable[[], Result]) -> Result:
-        """Launch the graph of this loop; without one, record it if it has run before, else run it part by part.
+        """Launch the graph of this loop. Without one, record it if the loop has run before, else run it step by step.
 
         Warns:
-            HarmonyWarning: once, when CUDA or TensorRT refuses the recording; parts then run one by one for good.
+            HarmonyWarning: once, when CUDA or TensorRT refuses the recording; components then run one by one for good.
         """
         self._cuda.set_device(self._index)
         loop = self._held.loops.pop(key, None)
@@ -171,13 +168,13 @@ class DeviceBuffers:
         return result
 
     def _drop(self, *keys: Hashable) -> None:
-        """Give recorded loops back."""
+        """Destroy recorded loops."""
         self._cuda.synchronize(self._stream)
         for key in keys:
             self._cuda.destroy_graph(self._held.loops.pop(key)[0])
 
     def fetch(self, component: str, array: DeviceArray) -> np.ndarray:
-        """Wait for the card, and copy it to the host."""
+        """Wait for the GPU and copy the array to the host."""
         self._cuda.set_device(self._index)
         result = np.empty(array.shape, array.dtype)
         self._cuda.copy(result.ctypes.data, array.address, array.nbytes, self._stream)
@@ -196,7 +193,7 @@ class DeviceBuffers:
 
 
 def _release(device: cuda.Cuda, index: int, held: _Held) -> None:
-    """Graphs before what they work on: sessions and memory."""
+    """Destroy graphs before the sessions and memory that they refer to."""
     with contextlib.suppress(WorkFailed):
         device.set_device(index)
         device.synchronize(held.stream)
@@ -216,7 +213,7 @@ class _Memory:
 
 
 def open_buffers(schedule: SamplingSchedule, sessions: Mapping[str, Session]) -> BufferPool:
-    """The card, where all parts run on one and CUDA can be asked for memory; else the host."""
+    """Device buffers where all components run on one GPU and CUDA can allocate memory; else host buffers."""
     devices = {session.device for session in sessions.values()}
     kind, _, index = next(iter(devices)).partition(":")
     if len(devices) != 1 or kind != "cuda" or not all(hasattr(one, "run_on_device") for one in sessions.values()):
@@ -229,7 +226,7 @@ def open_buffers(schedule: SamplingSchedule, sessions: Mapping[str, Session]) ->
 
 
 def checked(component: str, backend: str, result: np.ndarray) -> np.ndarray:
-    """The array, if all of it is finite.
+    """Return the array if all of it is finite.
 
     Raises:
         WorkFailed: it is not.

@@ -17,14 +17,14 @@ from harmonyrt.runtime.diffusion.schedule import Program, SamplingSchedule
 from harmonyrt.runtime.select import Selected, open_best
 
 Progress = Callable[[str, int, int], bool | None]
-"""Called before each part with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts are done
-and how many there are. Answering False cancels the run. On a card parts are handed over without waiting for them, so
-what is told runs ahead of what is computed; and because a callback can stop a run between two parts, parts then run one
-by one. Without a callback, TensorRT's parts on a card are one CUDA graph from the second run with the same steps on."""
+"""Called before each part of a run with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts
+are done and how many there are. Returning False cancels the run. On a GPU parts are enqueued without waiting for them,
+so progress runs ahead of the computation. Because a callback can stop a run between two parts, parts then run one by
+one; without a callback, TensorRT runs them as one CUDA graph from the second run with the same number of steps."""
 
 
 class Cancelled(WorkFailed):
-    """The caller's progress callback answered False; the model can be used again at once."""
+    """The caller's progress callback returned False. The model can be used again at once."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,18 @@ class DiffusionModel:
         return cls(schedule, {name: one.session for name, one in selected.items()}, selected)
 
     def another(self) -> DiffusionModel:
-        """One more for another thread: the same weights, buffers of its own."""
+        """Open another model for another thread: the same weights, separate buffers."""
         sessions = {name: session.another() for name, session in self.sessions.items()}
         return DiffusionModel(self.schedule, sessions, self.selected)
 
     @property
     def backend(self) -> str:
-        """What runs the UNet, and with it nearly all of the work."""
+        """Backend of the UNet, which does nearly all of the work."""
         return self.sessions["unet"].backend
 
     @property
     def device(self) -> str:
-        """Where the UNet runs."""
+        """Device of the UNet, such as ``"cuda:0"``."""
         return self.sessions["unet"].device
 
     def run(
@@ -127,7 +127,7 @@ class DiffusionModel:
         Raises:
             HarmonyError: arrays of another size, unknown steps or seed.
             WorkFailed: an engine gave values that are not finite.
-            Cancelled: the callback said so.
+            Cancelled: the callback returned False.
         """
         options = options or RunOptions()
         schedule, program = self.schedule, self.schedule.program(options.steps)
@@ -147,7 +147,7 @@ class DiffusionModel:
     def _given(
         self, program: Program, noise: NoiseStream, image: np.ndarray, mask: np.ndarray, refiner: dict[str, Any]
     ) -> _Given:
-        """Bring what a run starts from to where it runs; noise is drawn in the documented order."""
+        """Copy a run's inputs into the buffers; noise is drawn in the documented order."""
         put, shape = self.buffers.put, self.schedule.latent_shape
         latents = put("latents", noise.normal(shape) * np.float32(program.initial_scale))
         picture = {"image": put("image", image), "mask": put("mask", mask)}
@@ -158,7 +158,7 @@ class DiffusionModel:
         return _Given(latents, {**picture, "noise": posterior}, list(zip(draws, rows, strict=True)), decoder, refiner)
 
     def _loop(self, given: _Given, parts: _Parts) -> tuple[Any, Any]:
-        """The last latents, and the picture. Nothing but parts, and copies where they run: so it can be recorded."""
+        """Return the last latents and the image. Only calls and copies on the device, so that it can be recorded."""
         buffers, latents = self.buffers, given.latents
         parts.begin("encode")
         condition = buffers.call("vae-encoder", given.encoder, "condition", "condition")
@@ -175,7 +175,7 @@ class DiffusionModel:
         return latents, result
 
     def _refining(self, image: np.ndarray | None, mask: np.ndarray | None) -> dict[str, Any]:
-        """What the refiner takes beside stage one's picture."""
+        """The refiner's inputs besides stage one's image."""
         feeds = {}
         for name, array, channels, needed in (("mask", mask, 1, 4), ("composite", image, 3, 7)):
             if self.schedule.refiner_channels >= needed:
@@ -193,14 +193,14 @@ class DiffusionModel:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a run starts from, where it runs: arrays of the place.
+    """A run's inputs, as arrays of the buffer pool.
 
     Attributes:
         latents: the scaled noise that the first step takes.
         encoder: what the VAE's encoder takes.
         steps: for each step its noise and its row of the step table.
-        decoder: what the harmony VAE's decoder takes beside latents.
-        refiner: what the refiner takes beside stage one's picture.
+        decoder: what the harmony VAE's decoder takes besides latents.
+        refiner: what the refiner takes besides stage one's image.
     """
 
     latents: Any

@@ -1,4 +1,4 @@
-"""What a DiffHarmony bundle's manifest says about its loop, in one place for build and run time."""
+"""The sampling schedule in a DiffHarmony bundle's manifest: what a build writes and the runtime reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Program:
 
 @dataclass(frozen=True)
 class SamplingSchedule:
-    """Shapes, programs and parts of one bundle.
+    """Shapes, step counts and components of one bundle.
 
     Attributes:
         inference_size: [height, width] of stage one.
@@ -55,7 +55,7 @@ class SamplingSchedule:
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
-        """Of one picture."""
+        """Shape of the latents of one image, (1,C,H,W)."""
         height, width = self.inference_size
         return (1, self.latent_channels, height // self.factor, width // self.factor)
 
@@ -79,7 +79,7 @@ class SamplingSchedule:
         return self.programs[wanted]
 
     def to_config(self) -> dict[str, Any]:
-        """As it stands in the manifest, below ``model.config.loop``."""
+        """The value of ``model.config.loop`` in the manifest."""
         return {
             "inference_size": list(self.inference_size),
             "output_size": list(self.output_size),

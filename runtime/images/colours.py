@@ -129,7 +129,7 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def srgb_space() -> MatrixSpace:
-    """sRGB itself."""
+    """sRGB as three primaries and three curves."""
     space = matrix_space(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     assert space is not None
     return space

@@ -1,4 +1,4 @@
-"""Composites as callers have them, brought to what the runtime works on, and back to the caller's type."""
+"""Conversion of callers' composites to what the runtime works on, and of results back to the caller's type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Layered = Callable[[np.ndarray, np.ndarray], Any]
 
 @dataclass(frozen=True)
 class Picture:
-    """A composite in the runtime's form. Its arrays may be views of the caller's data and are never written to.
+    """A composite as the runtime works on it. Its arrays may be views of the caller's data and are never written to.
 
     Attributes:
         rgb: height x width x 3, uint8 or uint16, sRGB: what the network gets.
@@ -51,19 +51,19 @@ class Picture:
 
 @runtime_checkable
 class IsComposite(Protocol):
-    """What knows its own form for the runtime, such as :class:`harmonyrt.runtime.images.pictures.PictureFile`."""
+    """What converts itself for the runtime, such as :class:`harmonyrt.runtime.images.pictures.PictureFile`."""
 
     def as_composite(self) -> Picture:
-        """That form."""
+        """Return the composite that the runtime works on."""
         ...
 
 
 def read_picture(composite: Any, megapixel_limit: float | None = MEGAPIXEL_LIMIT) -> Picture:
-    """Bring a composite to the runtime's form.
+    """Convert a composite for the runtime.
 
     Args:
         composite: array, height x width x 3 (or 4: alpha is kept), uint8 or uint16 of either byte order; a PIL image
-            of mode RGB, RGBA, L, LA or I;16; or what brings itself to this form, as picture files do.
+            of mode RGB, RGBA, L, LA or I;16; or an object with `as_composite`, such as a picture file.
         megapixel_limit: refuse larger pictures; None for no limit.
 
     Raises:
@@ -183,7 +183,7 @@ def _read_pil(composite: Image.Image) -> Picture:
 
 
 def _alpha_of(composite: Image.Image) -> np.ndarray | None:
-    """Alpha (H,W) uint8: a channel, or a colour that stands for transparency."""
+    """Alpha (H,W) uint8: a channel, or a colour that means transparency."""
     if composite.mode in ("RGBA", "LA"):
         return np.asarray(composite.getchannel("A"))
     if composite.mode in ("RGB", "L") and "transparency" in composite.info:

@@ -65,7 +65,7 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """What :func:`turned` undoes."""
+    """Turn upright pixels back to how the file stores them: the inverse of :func:`turned`."""
     return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
 
 

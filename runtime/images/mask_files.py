@@ -81,7 +81,7 @@ def matched_mask(mask: MaskFile, picture: PictureFile, mask_name: str, picture_n
 
     Both were read upright by their own EXIF. A mask made from a photo's stored pixels has no orientation, and one whose
     program kept the photo's EXIF has one too many; exchanged sides give either away. A turn by 180 degrees, a mirrored
-    or a square picture does not show in the size: that is said, and nothing is turned.
+    or a square picture does not show in the size: a note says so, and nothing is turned.
     """
     if mask.orientation == picture.orientation or (mask.orientation > 1 and picture.orientation > 1):
         return mask

@@ -1,4 +1,4 @@
-"""Masks as callers have them, brought to one form, with a sentence for what cannot be used.
+"""Conversion of callers' masks to one layout, with a sentence for what cannot be used.
 
 Inside the runtime a mask is uint8, height x width, 255 = foreground; values between blend. 8 bits are what the output
 has: a finer mask could not be seen in it.
@@ -33,7 +33,7 @@ _FLOAT_SLACK = 1e-3  # beyond 0 and 1: rounding of the program that made the mas
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask that was read: it is taken as it is, and nothing is said about it again.
+    """A mask that was read and checked: the runtime takes it as it is and does not warn about it again.
 
     Attributes:
         values: (H,W) uint8, 255 = foreground.
@@ -52,7 +52,7 @@ Label = int | Sequence[int]
 
 
 def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False, label: Label | None = None) -> np.ndarray:
-    """Bring a mask to the runtime's form.
+    """Convert a mask for the runtime.
 
     Args:
         mask: height x width (or x 1) array: bool; integers from 0 to 255 (uint16: to 65535); floats from 0 to 1,

@@ -1,4 +1,4 @@
-"""What a file says that its colours mean, beside an ICC profile: brought into one, or said where it cannot be."""
+"""What a file says about its colours other than by an ICC profile: converted to one, or a note where it cannot be."""
 
 from __future__ import annotations
 

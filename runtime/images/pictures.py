@@ -4,7 +4,7 @@
     harmonized = harmonizer.harmonize(picture, read_mask_file("mask.png"))
     write_picture_file(harmonized, "harmonized.png")
 
-The network sees sRGB. What it changed is carried back to the picture's own space in floats, so that fine gradations
+The network sees sRGB. Its edit is converted to the picture's own space in floats, so that fine gradations
 stay, and pixels which it left alone keep every bit that the file had, whatever their depth and profile. `docs/cli.md`
 says what is read, what is written and what is refused.
 """
@@ -39,7 +39,7 @@ class PictureFile:
         alpha: (H,W) of native's type, or None.
         profile: the ICC profile of `native`, or None: sRGB.
         exif: the file's EXIF without its orientation, which has been applied.
-        dpi: dots per inch, where the file says so.
+        dpi: dots per inch, where the file gives them.
         file_format: Pillow's name, for example ``"JPEG"``.
         mode: Pillow's name of the stored pixels, for example ``"CMYK"``.
         notes: sentences for the user about what could not be kept.

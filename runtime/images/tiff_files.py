@@ -65,12 +65,12 @@ class FirstPage:
 
     @property
     def orientation(self) -> int:
-        """As EXIF's."""
+        """Orientation as EXIF numbers it."""
         return int(self.tags.get(274, 1))
 
     @property
     def dpi(self) -> tuple[float, float] | None:
-        """Dots per inch, where it says so."""
+        """Dots per inch, where the file gives them."""
         unit = {2: 1.0, 3: 2.54}.get(self.tags.get(296, 2))
         if unit is None or 282 not in self.tags or 283 not in self.tags:
             return None

@@ -81,7 +81,7 @@ def test_it_is_measured_once_for_a_cpu_and_a_version(openvino, measurements, mon
     assert cpu_speed.kept() is None
     cpu_speed.measured_once()
     assert len(measurements) == 3
-    cpu_speed.measured(anew=True)
+    cpu_speed.measured(again=True)
     assert len(measurements) == 4
 
 

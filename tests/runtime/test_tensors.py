@@ -97,7 +97,7 @@ class OnDevice:
 
 
 def test_arrays_on_a_card_are_refused_by_an_engine_on_the_cpu(static):
-    with pytest.raises(HarmonyError, match=r"lie on a card.*device='cuda'"):
+    with pytest.raises(HarmonyError, match=r"are on a GPU.*device='cuda'"):
         static.run_tensor(OnDevice((1, 3, 64, 64)), OnDevice((1, 1, 64, 64)))
 
 

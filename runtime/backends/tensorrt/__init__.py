@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX: runs plans on an NVIDIA card.
+"""TensorRT and TensorRT for RTX: runs plans on an NVIDIA GPU.
 
 Here it is decided whether a plan fits the machine, and opened; a session (`session`) runs it.
 """
@@ -43,7 +43,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
 
 
 def _unfit(engine: EngineSpec, version: str, device: cuda.Cuda, index: int) -> str | None:
-    """Why a plan does not fit version, card and driver: found, need, run."""
+    """Why a plan does not fit version, GPU and driver: found, need, run."""
     needs, name = engine.needs, DISPLAY_NAME[engine.target]
     rebuild = f"run harmonyrt build phnet --targets {engine.target} on this machine"
     wanted = needs.get("version")
@@ -95,6 +95,6 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
 
 
 def _device_index(device: str | None) -> int | None:
-    """``"cuda:1"`` -> 1; None for a device that is no NVIDIA card."""
+    """``"cuda:1"`` -> 1; None for a device that is no NVIDIA GPU."""
     match = re.fullmatch(r"cuda(?::(\d+))?", device or "cuda")
     return int(match[1] or 0) if match else None

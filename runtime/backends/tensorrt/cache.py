@@ -1,4 +1,4 @@
-"""Kernels that TensorRT for RTX compiled on this card, kept on disk so that they are compiled once.
+"""Kernels that TensorRT for RTX compiled on this GPU, kept on disk so that they are compiled once.
 
 TensorRT itself checks what it is given (version, card, driver) and refuses what does not fit; it is then filled
 anew. Damage it does not find: the cache does. Nothing here may stop a run.
@@ -14,7 +14,7 @@ from harmonyrt.runtime.compiled_cache import CompiledCache
 
 @dataclass
 class KernelCache:
-    """One engine's kernels on one kind of card.
+    """One engine's kernels on one kind of GPU.
 
     Attributes:
         cache: where they are kept.

@@ -1,4 +1,4 @@
-"""Engines of TensorRT in memory: deserialised once for each card and shared by the sessions of a process."""
+"""Engines of TensorRT in memory: deserialised once per GPU and shared by the sessions of a process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harmonyrt.runtime.manifest import EngineSpec
 
 @dataclass
 class Plan:
-    """A deserialised engine on one card: weights that sessions share."""
+    """A deserialised engine on one GPU: weights that sessions share."""
 
     trt: ModuleType
     target: str

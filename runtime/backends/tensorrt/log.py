@@ -23,7 +23,7 @@ class Log:
 
 
 def open_log(trt: ModuleType) -> Log:
-    """A log for a flavour of TensorRT."""
+    """Make a logger of the installed TensorRT or TensorRT for RTX."""
     log = Log()
     severities = trt.ILogger.Severity
 

@@ -1,4 +1,4 @@
-"""The header of a plan file: what can be read of an engine without a card.
+"""The header of a plan file: what can be read of an engine without a GPU.
 
 TensorRT for RTX refuses even to validate an engine without a driver (1.7.1: getEngineValidity and
 deserializeCudaEngine both end in CUDA error 35), so this reads the header itself. The layout is undocumented and was
@@ -62,7 +62,7 @@ def check_header(path: str | Path, version: str, capabilities: tuple[Capability,
     """Hold a freshly built engine against what was asked for.
 
     Raises:
-        HarmonyError: another version, or a card that was asked for is not in it.
+        HarmonyError: another version, or it was not built for a GPU that was asked for.
     """
     header = read_header(path)
     if header is None:

@@ -31,7 +31,7 @@ _BINDINGS_REMEMBERED = 64
 
 @dataclass
 class _Held:
-    """What a session must give back."""
+    """CUDA objects that a session must release."""
 
     context: Any
     stream: Any
@@ -201,7 +201,7 @@ class TensorRTSession:
         return self._dtypes[name]
 
     def another(self) -> TensorRTSession:
-        """One more execution context of the same plan, with a stream and buffers of its own."""
+        """Open another execution context of the same plan, with a separate stream and buffers."""
         kernels = None if self._kernels is None else KernelCache(self._kernels.cache, self._kernels.key)
         return type(self)(self._plan, kernels)
 

@@ -1,6 +1,6 @@
-"""Which TensorRT runs on which card: one table, read by the exporter, the runtime and `harmonyrt doctor`.
+"""Which TensorRT runs on which GPU: one table, read by the exporter, the runtime and `harmonyrt doctor`.
 
-Nothing here imports TensorRT or CUDA. A *capability* is a card's compute capability, for example ``(8, 9)``.
+Nothing here imports TensorRT or CUDA. A *capability* is a GPU's compute capability, for example ``(8, 9)``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ V100: Capability = (7, 0)
 
 @dataclass(frozen=True)
 class Series:
-    """A run of releases that take the same cards.
+    """Consecutive releases that support the same GPUs.
 
     Attributes:
         target: ``"tensorrt"`` or ``"tensorrt-rtx"``.
@@ -48,7 +48,7 @@ class Series:
     source: str = ""
 
     def takes(self, capability: Capability) -> bool:
-        """Whether it runs on such a card."""
+        """Whether it runs on GPUs of a compute capability."""
         return capability in self.only if self.only else capability >= self.lowest
 
     def __contains__(self, version: tuple[int, ...]) -> bool:
@@ -194,7 +194,7 @@ def parse_capability(text: str) -> Capability:
 
 
 def admits(need: str, capability: Capability) -> bool:
-    """Whether a manifest's `compute_capability` ("8.9", "8.6, 8.9", "8.0+") takes a card."""
+    """Whether a manifest's `compute_capability` ("8.9", "8.6, 8.9", "8.0+") covers a GPU."""
     for part in need.split(","):
         wanted = parse_capability(part.strip().rstrip("+"))
         if capability == wanted or (part.strip().endswith("+") and capability >= wanted):
@@ -213,7 +213,7 @@ def version_fits(need: str, found: str, compatible: bool = False) -> bool:
 
 
 def why_unsupported(target: str, version: str, capability: Capability) -> str | None:
-    """Why a release does not run on a card, with what to install instead; None when it does or is not known."""
+    """Why a release does not support a GPU, with what to install instead; None when it does or is unknown."""
     series = series_of(target, version)
     if series is None or series.takes(capability):
         return None
@@ -223,7 +223,7 @@ def why_unsupported(target: str, version: str, capability: Capability) -> str | 
 
 
 def advice(capability: Capability) -> str:
-    """What to install for a card, newest series first, as the end of a sentence."""
+    """What to install for a GPU, newest series first, as the end of a sentence."""
     fitting = [s for s in reversed(SERIES) if s.target == "tensorrt" and s.takes(capability)]
     if not fitting:
         return "no TensorRT that this program knows takes it; use ONNX Runtime"

@@ -236,7 +236,7 @@ void harmonize(const Arguments &arguments) {
     if (arguments.repeat > 1) {
         std::sort(times.begin(), times.end());
         const hrt_report report = session.report();
-        std::fprintf(stderr, "median of %d: %.2f ms (the last: fit %.2f, engine %.2f, carry back %.2f)\n",
+        std::fprintf(stderr, "median of %d: %.2f ms (the last: fit %.2f, engine %.2f, upsampling %.2f)\n",
                      arguments.repeat, times[times.size() / 2], report.fit_ms, report.engine_ms, report.carry_ms);
     }
     image.data = std::move(output);

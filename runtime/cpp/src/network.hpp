@@ -35,7 +35,7 @@ void check_finite(const float *values, std::size_t count, const std::string &eng
 
 // One picture, ready for its network.
 struct Prepared {
-    Fitted fitted;                // at the size of the network's output: what carrying back compares the output with
+    Fitted fitted;                // at the size of the network's output: what the edit is measured against
     std::optional<Fitted> inside; // what DiffHarmony's stage one sees, where that has another size
 };
 

@@ -1,4 +1,4 @@
-// The session that takes pictures through an open model: fit, run, carry back to full size, blend.
+// The session that takes pictures through an open model: fit, run, upsample the edit, blend.
 #pragma once
 
 #include "model.hpp"

@@ -1,4 +1,4 @@
-// The network's result carried back to full resolution. The twin of runtime/transfer.py; docs/full_resolution.md.
+// The network's edit upsampled to full resolution. The twin of runtime/transfer.py; docs/full_resolution.md.
 #pragma once
 
 #include "controls.hpp"
