@@ -20,7 +20,7 @@ from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, SLOWER_THAN_PLA
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
-_NAMES = {"budget": "budget", "case": "case"}
+_NAMES = {"budget": "effort", "case": "subject"}
 """Attributes that files of schema 1 call otherwise."""
 PAPER_ROWS = (
     ("PHNet 39.9 M, one thread of an Intel H470 machine", "1.01 FPS", "PHNet paper, 5.2"),

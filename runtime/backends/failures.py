@@ -47,7 +47,7 @@ def opening_failed(
         verb: what the library could not do with it.
     """
     if is_memory(error):
-        return no_memory(f"{who} does not have enough memory to {verb} {path} ({reason})")
+        return no_memory(f"there is not enough memory for {who} to {verb} {path} ({reason})")
     fitting = (advice for words, advice in _ADVICE if re.search(words, reason, re.IGNORECASE))
     advice = next(fitting, "build the bundle again or install a newer {package}").format(package=package)
     return HarmonyError(f"{who} cannot {verb} {path}: {reason}; {advice}")

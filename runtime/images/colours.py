@@ -1,7 +1,7 @@
 """Colour profiles: a picture's own colours as sRGB for the network, and colours of the network back in its own space.
 
 Little CMS, through Pillow, converts whole pictures in 8 bits, with relative colorimetric intent: what both spaces can
-show stays as it is. What is carried back to a picture is converted in floats, so that no steps of 8 bits come back:
+show stays as it is. An edit that goes into a picture is converted in floats, so that no steps of 8 bits come back:
 exactly for profiles of primaries and curves, else between the points of a lattice that Little CMS converted.
 """
 

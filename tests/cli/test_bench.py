@@ -14,7 +14,7 @@ def test_engine_and_whole_calls_are_kept_and_drawn(run, bundle, tmp_path):
     ended = run("bench", bundle, *QUICK, *pictures, *kept)
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "run.json").read_text())
-    found = [(m["case"]["kind"], m["case"]["height"], m["case"]["width"]) for m in report["measured"]]
+    found = [(m["subject"]["kind"], m["subject"]["height"], m["subject"]["width"]) for m in report["measured"]]
     assert found == [("engine", 32, 32), ("picture", 40, 60), ("picture", 50, 50)]
     assert set(report["measured"][1]["stages"]) == {"decode", "fit", "engine", "carry_back"}
     assert report["name"] == "small"
