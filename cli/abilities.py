@@ -48,7 +48,7 @@ def abilities(machine: Machine, speed: CpuSpeed | None = None) -> list[Ability]:
         _build_ahead(machine),
         _with_packages(machine, "train and synthesize", _TRAIN, "train"),
         _with_packages(machine, "read 16-bit TIFFs of every kind", _DEEP, "deep"),
-        *_notes_about_cards(machine),
+        *_notes_about_gpus(machine),
     ]
 
 
@@ -98,12 +98,12 @@ def _tensorrt(machine: Machine, target: str) -> Ability:
     what = f"run {name} engines"
     if not machine.cards:
         return Ability(what, False, "there is no card" + (f"; {name} {version} is installed" if version else ""))
-    card = machine.cards[0]
-    capability = _capability(card.capability)
+    gpu = machine.cards[0]
+    capability = _capability(gpu.capability)
     if capability is None:
-        return Ability(what, False, f"the compute capability of {card.name} is unknown", "update the NVIDIA driver")
+        return Ability(what, False, f"the compute capability of {gpu.name} is unknown", "update the NVIDIA driver")
     if not any(series.target == target and series.takes(capability) for series in trt.SERIES):
-        return Ability(what, False, f"{name} does not run on {card.name} (compute capability {card.capability})")
+        return Ability(what, False, f"{name} does not run on {gpu.name} (compute capability {gpu.capability})")
     if version is None:
         install = trt.advice(capability) if target == "tensorrt" else "pip install 'harmonyrt[tensorrt-rtx]'"
         return Ability(what, False, f"{name} is not installed", install)
@@ -116,7 +116,7 @@ def _tensorrt(machine: Machine, target: str) -> Ability:
         return Ability(what, False, why, f"update the NVIDIA driver to {need} or newer")
     if machine.packages["cuda-python"] is None:
         return Ability(what, False, "cuda-python is not installed", "pip install 'harmonyrt[cuda]'")
-    return Ability(what, True, f"{name} {version} on {card.name}")
+    return Ability(what, True, f"{name} {version} on {gpu.name}")
 
 
 def _driver_needed(target: str) -> str | None:
@@ -146,15 +146,15 @@ def _build_ahead(machine: Machine) -> Ability:
     return Ability(what, True, f"TensorRT for RTX {version}")
 
 
-def _notes_about_cards(machine: Machine) -> list[Ability]:
+def _notes_about_gpus(machine: Machine) -> list[Ability]:
     """What only owners of a V100 need to know."""
     return [
         Ability(
-            f"use CUDA 13 and current TensorRT on {card.name}",
+            f"use CUDA 13 and current TensorRT on {gpu.name}",
             False,
-            f"compute capability {card.capability}: TensorRT 10.5 and later, 11, and CUDA 13 have dropped it",
+            f"compute capability {gpu.capability}: TensorRT 10.5 and later, 11, and CUDA 13 have dropped it",
             "stay with CUDA 12 and TensorRT 10.4 (pip install 'tensorrt-cu12==10.4.0') or 8.6; see docs/v100.md",
         )
-        for card in machine.cards
-        if _capability(card.capability) == trt.V100
+        for gpu in machine.cards
+        if _capability(gpu.capability) == trt.V100
     ]

@@ -5,10 +5,10 @@
     python -m harmonyrt.benchmarks.studies.diffharmony_stages memory FOLDER --json FILE
     python -m harmonyrt.benchmarks.studies.diffharmony_stages table FILE
 
-Random weights, which cost what trained ones cost. `prepare` writes every form of every stage (12 GB). `time` opens the
-forms of one stage in one process and calls them in turn, round after round; the first answers are compared, so that no
-form can be fast by computing something else. `memory` runs each form once, in a process of its own. `table` prints what
-a file holds as Markdown.
+Random weights, which cost what trained ones cost. `prepare` writes every variant of every stage (12 GB). `time` opens
+the variants of one stage in one process and calls them in turn, round after round; the first answers are compared, so
+that no variant can be fast by computing something else. `memory` runs each variant once, in a separate process. `table`
+prints what a file holds as Markdown. In files and options a variant is called a form.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.manifest import EngineSpec, Parity
 
 STAGES = ("vae-encoder", "unet", "vae-decoder", "refiner")
-FORMS = ("onnxruntime", "onnxruntime, unspecialised", "pytorch", "openvino fp32", "openvino bf16")
+VARIANTS = ("onnxruntime", "onnxruntime, unspecialised", "pytorch", "openvino fp32", "openvino bf16")
 """`pytorch` is diffusers' module; the refiner, which diffusers does not have, is ours."""
 PLAIN = {"vae-encoder": "vae_encoder", "unet": "unet", "vae-decoder": "vae_decoder"}
 STEPS = 5
@@ -44,7 +44,7 @@ Call = Callable[[], np.ndarray]
 
 
 def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
-    """Write every stage in every form, and the PyTorch weights."""
+    """Write every stage in every variant, and the PyTorch weights."""
     import torch
 
     from harmonyrt.export.build.weights_apart import split, write
@@ -101,12 +101,12 @@ def _write_bf16(graph: Any, place: Path) -> None:
 
 
 class Opener:
-    """Opens one stage's forms.
+    """Opens one stage's variants.
 
     Args:
         folder: that :func:`prepare` wrote.
         stage: one of :data:`STAGES`.
-        threads: for every form.
+        threads: for every variant.
     """
 
     def __init__(self, folder: Path, stage: str, threads: int) -> None:
@@ -124,14 +124,14 @@ class Opener:
         shapes = self.sizes["stages"][self.stage]["inputs"]
         return {name: example_array(name, tuple(shape), rng) for name, shape in shapes.items()}
 
-    def open(self, form: str) -> Call:
-        """A call of the stage, whose answer is the same for every form up to rounding."""
+    def open(self, variant: str) -> Call:
+        """A call of the stage, whose answer is the same for every variant up to rounding."""
         with_onnx = {"onnxruntime": self._specialised, "onnxruntime, unspecialised": self._plain}
-        if form in with_onnx:
-            return with_onnx[form]("onnxruntime")
-        if form == "pytorch":
+        if variant in with_onnx:
+            return with_onnx[variant]("onnxruntime")
+        if variant == "pytorch":
             return self._pytorch()
-        return self._specialised("openvino", form.split()[1])
+        return self._specialised("openvino", variant.split()[1])
 
     def _session(self, backend: str, path: Path, target: str, precision: str) -> Any:
         from harmonyrt.runtime.backends import onnxruntime, openvino
@@ -251,40 +251,42 @@ def _without_gradients(call: Call) -> Call:
     return run
 
 
-def forms_of(stage: str, wanted: Sequence[str]) -> list[str]:
-    """The forms that a stage has: the refiner has no unspecialised export."""
-    return [form for form in wanted if stage in PLAIN or "unspecialised" not in form]
+def variants_of(stage: str, wanted: Sequence[str]) -> list[str]:
+    """The variants that a stage has: the refiner has no unspecialised export."""
+    return [variant for variant in wanted if stage in PLAIN or "unspecialised" not in variant]
 
 
-def time_stage(folder: Path, stage: str, forms: Sequence[str], rounds: int, threads: int) -> list[dict[str, Any]]:
-    """Call the forms of a stage in turn.
+def time_stage(folder: Path, stage: str, variants: Sequence[str], rounds: int, threads: int) -> list[dict[str, Any]]:
+    """Call the variants of a stage in turn.
 
     Raises:
-        WorkFailed: a form answers something else than the first.
+        WorkFailed: a variant answers something else than the first.
     """
     opener = Opener(folder, stage, threads)
-    calls = {form: opener.open(form) for form in forms}
-    seconds: dict[str, list[float]] = {form: [] for form in forms}
+    calls = {variant: opener.open(variant) for variant in variants}
+    seconds: dict[str, list[float]] = {variant: [] for variant in variants}
     first: np.ndarray | None = None
     differences: dict[str, float] = {}
     for _ in range(rounds):
-        for form, call in calls.items():
+        for variant, call in calls.items():
             start = time.perf_counter()
             answer = call()
-            seconds[form].append(round(time.perf_counter() - start, 3))
+            seconds[variant].append(round(time.perf_counter() - start, 3))
             first = answer if first is None else first
-            differences[form] = float(np.abs(answer - first).max() / np.abs(first).max())
-            if not differences[form] <= (0.1 if "bf16" in form else 1e-3):
-                raise WorkFailed(f"{form} answers otherwise than {forms[0]}: {differences[form]:.1e} of the largest")
+            differences[variant] = float(np.abs(answer - first).max() / np.abs(first).max())
+            if not differences[variant] <= (0.1 if "bf16" in variant else 1e-3):
+                raise WorkFailed(
+                    f"{variant} answers otherwise than {variants[0]}: {differences[variant]:.1e} of the largest"
+                )
     return [
         {
             "stage": stage,
-            "form": form,
-            "seconds": seconds[form],
-            "fastest": min(seconds[form]),
-            "relative_difference_to_first": differences[form],
+            "form": variant,
+            "seconds": seconds[variant],
+            "fastest": min(seconds[variant]),
+            "relative_difference_to_first": differences[variant],
         }
-        for form in forms
+        for variant in variants
     ]
 
 
@@ -298,9 +300,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=512, help="prepare: side of stage one's picture (default: 512)")
     parser.add_argument("--output-size", type=int, default=256, help="prepare: side of the result (default: 256)")
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=list(STAGES), help="default: all")
-    parser.add_argument("--form", choices=FORMS, nargs="+", default=list(FORMS), help="default: all")
-    parser.add_argument("--rounds", type=int, default=2, help="time: calls of each form (default: 2)")
-    parser.add_argument("--threads", type=int, default=2, help="of every form (default: 2)")
+    parser.add_argument("--form", choices=VARIANTS, nargs="+", default=list(VARIANTS), help="default: all")
+    parser.add_argument("--rounds", type=int, default=2, help="time: calls of each variant (default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="of every variant (default: 2)")
     parser.add_argument("--json", type=Path, help="add the result to this file")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
@@ -321,11 +323,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     rows = []
     for stage in arguments.stage:
-        forms = forms_of(stage, arguments.form)
+        variants = variants_of(stage, arguments.form)
         if arguments.verb == "time":
-            rows += time_stage(folder, stage, forms, arguments.rounds, arguments.threads)
+            rows += time_stage(folder, stage, variants, arguments.rounds, arguments.threads)
         else:
-            rows += [_memory(arguments, stage, form) for form in forms]
+            rows += [_memory(arguments, stage, variant) for variant in variants]
     for row in rows:
         print(json.dumps(row))
     if arguments.json:
@@ -334,9 +336,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """A report as a Markdown table: the fastest call of each form, and what a stage needs.
+    """A report as a Markdown table: the fastest call of each variant, and what a stage needs.
 
-    A row is one interleaved run, so that its figures may be compared; a later run of the same forms stands for an
+    A row is one interleaved run, so that its figures may be compared; a later run of the same variants stands for an
     earlier one.
     """
     runs: dict[tuple[str, tuple[str, ...]], dict[str, float]] = {}
@@ -345,27 +347,27 @@ def table(report: dict[str, Any]) -> list[str]:
             fastest = {row["form"]: row["fastest"] for row in part["rows"] if row["stage"] == stage}
             runs[stage, tuple(fastest)] = fastest
     peaks = {(r["stage"], r["form"]): r["peak_rss_mb"] for part in report.get("memory", []) for r in part["rows"]}
-    heads = ["stage", "parameters (unspecialised)", "ONNX", "peak memory", *(f"{form}, s" for form in FORMS)]
+    heads = ["stage", "parameters (unspecialised)", "ONNX", "peak memory", *(f"{variant}, s" for variant in VARIANTS)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for stage, sizes in report["sizes"]["stages"].items():
         plain = f" ({sizes['plain_parameters']:,})" if "plain_parameters" in sizes else ""
-        peak = peaks.get((stage, FORMS[0]))
+        peak = peaks.get((stage, VARIANTS[0]))
         about = [stage, f"{sizes['parameters']:,}{plain}", f"{sizes['onnx_bytes'] / 1e6:.1f} MB"]
         about.append("" if peak is None else f"{peak / 1000:.1f} GB")
         for fastest in (found for (name, _), found in runs.items() if name == stage):
-            times = [f"{fastest[form]:.2f}" if form in fastest else "" for form in FORMS]
+            times = [f"{fastest[variant]:.2f}" if variant in fastest else "" for variant in VARIANTS]
             lines.append("| " + " | ".join([*about, *times]) + " |")
             about = [stage, "", "", ""]
     return lines
 
 
-def _memory(arguments: argparse.Namespace, stage: str, form: str) -> dict[str, Any]:
+def _memory(arguments: argparse.Namespace, stage: str, variant: str) -> dict[str, Any]:
     command = [*module_command("harmonyrt.benchmarks.studies.diffharmony_stages"), "memory", str(arguments.folder)]
-    command += ["--once", "--stage", stage, "--form", form, "--threads", str(arguments.threads)]
+    command += ["--once", "--stage", stage, "--form", variant, "--threads", str(arguments.threads)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
-        raise WorkFailed(f"{stage}, {form} could not be run: {(ended.stderr.strip().splitlines() or ['?'])[-1]}")
-    return {"stage": stage, "form": form, "peak_rss_mb": round(float(ended.stdout.split()[-1]))}
+        raise WorkFailed(f"{stage}, {variant} could not be run: {(ended.stderr.strip().splitlines() or ['?'])[-1]}")
+    return {"stage": stage, "form": variant, "peak_rss_mb": round(float(ended.stdout.split()[-1]))}
 
 
 def _add(path: Path, folder: Path, verb: str, rows: list[dict[str, Any]]) -> None:

@@ -29,9 +29,14 @@ class KernelCache:
     _saved: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def choose(cls, folder: str | None, engine_sha256: str, version: str, card: str) -> KernelCache:
+    def choose(cls, folder: str | None, engine_sha256: str, version: str, device: str) -> KernelCache:
         """Those of an engine, a version of TensorRT for RTX and a card; `folder` as for `CompiledCache.at`."""
-        key: dict[str, object] = {"kind": "tensorrt-rtx", "files": engine_sha256, "library": version, "card": card}
+        key: dict[str, object] = {
+            "kind": "tensorrt-rtx",
+            "files": engine_sha256,
+            "library": version,
+            "card": device,
+        }  # entries on disk have this name
         return cls(CompiledCache.at(folder), key)
 
     def attach(self, config: Any) -> None:

@@ -1,4 +1,4 @@
-"""The stages' benchmark: forms must agree, and the table says what the file holds."""
+"""The stages' benchmark: variants must agree, and the table says what the file holds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from harmonyrt.common import HarmonyError, WorkFailed
 
 @pytest.fixture
 def answers(monkeypatch):
-    """`answers({form: value})`: forms that answer these values, without networks."""
+    """`answers({variant: value})`: variants that answer these values, without networks."""
 
     def give(values: dict[str, float]) -> None:
         class Opener:
             def __init__(self, *_):
                 pass
 
-            def open(self, form):
-                return lambda: np.array([1.0, values[form]], np.float32)
+            def open(self, variant):
+                return lambda: np.array([1.0, values[variant]], np.float32)
 
         monkeypatch.setattr(stages, "Opener", Opener)
 
     return give
 
 
-def test_forms_are_called_in_turn(answers, tmp_path):
+def test_variants_are_called_in_turn(answers, tmp_path):
     answers({"onnxruntime": 0.5, "pytorch": 0.5001})
     rows = stages.time_stage(tmp_path, "unet", ["onnxruntime", "pytorch"], rounds=3, threads=1)
     assert [row["form"] for row in rows] == ["onnxruntime", "pytorch"]
@@ -34,16 +34,16 @@ def test_forms_are_called_in_turn(answers, tmp_path):
     assert rows[1]["relative_difference_to_first"] == pytest.approx(1e-4, rel=1e-2)
 
 
-@pytest.mark.parametrize(("form", "value"), [("pytorch", 0.51), ("pytorch", float("nan")), ("openvino bf16", 0.7)])
-def test_a_form_that_answers_otherwise_is_not_timed(form, value, answers, tmp_path):
-    answers({"onnxruntime": 0.5, form: value})
-    with pytest.raises(WorkFailed, match=f"{form} answers otherwise than onnxruntime"):
-        stages.time_stage(tmp_path, "unet", ["onnxruntime", form], rounds=1, threads=1)
+@pytest.mark.parametrize(("variant", "value"), [("pytorch", 0.51), ("pytorch", float("nan")), ("openvino bf16", 0.7)])
+def test_a_variant_that_answers_otherwise_is_not_timed(variant, value, answers, tmp_path):
+    answers({"onnxruntime": 0.5, variant: value})
+    with pytest.raises(WorkFailed, match=f"{variant} answers otherwise than onnxruntime"):
+        stages.time_stage(tmp_path, "unet", ["onnxruntime", variant], rounds=1, threads=1)
 
 
-def test_the_refiner_has_no_unspecialised_form():
-    assert "onnxruntime, unspecialised" in stages.forms_of("unet", stages.FORMS)
-    assert "onnxruntime, unspecialised" not in stages.forms_of("refiner", stages.FORMS)
+def test_the_refiner_has_no_unspecialised_variant():
+    assert "onnxruntime, unspecialised" in stages.variants_of("unet", stages.VARIANTS)
+    assert "onnxruntime, unspecialised" not in stages.variants_of("refiner", stages.VARIANTS)
 
 
 def test_a_folder_that_is_not_prepared(tmp_path):
@@ -55,8 +55,10 @@ def test_the_table_keeps_runs_apart():
     """Figures of one row come from one interleaved run; a repeated run replaces the first."""
 
     def part(**fastest):
-        forms = {"ort": "onnxruntime", "torch": "pytorch"}
-        return {"rows": [{"stage": "unet", "form": forms[name], "fastest": value} for name, value in fastest.items()]}
+        variants = {"ort": "onnxruntime", "torch": "pytorch"}
+        return {
+            "rows": [{"stage": "unet", "form": variants[name], "fastest": value} for name, value in fastest.items()]
+        }
 
     report = {
         "sizes": {"stages": {"unet": {"parameters": 1234567, "plain_parameters": 2345678, "onnx_bytes": 4_900_000}}},

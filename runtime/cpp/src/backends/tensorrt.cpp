@@ -174,31 +174,31 @@ bool version_fits(const std::string &need, const std::string &found, bool compat
 
 // Whether a manifest's "8.9", "8.6, 8.9" or "8.0+" takes a card.
 bool capability_fits(const std::string &need, int major, int minor) {
-    const std::pair<int, int> card(major, minor);
+    const std::pair<int, int> capability(major, minor);
     std::istringstream parts(need);
     for (std::string part; std::getline(parts, part, ',');) {
         std::pair<int, int> wanted(0, 0);
         if (std::sscanf(part.c_str(), " %d.%d", &wanted.first, &wanted.second) != 2) continue;
-        if (card == wanted || (part.find('+') != std::string::npos && card >= wanted)) return true;
+        if (capability == wanted || (part.find('+') != std::string::npos && capability >= wanted)) return true;
     }
     return false;
 }
 
 void check_device(const hrt_module_request &request) {
     const Cuda &cuda = runtime().cuda;
-    const int card = index_of(request.device);
+    const int index = index_of(request.device);
     int count = 0;
     if (cuda.get_device_count(&count) != cudaSuccess || count == 0) {
         throw std::runtime_error(
             "no NVIDIA card was found: use a backend for the CPU, or check the driver with nvidia-smi");
     }
-    if (card >= count) {
-        throw std::runtime_error("device cuda:" + std::to_string(card) + " was asked for, found " +
+    if (index >= count) {
+        throw std::runtime_error("device cuda:" + std::to_string(index) + " was asked for, found " +
                                  std::to_string(count) + " cards: give cuda:0 to cuda:" + std::to_string(count - 1));
     }
     int major = 0, minor = 0;
-    cuda.check(cuda.attribute(&major, cudaDevAttrComputeCapabilityMajor, card), "ask for the card's kind");
-    cuda.check(cuda.attribute(&minor, cudaDevAttrComputeCapabilityMinor, card), "ask for the card's kind");
+    cuda.check(cuda.attribute(&major, cudaDevAttrComputeCapabilityMajor, index), "ask for the card's kind");
+    cuda.check(cuda.attribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "ask for the card's kind");
     if (request.need_compute_capability != nullptr && !capability_fits(request.need_compute_capability, major, minor)) {
         throw std::runtime_error("found a card of compute capability " + std::to_string(major) + "." +
                                  std::to_string(minor) + ", need " + request.need_compute_capability +

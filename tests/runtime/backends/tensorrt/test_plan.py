@@ -71,8 +71,8 @@ class FakeConfig:
         return self.blob
 
 
-def kernels(folder, card="RTX 4090", version="1.2.0"):
-    return KernelCache.choose(str(folder), "ab" * 32, version, card)
+def kernels(folder, device="RTX 4090", version="1.2.0"):
+    return KernelCache.choose(str(folder), "ab" * 32, version, device)
 
 
 def test_compiled_kernels_are_kept_and_used_again(tmp_path):
@@ -87,7 +87,7 @@ def test_compiled_kernels_are_kept_and_used_again(tmp_path):
     second = FakeConfig()
     kernels(tmp_path).attach(second)
     assert second.blob == b"ok kernels"
-    for other in (kernels(tmp_path, card="RTX 3090"), kernels(tmp_path, version="1.3.0")):
+    for other in (kernels(tmp_path, device="RTX 3090"), kernels(tmp_path, version="1.3.0")):
         third = FakeConfig()
         other.attach(third)
         assert third.blob == b""
