@@ -13,14 +13,14 @@ import onnx
 
 from harmonyrt.export.precision.cast_boundaries import cast_boundaries
 from harmonyrt.export.precision.convert_weights import convert_weights
-from harmonyrt.export.precision.counts import check_counts, precision_counts
+from harmonyrt.export.precision.counts import LEAST_SHARE, check_counts, precision_counts
 from harmonyrt.export.precision.mark_islands import is_convolution, low_precision_nodes
 from harmonyrt.export.precision.raise_opset import BF16_OPSET, raise_opset
 from harmonyrt.export.precision.resolve_castlike import resolve_castlike
 from harmonyrt.export.precision.simulate import simulate
 from harmonyrt.export.precision.tensors import LOW_TYPES, element_types, name_nodes
 
-__all__ = ["check_counts", "precision_counts", "simulate", "typed_graph"]
+__all__ = ["LEAST_SHARE", "check_counts", "precision_counts", "simulate", "typed_graph"]
 
 
 def typed_graph(

@@ -50,20 +50,23 @@ def precision_counts(model: onnx.ModelProto, counted: Callable[[onnx.NodeProto],
     return dict(sorted(counts.items()))
 
 
-def check_counts(counts: dict[str, int], precision: str, least_share: float = LEAST_SHARE) -> None:
+def check_counts(counts: dict[str, int], precision: str, least_share: float | None = None) -> None:
     """Refuse a graph or an engine that does not compute in the precision that its name claims.
 
     Args:
         counts: of nodes or layers that should run in it: convolutions, or matrix products where there are none.
         precision: asked for.
-        least_share: of the nodes that has to run in it; one node always has to.
+        least_share: of the nodes that has to run in it; one node always has to. None: :data:`LEAST_SHARE`, of INT8
+            one node.
 
     Raises:
         WorkFailed: too few do.
     """
     wanted, total = TYPE_OF_PRECISION[precision], sum(counts.values())
     have = counts.get(wanted, 0)
-    if have == 0 or (precision != "int8" and have < least_share * total):
+    if least_share is None:
+        least_share = 0 if precision == "int8" else LEAST_SHARE
+    if have == 0 or have < least_share * total:
         found = ", ".join(f"{count} in {name}" for name, count in counts.items()) or "no compute node at all"
         few = f"only {have} of {total} compute" if have else "nothing computes"
         raise WorkFailed(f"{precision} was asked for, but {few} in {wanted} (found {found}); build another precision")

@@ -160,11 +160,11 @@ def check_network(network: Any, precision: str, weakly_typed: bool = False) -> N
     Raises:
         WorkFailed: too few of the convolutions (or of all products, where there are none) run in it.
     """
-    from harmonyrt.export.precision import check_counts
+    from harmonyrt.export.precision import LEAST_SHARE, check_counts
 
     counts = _count(network, weakly_typed, _CONVOLUTIONS) or _count(network, weakly_typed, _COMPUTE)
     if counts or precision != "fp32":
-        check_counts(counts, precision)
+        check_counts(counts, precision, LEAST_SHARE)  # of INT8 too
 
 
 def engine_counts(trt: ModuleType, engine: Any) -> dict[str, int]:

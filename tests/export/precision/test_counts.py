@@ -39,6 +39,8 @@ def test_a_convolution_between_dequantizers_counts_as_int8(graph):
 def test_a_graph_that_stayed_in_fp32_is_refused():
     check_counts({"float16": 18, "float32": 18}, "fp16")
     check_counts({"int8": 1, "float32": 17}, "int8")  # calibration chooses layers one by one
+    with pytest.raises(WorkFailed, match="only 1 of 18 compute in int8"):  # where the caller asks for a share
+        check_counts({"int8": 1, "float32": 17}, "int8", 0.5)
     check_counts({"float16": 1, "float32": 90}, "fp16", least_share=0)
     with pytest.raises(WorkFailed, match="fp16 was asked for, but only 17 of 36 compute in float16"):
         check_counts({"float16": 17, "float32": 19}, "fp16")
