@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -46,6 +47,7 @@ ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`~?([^`]+)`")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
+@event_priority(100)  # before mkdocstrings, which looks for the package's folder once and leaves out a missing one
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Give every page of docs/ a place among the guides, and the API reference its package."""
     listed = str(config["nav"])

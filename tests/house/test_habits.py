@@ -96,6 +96,7 @@ def test_the_changelog_has_the_categories():
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs", reason="builds the site: pip install -e '.[docs]'")
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    shutil.rmtree(ROOT / "build" / "docs", ignore_errors=True)  # as in a fresh clone
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
