@@ -20,9 +20,11 @@ MAY_IMPORT = {
     "evaluation": {"common", "runtime"},
     "calibration": {"common", "runtime"},
     "export": {"common", "runtime", "models", "calibration"},
+    "serving": {"common", "runtime"},
+    "video": {"common", "runtime"},
     "training": {"common", "models", "evaluation"},
     "benchmarks": {"common", "runtime", "evaluation", "models", "export"},
-    "cli": {"common", "runtime", "models", "evaluation", "calibration", "export", "training", "benchmarks"},
+    "cli": {"common", "runtime", "models", "evaluation", "calibration", "export", "training", "benchmarks", "serving", "video"},
 }
 GROUND_OF_RUNTIME = {"caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "resample"}
 # Rooms inside rooms: what each may import of the room that it is in. Modules of the ground floor import no inner room.

@@ -1,0 +1,1 @@
+"""Clips in, clips out: frames harmonized one after another, steady, and true to the file."""
