@@ -21,12 +21,13 @@ MAY_IMPORT = {
     "calibration": {"common", "runtime"},
     "export": {"common", "runtime", "models", "calibration"},
     "serving": {"common", "runtime"},
+    "fleet": {"common", "runtime", "serving", "evaluation"},
     "video": {"common", "runtime"},
     "training": {"common", "models", "evaluation"},
     "benchmarks": {"common", "runtime", "evaluation", "models", "export"},
     "cli": {
         *("common", "runtime", "models", "evaluation", "calibration"),
-        *("export", "training", "benchmarks", "serving", "video"),
+        *("export", "training", "benchmarks", "serving", "video", "fleet"),
     },
 }
 GROUND_OF_RUNTIME = {"caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "resample"}

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("benchmarks", "calibration", "cli", "common", "evaluation", "models", "runtime", "serving", "video")
+ROOMS = ("benchmarks", "calibration", "cli", "common", "evaluation", "fleet", "models", "runtime", "serving", "video")
 """Missing: export and training, where mypy still finds about a hundred places: mostly Node and Module attributes."""
 
 
