@@ -180,15 +180,22 @@ class GatedSqueezeExcitation(nn.Module):
         self.fc = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor, extracted: Tensor | None) -> Tensor:
-        return x * self.gates(x, extracted)
+        return x * gates(self.fc, x, extracted)
 
-    def gates(self, x: Tensor, extracted: Tensor | None) -> Tensor:
-        """(B,C,1,1), in [0, 2]; without a feature extractor in [0, 1]."""
-        channel_gates = self.fc(x.mean((2, 3)))[:, :, None, None]
-        if extracted is None:
-            return channel_gates
-        picture_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
-        return channel_gates + picture_gate
+
+def gates(fc: nn.Module, x: Tensor, extracted: Tensor | None) -> Tensor:
+    """Factors of channels, (B,C,1,1), in [0, 2]; without a feature extractor in [0, 1].
+
+    Args:
+        fc: (B,C) means of channels -> (B,C) gates in [0, 1].
+        x: features, (B,C,H,W).
+        extracted: what the feature extractor returned, (B,K,h,w), or None.
+    """
+    channel_gates = fc(x.mean((2, 3)))[:, :, None, None]
+    if extracted is None:
+        return channel_gates
+    image_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
+    return channel_gates + image_gate
 
 
 class SkipFusion(nn.Module):

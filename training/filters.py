@@ -52,7 +52,10 @@ def filled(pictures: Tensor, holes: Tensor) -> Tensor:
     known = 1 - holes
     levels = [(pictures * known, known)]
     while min(levels[-1][0].shape[-2:]) > 2:
-        levels.append(tuple(functional.avg_pool2d(t, 2, ceil_mode=True) for t in levels[-1]))
+        finer = levels[-1]
+        levels.append(
+            (functional.avg_pool2d(finer[0], 2, ceil_mode=True), functional.avg_pool2d(finer[1], 2, ceil_mode=True))
+        )
     colours, weights = levels[-1]
     current = colours / weights.clamp(min=1e-4)
     for colours, weights in levels[-2::-1]:

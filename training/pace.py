@@ -18,7 +18,7 @@ from torch import nn
 from harmonyrt.common.files import written_whole
 from harmonyrt.common.program import run_program
 from harmonyrt.models import IHARMONY4, PHNet, PHNetConfig
-from harmonyrt.training.forms import accelerate, keep_norms_in_float32
+from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_float32
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
 from harmonyrt.training.train import PartLoss

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 import torch
@@ -87,7 +88,7 @@ class CompiledProcesses:
         for parameter in network.parameters():
             parameter.data.share_memory_()
         spawn = torch.multiprocessing.get_context("spawn")
-        self.helpers: list[tuple[torch.multiprocessing.Process, Connection, list[Tensor]]] = []
+        self.helpers: list[tuple[BaseProcess, Connection, list[Tensor]]] = []
         for _ in range(count - 1):
             gradients = [torch.zeros_like(p.data).share_memory_() for p in network.parameters()]
             here, there = spawn.Pipe()

@@ -76,8 +76,8 @@ class Plan:
         return self.moved + self.in_place > 0
 
     def __post_init__(self) -> None:
-        for lottery, known in (("kinds", KINDS), ("masks", MASKS)):
-            _check_lottery(lottery, getattr(self, lottery), known)
+        for weights, known in (("kinds", KINDS), ("masks", MASKS)):
+            _check_weights(weights, getattr(self, weights), known)
         for share in SHARES:
             if not _is_number(getattr(self, share)) or not 0 <= getattr(self, share) <= 1:
                 raise HarmonyError(f"a plan's {share} is a share from 0 to 1, not {getattr(self, share)!r}")
@@ -123,7 +123,7 @@ def read_plan(path: str | Path) -> Plan:
         raise HarmonyError(f"{path}: {error}") from None
 
 
-def _check_lottery(name: str, weights: object, known: Mapping[str, float]) -> None:
+def _check_weights(name: str, weights: object, known: Mapping[str, float]) -> None:
     if not isinstance(weights, Mapping) or not set(weights) <= set(known):
         raise HarmonyError(f"a plan's {name} are weights of {', '.join(known)}, not {weights!r}")
     if not all(_is_number(weight) and weight >= 0 for weight in weights.values()) or not sum(weights.values()):
@@ -131,8 +131,8 @@ def _check_lottery(name: str, weights: object, known: Mapping[str, float]) -> No
 
 
 def _check_bounds(name: str, bounds: object, least: float = 0.0) -> None:
-    pair = isinstance(bounds, tuple) and len(bounds) == 2 and all(map(_is_number, bounds))
-    if not pair or not least <= bounds[0] <= bounds[1]:
+    pair = bounds if isinstance(bounds, tuple) and len(bounds) == 2 and all(map(_is_number, bounds)) else None
+    if pair is None or not least <= pair[0] <= pair[1]:
         numbers = "numbers from 0 on" if least == 0 else "numbers"
         raise HarmonyError(f"a plan's {name} are two {numbers}, the lower first, not {bounds!r}")
 

@@ -63,18 +63,22 @@ def configs(course: Course, data: Path, out: Path, init: Path | None, **changes:
         init: weights that the first run begins with, in place of a fresh network.
         changes: attributes of every run that the user set (device, threads, workers, ...).
     """
-    made = []
+    made: list[TrainConfig] = []
     for number, run in enumerate(course.runs, 1):
         settings = dict(run)
         folder = out / f"{number}-{settings.pop('name')}"
         settings["plan"] = read_plan(PLANS / settings["plan"])
-        settings["stages"] = tuple(
-            Stage(**{key: tuple(value) if isinstance(value, list) else value for key, value in stage.items()})
-            for stage in settings["stages"]
-        )
+        settings["stages"] = tuple(map(_stage, settings["stages"]))
         begin = init if number == 1 else made[-1].out / "weights.safetensors"
         made.append(TrainConfig(data, folder, init=begin, **settings | changes))
     return made
+
+
+def _stage(settings: dict[str, Any]) -> Stage:
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+    }
+    return Stage(**values)
 
 
 def run_course(

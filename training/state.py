@@ -20,7 +20,7 @@ CHECKPOINT = "checkpoint.pt"
 class Average:
     """Exponential moving average of a network, buffers included; the first steps count for more (decay grows in)."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: PHNet, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0

@@ -19,9 +19,10 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.signals import noticed_signals
 from harmonyrt.models import PHNet, load_phnet
+from harmonyrt.models.phnet import PatchNormalizer
+from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_float32
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
-from harmonyrt.training.forms import accelerate, keep_norms_in_float32
 from harmonyrt.training.grids import save_grid
 from harmonyrt.training.loading import PairedDataset, Synthesis, batches
 from harmonyrt.training.losses import LOSSES
@@ -54,6 +55,7 @@ class PartLoss:
         composite, mask, real, *rest = part
         with torch.autocast(self.kind, torch.bfloat16, enabled=self.mixed):
             if self.head_alone:
+                assert isinstance(network, PHNet)
                 return head_loss(network, part)
             output = network(composite, mask)
         if self.loss == "scene":
@@ -92,7 +94,8 @@ def with_patch_shrinkage(network: PHNet, share: float) -> PHNet:
     changed = PHNet(dataclasses.replace(network.config, patch_shrinkage=share))
     changed.load_state_dict(network.state_dict())
     for normalizer in changed.normalizers:
-        normalizer.grid_weights *= (1 + share) / (1 + network.config.patch_shrinkage)
+        assert isinstance(normalizer, PatchNormalizer)
+        normalizer.grid_weights.mul_((1 + share) / (1 + network.config.patch_shrinkage))
     return changed
 
 
@@ -170,8 +173,10 @@ class _Run:
     @property
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1."""
-        done = self.step / self.steps if self.steps else self.minutes / self.config.minutes
-        return min(done, 1.0)
+        if self.steps:
+            return min(self.step / self.steps, 1.0)
+        assert self.config.minutes is not None  # a run has one length
+        return min(self.minutes / self.config.minutes, 1.0)
 
     def stage_index(self) -> int:
         total = sum(self.shares)
@@ -291,7 +296,7 @@ class _Run:
         save_grid(folder / f"{self.step:07d}.png", [columns[0], columns[1], torch.cat(results), columns[2]])
 
     def _ship(self, path: Path) -> Path:
-        facts = {"steps": self.step, "minutes": round(self.minutes, 1), "seed": self.config.seed}
+        facts: dict[str, object] = {"steps": self.step, "minutes": round(self.minutes, 1), "seed": self.config.seed}
         if self.validation:
             facts["validation"] = {k: self.validation[k] for k in ("composite", "harmonized", "worse")}
         return ship(self.average.network.state_dict(), self.network.config, path, **facts)

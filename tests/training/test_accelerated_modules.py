@@ -10,7 +10,7 @@ from torch import nn
 
 from harmonyrt.models import PHNet, PHNetConfig
 from harmonyrt.models.phnet import GatedSqueezeExcitation, SkipFusion
-from harmonyrt.training.forms import (
+from harmonyrt.training.accelerated_modules import (
     Float32InstanceNorm,
     GatedFusion,
     Gates,
@@ -18,7 +18,7 @@ from harmonyrt.training.forms import (
     WinogradConv2d,
     accelerate,
 )
-from harmonyrt.training.forms import keep_norms_in_float32 as keep_norms
+from harmonyrt.training.accelerated_modules import keep_norms_in_float32 as keep_norms
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
 FORMS = {"norms": keep_norms, "accelerated": accelerate}
@@ -89,7 +89,7 @@ def test_gates_can_be_moved_into_the_kernel(size):
     inputs = (x, extracted, *block.parameters(), *fusion.parameters())
     expected = fusion(block(x.float(), extracted), x.float())
     expected_gradients = torch.autograd.grad(expected, inputs, upstream.float())
-    gated = Gates(block)(x.float(), extracted)
+    gated = Gates(block.fc)(x.float(), extracted)
     with torch.autocast("cpu", torch.bfloat16):
         result = GatedFusion(fusion.rconv)(gated, x)
     gradients = torch.autograd.grad(result, inputs, upstream)
