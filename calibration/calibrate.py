@@ -1,4 +1,4 @@
-"""The calibration job: graph and composites in; `calibration.json` and `sensitivity.png` out."""
+"""The calibration job: graph and composites in, `calibration.json` and `sensitivity.png` out."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def calibrate(
     checkpoint_sha256: str,
     rewrites: Sequence[str],
 ) -> Calibration:
-    """Calibrate a graph and write what was found.
+    """Calibrate a graph and write the result.
 
     Args:
         model: FP32 graph.
         feeds: real composites in the size of the graph, see :func:`harmonyrt.calibration.quantize.calibrate_graph`.
-        output: folder for the two files; made where it is not there.
-        options: how; the plot needs ``sensitivity=True``.
-        checkpoint_sha256: of the weights of the graph: a build with others refuses the file.
-        rewrites: of the graph, for the same reason.
+        output: folder for the two files; created if missing.
+        options: the plot needs ``sensitivity=True``.
+        checkpoint_sha256: of the graph's weights; a build with other weights refuses the file.
+        rewrites: of the graph; a build with others refuses the file.
 
     Returns:
-        What `calibration.json` holds.
+        The content of `calibration.json`.
 
     Raises:
         HarmonyError: the folder cannot be written, matplotlib is missing, or what :func:`calibrate_graph` raises.

@@ -1,4 +1,4 @@
-"""A calibration as data: ranges, which layers become INT8, why the others do not. Kept as JSON, applied to any size."""
+"""A calibration as data: ranges, which layers become INT8, and why the others do not. JSON; fits every size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from harmonyrt.calibration.forms import form_of, write_qdq
+from harmonyrt.calibration.qdq import style_of, write_qdq
 from harmonyrt.calibration.ranges import Range
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -20,15 +20,15 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What is known of one layer.
+    """What the calibration found about one layer.
 
     Attributes:
         name: of the layer.
         share: of the network's multiplications, 0 to 1.
-        alone_db: mean PSNR of the blended picture when this layer alone is INT8; None where it was not measured.
-        int8: it is INT8 where activations are unsigned: `onnx` and `openvino`.
-        int8_signed: it is INT8 where they are signed, which costs a bit of every activation after a ReLU: `tensorrt`.
-        reason: why it is not in both; "" where it is.
+        alone_db: mean PSNR of the blended image if only this layer is INT8; None if not measured.
+        int8: INT8 for targets with unsigned activations: `onnx` and `openvino`.
+        int8_signed: INT8 for `tensorrt`, whose activations are signed (which loses one bit after every ReLU).
+        reason: why it is not both; "" if it is.
     """
 
     name: str
@@ -45,15 +45,15 @@ class Calibration:
 
     Attributes:
         method: how the ranges were chosen.
-        ranges: [low, high] of every tensor, by name.
+        ranges: (low, high) of every tensor, by name.
         layers: every convolution, in the order of the network.
-        methods_db: worst PSNR with all layers in INT8, for every method that was tried.
-        worst_db: PSNR of the blended picture, INT8 against FP32, worst composite, in the worse of the forms.
+        methods_db: worst PSNR with all layers in INT8, by method tried.
+        worst_db: PSNR of the blended image, INT8 against FP32, worst composite, in the worse style.
         mean_db: the same, mean.
-        composites: how many composites made the ranges.
-        judged: how many others measured the PSNR.
-        checkpoint_sha256: of the weights; "" where nobody said.
-        rewrites: of the graph: they decide the names of its tensors.
+        composites: how many the ranges come from.
+        judged: how many others the PSNR was measured on.
+        checkpoint_sha256: of the weights; "" if unknown.
+        rewrites: of the graph; they decide its tensor names.
     """
 
     method: str
@@ -69,12 +69,12 @@ class Calibration:
 
     @property
     def int8_layers(self) -> tuple[str, ...]:
-        """Names of the layers that become INT8 with unsigned activations."""
+        """Names of the layers that are INT8 with unsigned activations."""
         return tuple(layer.name for layer in self.layers if layer.int8)
 
     @property
     def signed_layers(self) -> tuple[str, ...]:
-        """Names of those that become INT8 with signed activations."""
+        """Names of the layers that are INT8 with signed activations."""
         return tuple(layer.name for layer in self.layers if layer.int8_signed)
 
     def apply(self, model: onnx.ModelProto, target: str) -> onnx.ModelProto:
@@ -85,10 +85,10 @@ class Calibration:
             target: ``"onnx"``, ``"openvino"`` or ``"tensorrt"``.
 
         Raises:
-            HarmonyError: a target without INT8, or a graph that this calibration does not belong to.
+            HarmonyError: a target without INT8, or a graph of other weights or rewrites.
         """
-        form = form_of(target)
-        return write_qdq(model, self.signed_layers if form.signed else self.int8_layers, self.ranges, form)
+        style = style_of(target)
+        return write_qdq(model, self.signed_layers if style.signed else self.int8_layers, self.ranges, style)
 
     def save(self, path: Path) -> None:
         """Write JSON."""
@@ -101,7 +101,7 @@ class Calibration:
         """Read what :meth:`save` wrote.
 
         Raises:
-            HarmonyError: not there, or not a calibration of this schema.
+            HarmonyError: the file is missing, or is no calibration of this schema.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))

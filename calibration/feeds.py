@@ -1,4 +1,4 @@
-"""Composites from files as the networks take them: through the runtime's own reading and fitting."""
+"""Composites from files as network inputs, read and fitted exactly as the runtime does it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def feeds_from_files(pairs: Iterable[tuple[Path, Path]], size: tuple[int, int], 
     Args:
         pairs: (composite, mask) files of equal size in pixels.
         size: [height, width] of the engine.
-        binary_mask: the network was trained on 0/1 masks.
+        binary_mask: whether the network was trained on 0/1 masks.
 
     Returns:
         ``{"image": (1,3,H,W), "mask": (1,1,H,W)}`` each, float32 in [0, 1].
 
     Raises:
-        HarmonyError: a file that cannot be read, or a mask that is empty or of another size than its composite.
+        HarmonyError: a file that cannot be read, or a mask that is empty or not of its composite's size.
     """
     feeds = []
     for composite, mask in pairs:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 LEAST_SHARE = 0.004
-"""Share of the network's multiplications of a layer that is not worth its noise: PHNet's first, last and PFE layers."""
+"""Layers below this share of the multiplications are not worth their noise: PHNet's first, last and PFE layers."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Layer:
     Attributes:
         name: of its node.
         kind: ``"Conv"`` or ``"ConvTranspose"``.
-        data: the tensor that it reads.
-        result: the tensor that it makes, after its ReLU where it has one: that is what INT8 kernels write.
+        data: the tensor it reads.
+        result: the tensor it writes, after its ReLU if it has one, as INT8 kernels do.
         relu: name of that ReLU's node, or None.
         weight: shape of its weights.
     """
@@ -32,13 +32,13 @@ class Layer:
     weight: tuple[int, ...]
 
     def multiplications(self, shapes: dict[str, tuple[int, ...]]) -> int:
-        """For one picture. A transposed convolution works once per input pixel, others once per output pixel."""
+        """For one image. Transposed convolutions work once per input pixel, others once per output pixel."""
         pixels = shapes[self.data if self.kind == "ConvTranspose" else self.result][2:]
         return int(np.prod(pixels)) * int(np.prod(self.weight))
 
 
 def find_layers(model: onnx.ModelProto) -> list[Layer]:
-    """Convolutions with constant weights, in the order of the graph."""
+    """Convolutions with constant weights, in graph order."""
     graph = model.graph
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     outputs = {output.name for output in graph.output}

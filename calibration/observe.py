@@ -1,4 +1,4 @@
-"""What flows through a network: shape and histogram of chosen tensors over real composites."""
+"""Shapes and histograms of chosen tensors over real composites."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Histogram:
 
     Attributes:
         shape: of the tensor.
-        low: smallest value, at most 0: an 8-bit code has to stand for zero exactly.
+        low: smallest value, at most 0, because an 8-bit code must represent zero exactly.
         high: largest value, at least 0.
         counts: of BINS equal bins from `low` to `high`.
     """
@@ -39,7 +39,7 @@ class Histogram:
 
 
 def session(model: onnx.ModelProto, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """A model on the CPU."""
+    """An ONNX Runtime session on the CPU."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads or 0
     settings.log_severity_level = 3
@@ -49,17 +49,17 @@ def session(model: onnx.ModelProto, threads: int | None = None) -> onnxruntime.I
 def observe(
     model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed], threads: int | None, tick: Tick
 ) -> dict[str, Histogram]:
-    """Run the network twice over the composites: once for the extent of every tensor, once to count.
+    """Run the network twice over the composites: once for the extent of each tensor, once to count.
 
     Args:
         model: FP32.
-        names: tensors to look at.
+        names: of the tensors to observe.
         feeds: inputs by name, for one run each.
         threads: CPU threads; None for all.
         tick: called after every run, two for each feed.
 
     Returns:
-        A histogram for every name.
+        A histogram by name.
     """
     names = sorted(set(names))
     inputs = {value.name for value in model.graph.input}

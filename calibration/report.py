@@ -1,4 +1,4 @@
-"""What a calibration found, for people: a table and a plot."""
+"""A calibration as a table and a plot."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
 
 _COLOURS = ("#d87c3b", "#8f8fae", "#3b7dd8")
-"""Of layers that are INT8 in none of the forms, in one kind of them, in all."""
+"""Of layers that are INT8 in no Q/DQ style, in some, in all."""
 
 
 def table(calibration: Calibration) -> str:
-    """One line per layer: its share of the work, its cost alone, and what became of it."""
+    """One line per layer: its share of the work, its cost on its own, and its precision."""
     width = max(len(layer.name) for layer in calibration.layers)
     lines = [f"{'layer':{width}}  {'work':>6}  {'alone':>9}  result"]
     for layer in calibration.layers:
@@ -32,12 +32,12 @@ def table(calibration: Calibration) -> str:
 def _result(layer: LayerReport) -> str:
     if layer.int8 and layer.int8_signed:
         return "int8"
-    where = "int8, but for tensorrt fp32" if layer.int8 else "fp32, but for tensorrt int8"
+    where = "int8, but fp32 for tensorrt" if layer.int8 else "fp32, but int8 for tensorrt"
     return f"{where if layer.int8 or layer.int8_signed else 'fp32'}: {layer.reason}"
 
 
 def plot(calibration: Calibration, path: Path) -> None:
-    """Draw the cost of every layer alone, in the order of the network.
+    """Draw what each layer costs on its own, in network order.
 
     Args:
         calibration: made with ``sensitivity=True``.
@@ -58,9 +58,9 @@ def plot(calibration: Calibration, path: Path) -> None:
     axes.barh([layer.name for layer in layers], [layer.alone_db or 0.0 for layer in layers], color=colours)
     axes.axvline(calibration.mean_db, color="black", linestyle="--", linewidth=1)
     axes.invert_yaxis()
-    axes.set_xlabel("PSNR of the blended picture with this layer alone in INT8, mean, dB (low costs most)")
+    axes.set_xlabel("mean PSNR of the blended image with only this layer in INT8, dB (lower costs more)")
     axes.set_title(
-        "blue: INT8, grey: in one form only, orange: stays FP32,"
+        "blue: INT8, grey: in some styles only, orange: stays FP32,"
         f" dashed: all INT8 layers together ({calibration.mean_db:.1f} dB)",
         fontsize=10,
     )

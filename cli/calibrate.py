@@ -54,7 +54,6 @@ def calibrate(
     from harmonyrt.cli.console import print_json
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
-    from harmonyrt.common.files import sha256_of
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
 
@@ -63,30 +62,17 @@ def calibrate(
     for package in ("torch", "onnx", "matplotlib"):
         require(package, "calibration", "harmonyrt calibrate")
     from harmonyrt.calibration.calibrate import CALIBRATION_FILE, PLOT_FILE
-    from harmonyrt.calibration.calibrate import calibrate as run
     from harmonyrt.calibration.quantize import CalibrationOptions
     from harmonyrt.calibration.report import table
-    from harmonyrt.export.build.recipe import parse_size
-    from harmonyrt.export.phnet.recipe import find_checkpoint
-    from harmonyrt.export.phnet.to_onnx import export_phnet, trace
-    from harmonyrt.export.rewrites import DEFAULT, fitting
-    from harmonyrt.models.checkpoints import Meaning, open_phnet
+    from harmonyrt.export.phnet.calibrate import calibrate_checkpoint
 
     if not as_json:
         streams().results_are_files()
-    sides = (size, size)
-    parse_size(str(size))
-    feeds = _feeds(composites, masks, sides, count)
-    say("tracing the network")
-    weights = find_checkpoint(checkpoint)
-    rewrites = fitting(DEFAULT, sides, precision="int8")
-    opened = open_phnet(weights, Meaning(network_output, patch_shrinkage, change_shrinkage))
-    for note in opened.notes:
-        say(f"warning: {note}")
-    model = export_phnet(trace(opened.network), sides, rewrites)
+    pairs = None if composites is None or masks is None else _pairs(composites, masks)
+    said = {"output": network_output, "patch_shrinkage": patch_shrinkage, "change_shrinkage": change_shrinkage}
     with _phases() as progress:
         options = CalibrationOptions(method.value, least_db, sensitivity=True, threads=threads, progress=progress)
-        found = run(model, feeds, output, options, sha256_of(weights), rewrites)
+        found = calibrate_checkpoint(checkpoint, size, output, options, said, pairs, count)
     if as_json:
         print_json(dataclasses.asdict(found))
     else:
@@ -98,31 +84,29 @@ def calibrate(
 @contextlib.contextmanager
 def _phases() -> Iterator[Callable[[str, float | None], None]]:
     """A progress bar for each phase of the work."""
-    from harmonyrt.common.progress import growing_progress
+    from harmonyrt.common.progress import growing_progress, say
 
     with contextlib.ExitStack() as stack:
         shown, show = "", None
 
         def progress(doing: str, share: float | None) -> None:
             nonlocal shown, show
+            if share is None:  # a step without an end in sight
+                say(doing)
+                return
             if doing != shown or show is None:
                 stack.close()
                 shown, show = doing, stack.enter_context(growing_progress(doing))
-            show(round(100 * (share or 0)), 100)
+            show(round(100 * share), 100)
 
         yield progress
 
 
-def _feeds(composites: Path | None, masks: Path | None, size: tuple[int, int], count: int) -> list:
-    if composites is None or masks is None:
-        from harmonyrt.export.build.composites import composites as shipped
-
-        return [{"image": one.image, "mask": one.mask} for one in shipped(size, count)]
-    from harmonyrt.calibration.feeds import feeds_from_files
+def _pairs(composites: Path, masks: Path) -> list[tuple[Path, Path]]:
     from harmonyrt.cli.pairs import paired
     from harmonyrt.common.progress import say
 
     pairing = paired(composites, masks)
     for line in [*(f"note: {sentence}" for _, sentence in pairing.failed), *pairing.remarks()]:
         say(line)
-    return feeds_from_files([(pair.composite, pair.mask) for pair in pairing.pairs[:count]], size)
+    return [(pair.composite, pair.mask) for pair in pairing.pairs]

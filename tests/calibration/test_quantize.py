@@ -7,10 +7,10 @@ import pytest
 
 from harmonyrt.calibration.calibrate import calibrate
 from harmonyrt.calibration.calibrated import Calibration
-from harmonyrt.calibration.forms import FORMS, write_qdq
-from harmonyrt.calibration.judge import Judge
+from harmonyrt.calibration.evaluator import Evaluator
+from harmonyrt.calibration.qdq import QDQ_STYLES, write_qdq
 from harmonyrt.calibration.quantize import CalibrationOptions, calibrate_graph, quantize
-from harmonyrt.calibration.sensitivity import JUDGED_FORM
+from harmonyrt.calibration.sensitivity import STRICTEST_STYLE
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export.precision import precision_counts
 
@@ -35,7 +35,7 @@ def test_layers_return_to_fp32_until_the_picture_is_good_enough(network, feeds):
 
 
 def test_what_cannot_be_reached_is_one_sentence(network, feeds):
-    with pytest.raises(WorkFailed, match="no layer can be INT8 within 150 dB; give a lower least dB, or build fp16"):
+    with pytest.raises(WorkFailed, match="no layer can be INT8 within 150 dB; accept a lower PSNR"):
         calibrate_graph(network, feeds, CalibrationOptions(least_db=150, threads=1))
 
 
@@ -98,18 +98,18 @@ def test_the_table_tells_what_became_of_each_layer(network, feeds):
     text = table(dataclasses.replace(found, layers=(kept, other, *found.layers[2:])))
     assert "first" in text
     assert "fp32: costs most" in text
-    assert "int8, but for tensorrt fp32: costs much" in text
+    assert "int8, but fp32 for tensorrt: costs much" in text
     assert "ranges by mse" in text
 
 
-def test_each_form_has_its_own_layers(network, feeds):
-    """Signed activations lose a bit after every ReLU: that form gives layers up which the others keep."""
+def test_each_style_has_its_own_layers(network, feeds):
+    """Signed activations lose a bit after every ReLU: that style returns layers to FP32 that the others keep."""
     ranges = calibrate_graph(network, feeds, CalibrationOptions(least_db=0, threads=1)).ranges
-    judge = Judge(network, feeds[2::3], 1)
+    evaluator = Evaluator(network, feeds[2::3], 1)
     layers = ("first", "middle", "up", "last")
     unsigned, signed = (
-        judge(write_qdq(network, layers, ranges, form), lambda: None).worst_db
-        for form in (JUDGED_FORM, FORMS["tensorrt"])
+        evaluator(write_qdq(network, layers, ranges, style), lambda: None).worst_db
+        for style in (STRICTEST_STYLE, QDQ_STYLES["tensorrt"])
     )
     between = (unsigned + signed) / 2
     found = calibrate_graph(network, feeds, CalibrationOptions(least_db=between, threads=1))

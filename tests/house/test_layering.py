@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "training": {"common", "models", "evaluation"},
     "benchmarks": {"common", "runtime", "evaluation", "models", "export"},
     "cli": {
-        *("common", "runtime", "models", "evaluation", "calibration"),
+        *("common", "runtime", "evaluation", "calibration"),
         *("export", "training", "benchmarks", "serving", "video", "fleet"),
     },
 }
@@ -118,6 +118,13 @@ def test_reports_and_studies_are_imported_by_nothing_but_themselves():
             for name in imported(path):
                 there = next((start for start in FOR_PEOPLE if name.startswith(start)), None)
                 assert there is None or module_name(path).startswith(there), f"{path}: {name}"
+
+
+def test_verbs_leave_graphs_to_the_rooms_that_make_them():
+    graphs = ("to_onnx", "to_openvino", "rewrites", "precision", "tensorrt_engine")
+    for path in files("cli"):
+        for name in imported(path):
+            assert not name.startswith("harmonyrt.export.") or not set(name.split(".")) & set(graphs), f"{path}: {name}"
 
 
 def test_runtime_never_names_torch():

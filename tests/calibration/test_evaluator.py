@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from harmonyrt.calibration.judge import Judge
+from harmonyrt.calibration.evaluator import Evaluator
 from harmonyrt.runtime.decibels import MOST_DB
 
 
@@ -18,7 +18,7 @@ def with_bias(network: onnx.ModelProto, change: float) -> onnx.ModelProto:
 
 
 def test_the_same_graph_is_perfect(network, feeds):
-    assert Judge(network, feeds, 1)(network, lambda: None).worst_db == MOST_DB
+    assert Evaluator(network, feeds, 1)(network, lambda: None).worst_db == MOST_DB
 
 
 def test_only_the_foreground_counts(network, feeds):
@@ -26,16 +26,16 @@ def test_only_the_foreground_counts(network, feeds):
     for feed in feeds:
         feed["image"] = feed["image"] * 0.5 + 0.2  # away from the clip
     small, nothing = dict(feeds[0]), dict(feeds[0], mask=feeds[0]["mask"] * 0)
-    verdict = Judge(network, [small], 1)(changed, lambda: None)
+    quality = Evaluator(network, [small], 1)(changed, lambda: None)
     share = float(small["mask"].mean())
-    assert 10 ** (-verdict.worst_db / 10) == pytest.approx(0.01**2 * share, rel=0.05)
-    assert Judge(network, [nothing], 1)(changed, lambda: None).worst_db == MOST_DB
+    assert 10 ** (-quality.worst_db / 10) == pytest.approx(0.01**2 * share, rel=0.05)
+    assert Evaluator(network, [nothing], 1)(changed, lambda: None).worst_db == MOST_DB
 
 
 def test_the_worst_and_the_mean(network, feeds):
-    verdict = Judge(network, feeds, 1)(with_bias(network, 0.01), lambda: None)
-    assert verdict.worst_db < verdict.mean_db < 60
+    quality = Evaluator(network, feeds, 1)(with_bias(network, 0.01), lambda: None)
+    assert quality.worst_db < quality.mean_db < 60
 
 
 def test_what_is_not_finite_has_no_quality(network, feeds):
-    assert Judge(network, feeds[:1], 1)(with_bias(network, float("nan")), lambda: None).worst_db == 0
+    assert Evaluator(network, feeds[:1], 1)(with_bias(network, float("nan")), lambda: None).worst_db == 0

@@ -1,11 +1,11 @@
-"""Q/DQ in the form of each target; what was not chosen reads what it read before."""
+"""Q/DQ in the style of each target; what was not chosen reads what it read before."""
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-from harmonyrt.calibration.forms import FORMS, form_of, write_qdq
+from harmonyrt.calibration.qdq import QDQ_STYLES, style_of, write_qdq
 from harmonyrt.common import HarmonyError
 
 RANGES = {
@@ -21,7 +21,7 @@ LAYERS = ("first", "middle", "up", "last")
 
 
 def written(network, target, layers=LAYERS):
-    return write_qdq(network, layers, RANGES, FORMS[target])
+    return write_qdq(network, layers, RANGES, QDQ_STYLES[target])
 
 
 def made_by(model, name):
@@ -44,7 +44,7 @@ def int8_layers(model):
     ]
 
 
-@pytest.mark.parametrize("target", FORMS)
+@pytest.mark.parametrize("target", QDQ_STYLES)
 def test_the_graph_still_does_the_same(network, feeds, target):
     def run(model):
         options = onnxruntime.SessionOptions()
@@ -70,7 +70,7 @@ def test_activations_are_signed_only_for_tensorrt(network, target, kind):
     assert (zero == 0) == (target == "tensorrt")
 
 
-@pytest.mark.parametrize("target", FORMS)
+@pytest.mark.parametrize("target", QDQ_STYLES)
 def test_weights_have_a_scale_for_each_channel(network, target):
     model = written(network, target)
     for name, axis, channels in (("middle", 0, 16), ("last", 0, 3)):
@@ -97,7 +97,7 @@ def test_only_onnxruntime_gets_quantized_results(network):
     assert after("openvino") == after("tensorrt") == {"InstanceNormalization"}
 
 
-@pytest.mark.parametrize("target", FORMS)
+@pytest.mark.parametrize("target", QDQ_STYLES)
 def test_statistics_and_the_final_sum_read_exact_tensors(network, target):
     model = written(network, target)
     assert node(model, "mean").input[0] == "c"
@@ -106,17 +106,17 @@ def test_statistics_and_the_final_sum_read_exact_tensors(network, target):
 
 
 def test_no_layer_no_change(network):
-    assert write_qdq(network, [], RANGES, FORMS["onnx"]) == network
-    assert write_qdq(network, ["up"], RANGES, FORMS["onnx"]) == network
+    assert write_qdq(network, [], RANGES, QDQ_STYLES["onnx"]) == network
+    assert write_qdq(network, ["up"], RANGES, QDQ_STYLES["onnx"]) == network
 
 
 def test_a_calibration_of_another_graph_is_refused(network):
-    with pytest.raises(HarmonyError, match="names the layer 'other', which this graph has not; calibrate again"):
-        write_qdq(network, ["other"], RANGES, FORMS["onnx"])
+    with pytest.raises(HarmonyError, match="has a layer 'other' that this graph does not have; calibrate again"):
+        write_qdq(network, ["other"], RANGES, QDQ_STYLES["onnx"])
     with pytest.raises(HarmonyError, match="no range for the tensor 'a'; calibrate again"):
-        write_qdq(network, ["first"], {"image": (0.0, 1.0)}, FORMS["onnx"])
+        write_qdq(network, ["first"], {"image": (0.0, 1.0)}, QDQ_STYLES["onnx"])
 
 
 def test_a_target_without_int8_is_refused():
     with pytest.raises(HarmonyError, match="INT8 cannot be built for target 'tensorrt-rtx'"):
-        form_of("tensorrt-rtx")
+        style_of("tensorrt-rtx")

@@ -1,4 +1,4 @@
-"""How much a quantized graph differs from its original, where a user would see it: in the blended picture."""
+"""How far a quantized graph is from the original where a user sees it: in the blended image."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from harmonyrt.runtime.decibels import psnr_db
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """PSNR of blended pictures against the FP32 graph's, peak 1, in dB: the worst composite, and the mean."""
+class Quality:
+    """PSNR of blended images against the FP32 graph's, peak 1, in dB: worst composite and mean."""
 
     worst_db: float
     mean_db: float
 
 
-class Judge:
-    """Compares graphs with one FP32 graph on the same composites."""
+class Evaluator:
+    """Compares graphs with one FP32 graph on a fixed set of composites."""
 
     def __init__(self, model: onnx.ModelProto, feeds: Sequence[Feed], threads: int | None) -> None:
         self._feeds, self._threads = feeds, threads
-        self._expected = self._pictures(model, lambda: None)
+        self._expected = self._blended(model, lambda: None)
 
-    def __call__(self, model: onnx.ModelProto, tick: Tick) -> Verdict:
+    def __call__(self, model: onnx.ModelProto, tick: Tick) -> Quality:
         """Measure a graph; `tick` is called after every composite."""
-        found = self._pictures(model, tick)
+        found = self._blended(model, tick)
         db = [_psnr(a, b) for a, b in zip(found, self._expected, strict=True)]
-        return Verdict(min(db), sum(db) / len(db))
+        return Quality(min(db), sum(db) / len(db))
 
     def __len__(self) -> int:
         return len(self._feeds)
 
-    def _pictures(self, model: onnx.ModelProto, tick: Tick) -> list[np.ndarray]:
+    def _blended(self, model: onnx.ModelProto, tick: Tick) -> list[np.ndarray]:
         runner = session(model, self._threads)
-        pictures = []
+        images = []
         for feed in self._feeds:
             output = runner.run(["output"], feed)[0].astype(np.float64)
-            pictures.append(np.clip(output * feed["mask"] + feed["image"] * (1.0 - feed["mask"]), 0, 1))
+            images.append(np.clip(output * feed["mask"] + feed["image"] * (1.0 - feed["mask"]), 0, 1))
             tick()
-        return pictures
+        return images
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR, and 0 where a layer's rounding made values that are not finite."""
+    """PSNR; 0 if quantization produced values that are not finite."""
     difference = a - b
     return psnr_db(difference) if np.isfinite(difference).all() else 0.0
