@@ -21,7 +21,7 @@ $(SET_UP): pyproject.toml constraints.txt
 demo: $(SET_UP)
 	$(BIN)/python -m harmonyrt.cli.demo
 
-# Everything, in parallel; then the tests that need the machine for themselves. Skips for anything but a card, optimum or
+# Everything, in parallel; then the tests that need the machine for themselves. Skips for anything but a GPU, optimum or
 # C++ are failures here.
 test: $(SET_UP)
 	$(BIN)/ruff check .

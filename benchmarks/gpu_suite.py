@@ -1,6 +1,6 @@
 """Everything that a GPU can do with PHNet, in under eight minutes: engines, gates, latencies, roofline; JSON out.
 
-    python benchmarks/gpu_suite.py --output runs/my-card.json
+    python benchmarks/gpu_suite.py --output runs/my-gpu.json
 
 Builds every engine that the installed flavours of TensorRT can, holds each against its gate on real composites, and
 measures sizes 256, 512 and 1024 at batch 1, 4 and 16: device latency from CUDA events, end to end from host arrays to
@@ -146,7 +146,7 @@ def _all_steps(suite: Suite, arguments: argparse.Namespace) -> None:
     gpu = suite.report["machine"]["card"]
     reason = runners.why_no_gpu()
     if reason is None:
-        suite.run("measuring the card's roofs", lambda: suite.report["measured_roofs"].update(measured_roofs()))
+        suite.run("measuring the GPU's roofs", lambda: suite.report["measured_roofs"].update(measured_roofs()))
         peak = peak_of(gpu["name"]) if gpu else None
         suite.report["data_sheet"] = dataclasses.asdict(peak) if peak else None
     found: list[runners.Network] = []

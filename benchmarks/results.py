@@ -37,7 +37,7 @@ class Run:
         name: what the run is about, for example ``"cpu-fp32-256-1t"``.
         command: what reproduces it.
         made: UTC time.
-        machine: CPU, cores granted, features, cards, driver, versions.
+        machine: CPU, cores granted, features, GPUs, driver, versions.
         budget: rounds and seconds.
         method: burn-in rule, in words.
         measured: the cases' results; the first is the baseline.
@@ -180,18 +180,18 @@ def machine_line(run: Run) -> str:
     """The machine in one line."""
     machine = run.machine
     cpu = machine["cpu"]
-    cards = ", ".join(card["name"] for card in machine["cards"]) or "no GPU"
+    gpus = ", ".join(gpu["name"] for gpu in machine["cards"]) or "no GPU"
     versions = ", ".join(f"{name} {v}" for name, v in machine["packages"].items() if v and name in _NAMED)
     features = f" ({', '.join(cpu['features'])})" if cpu["features"] else ""
     model = f"{cpu['model']}{features}, {cpu['cores_granted']:g} cores granted, {_clock(machine)}"
-    return f"{model}, {cards}; {versions}; {run.made}"
+    return f"{model}, {gpus}; {versions}; {run.made}"
 
 
 def short_machine_line(run: Run) -> str:
     """The machine in a few words, and the date."""
-    cpu, cards = run.machine["cpu"], run.machine["cards"]
+    cpu, gpus = run.machine["cpu"], run.machine["cards"]
     cores = f"{cpu['cores_granted']:g} cores granted"
-    return f"{', '.join([cpu['model'], cores, *(card['name'] for card in cards)])}; {run.made}"
+    return f"{', '.join([cpu['model'], cores, *(gpu['name'] for gpu in gpus)])}; {run.made}"
 
 
 def _clock(machine: dict[str, Any]) -> str:

@@ -83,11 +83,11 @@ def _precisions(speed: CpuSpeed | None) -> list[str]:
 
 
 def _onnxruntime_cuda(machine: Machine) -> Ability:
-    what = "run bundles with ONNX Runtime on a card"
+    what = "run bundles with ONNX Runtime on a GPU"
     has_provider = _CUDA_PROVIDER in machine.providers
     install = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
     if not machine.cards:
-        return Ability(what, False, "there is no card" + (", though the package is there" if has_provider else ""))
+        return Ability(what, False, "there is no GPU" + (", though the package is there" if has_provider else ""))
     if not has_provider:
         return Ability(what, False, "the installed onnxruntime has no CUDA provider", install)
     return Ability(what, True, f"onnxruntime {machine.packages['onnxruntime']}, {machine.cards[0].name}")
@@ -97,7 +97,7 @@ def _tensorrt(machine: Machine, target: str) -> Ability:
     name, version = trt.DISPLAY_NAME[target], machine.packages[target]
     what = f"run {name} engines"
     if not machine.cards:
-        return Ability(what, False, "there is no card" + (f"; {name} {version} is installed" if version else ""))
+        return Ability(what, False, "there is no GPU" + (f"; {name} {version} is installed" if version else ""))
     gpu = machine.cards[0]
     capability = _capability(gpu.capability)
     if capability is None:
@@ -139,7 +139,7 @@ def _with_packages(machine: Machine, what: str, names: tuple[str, ...], extra: s
 
 
 def _build_ahead(machine: Machine) -> Ability:
-    what = "build TensorRT for RTX engines for other machines, without a card"
+    what = "build TensorRT for RTX engines for other machines, without a GPU"
     version = machine.packages["tensorrt-rtx"]
     if version is None:
         return Ability(what, False, "TensorRT for RTX is not installed", "pip install 'harmonyrt[build,tensorrt-rtx]'")

@@ -57,11 +57,10 @@ def _described(found: Any) -> list[str]:
         f"  features  {', '.join(cpu.features) or 'none that matter here'}",
     ]
     lines += [
-        f"card        {card.name}, compute capability {card.capability or 'unknown'}, {card.memory}"
-        for card in found.cards
+        f"GPU         {gpu.name}, compute capability {gpu.capability or 'unknown'}, {gpu.memory}" for gpu in found.cards
     ]
     lines.append(
-        f"driver      NVIDIA {found.driver}" if found.driver else "card        no NVIDIA card or driver was found"
+        f"driver      NVIDIA {found.driver}" if found.driver else "GPU         no NVIDIA GPU or driver was found"
     )
     for name, version in found.packages.items():
         if name != "harmonyrt":

@@ -96,7 +96,7 @@ def check_device(device: str | None) -> None:
     """Refuse a device that no backend has.
 
     Raises:
-        HarmonyError: it is neither cpu nor a card.
+        HarmonyError: it is neither cpu nor a GPU.
     """
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise HarmonyError(f"device {device!r} is not known; give cpu, cuda or cuda:N")

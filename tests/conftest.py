@@ -151,17 +151,17 @@ SLOW_FIXTURES = {
     ),
 }
 """Each takes more than five seconds of a core."""
-MAY_BE_SKIPPED = re.compile(r"CUDA|this card|optimum|C\+\+|Windows|Linux's|only root")
+MAY_BE_SKIPPED = re.compile(r"CUDA|this GPU|optimum|C\+\+|Windows|Linux's|only root")
 """Reasons that name what a machine may lack. What comes with `make` may not be lacking (--strict-skips)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    about = "fail when a test is skipped for anything but a card, optimum or C++"
+    about = "fail when a test is skipped for anything but a GPU, optimum or C++"
     parser.addoption("--strict-skips", action="store_true", help=about)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Say how many tests a missing card, package or folder kept from running."""
+    """Say how many tests a missing GPU, package or folder kept from running."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         gpu = sum("gpu" in report.keywords for report in skipped)
@@ -182,15 +182,15 @@ def _not_allowed(terminalreporter) -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    no_card = not _card_present()
+    no_gpu = not _gpu_present()
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-        if no_card and "gpu" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA card"))
+        if no_gpu and "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
-def _card_present() -> bool:
+def _gpu_present() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 

@@ -117,7 +117,7 @@ def with_colour_head(network: PHNet) -> PHNet:
 
 def _check_machine(config: TrainConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA card; use device cpu")
+        raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA GPU; use device cpu")
     compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
     if config.compiled and not any(name and shutil.which(name) for name in compilers):
         raise HarmonyError(

@@ -43,7 +43,7 @@ class Cuda:
         error, *values = getattr(self._runtime, name)(*arguments)
         if int(error) != 0:
             _, text = self._runtime.cudaGetErrorString(error)
-            raise WorkFailed(f"CUDA's {name} failed: {text.decode()}; free the card or its memory and try again")
+            raise WorkFailed(f"CUDA's {name} failed: {text.decode()}; free the GPU or its memory and try again")
         return values[0] if values else None
 
     # --- what is there

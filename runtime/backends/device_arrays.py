@@ -123,7 +123,7 @@ def _from_interface(value: Any) -> tuple[DeviceArray, Sequence[int] | None] | No
 
 
 def _device_of(value: Any) -> int:
-    """The array interface does not say which card; most arrays do."""
+    """The array interface does not say which GPU; most arrays do."""
     if hasattr(value, "__dlpack_device__"):
         return int(value.__dlpack_device__()[1])
     return 0

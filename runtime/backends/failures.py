@@ -20,7 +20,7 @@ _ADVICE = (  # the first that fits
     (r"permission denied|no such file|nosuchfile|cannot open|can't open|could not open", "make its files readable"),
     (r"opset|ir version|ir_version|unsupported model version", "install a newer {package}, or build the bundle again"),
     (r"not_implemented|not implemented|could not find an implementation|unsupported operation", "use another backend"),
-    (r"cuda|cudnn|cublas", "check the card and its driver with nvidia-smi, or give device cpu"),
+    (r"cuda|cudnn|cublas", "check the GPU and its driver with nvidia-smi, or give device cpu"),
     (
         r"parsing failed|invalid_protobuf|protobuf|unable to read the model|incorrect weights|xml",
         "build the bundle again",

@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 def record(device: cuda.Cuda, stream: Any, work: Callable[[], Result]) -> tuple[Any, Result]:
     """Record what `work` puts on a stream, and on streams that it orders behind that one and back.
 
-    Nothing of it runs now. `work` may neither wait for the card nor ask it for memory, and may copy only between
-    places of the card; otherwise CUDA refuses the recording. Whatever goes wrong, the stream can be used again.
+    Nothing of it runs now. `work` may neither wait for the GPU nor ask it for memory, and may copy only between
+    places of the GPU; otherwise CUDA refuses the recording. Whatever goes wrong, the stream can be used again.
 
     Args:
         device: CUDA.

@@ -72,7 +72,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
     if engine.target == "onnx" and engine.precision in ("fp16", "bf16"):
         return f"it computes {engine.precision} only from an openvino engine: build one with --targets openvino"
     if options.device not in (None, "cpu"):
-        return f"it runs on device cpu here, not on {options.device!r}: use onnxruntime or tensorrt for a card"
+        return f"it runs on device cpu here, not on {options.device!r}: use onnxruntime or tensorrt for a GPU"
     try:
         openvino = require("openvino", "openvino", _WHO)
     except HarmonyError as error:

@@ -12,8 +12,8 @@ from harmonyrt.benchmarks import gpu_roofline, gpu_suite
 from harmonyrt.models import PHNet, PHNetConfig
 
 
-def test_a_machine_without_a_card_writes_a_report_of_skips(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(gpu_suite.runners, "why_no_gpu", lambda: "there is no card")
+def test_a_machine_without_a_gpu_writes_a_report_of_skips(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gpu_suite.runners, "why_no_gpu", lambda: "there is no GPU")
     monkeypatch.setattr(gpu_suite, "clocks", lambda *fields: None)
     tiny = PHNet(PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))).eval()
     monkeypatch.setattr(gpu_suite.runners, "load_network", lambda path: gpu_suite.runners.Network(tiny, {}))
@@ -25,7 +25,7 @@ def test_a_machine_without_a_card_writes_a_report_of_skips(tmp_path, capsys, mon
     assert report["measured"] == []
     assert report["work"]["64x2"]["flop"] == 2 * report["work"]["64x1"]["flop"]
     skipped = {entry["what"]: entry["reason"] for entry in report["skipped"]}
-    assert skipped["torch eager-fp16, 64 px, batch 1"] == "there is no card"
+    assert skipped["torch eager-fp16, 64 px, batch 1"] == "there is no GPU"
     assert "no INT8 convolution" in skipped["tensorrt-rtx int8, 64 px, batch 2"]
     assert any("CUDA" in what for what in skipped)
     assert all(skipped.values())

@@ -11,11 +11,11 @@ from harmonyrt.runtime.machine_report import PACKAGES, Cpu, Gpu, Machine, machin
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-def imagined(card=None, capability=None, driver="580.65.06", providers=(CPU_PROVIDER,), **packages):
-    cards = () if card is None else (Gpu(card, capability, "16384 MiB"),)
+def imagined(gpu=None, capability=None, driver="580.65.06", providers=(CPU_PROVIDER,), **packages):
+    gpus = () if gpu is None else (Gpu(gpu, capability, "16384 MiB"),)
     versions = dict.fromkeys(PACKAGES) | {name.replace("_", "-"): version for name, version in packages.items()}
     cpu = Cpu("A CPU", 8, 4.0, ("AVX2", "AVX-512 BF16"))
-    return Machine("Linux", "3.11.7", cpu, cards, driver if cards else None, versions, providers)
+    return Machine("Linux", "3.11.7", cpu, gpus, driver if gpus else None, versions, providers)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_tensorrt_releases_on_a_v100(ability, version, able):
     assert able or "does not run on compute capability 7.0" in one.why
 
 
-def test_tensorrt_for_rtx_is_not_for_data_centre_cards_of_hopper_or_volta(ability):
+def test_tensorrt_for_rtx_is_not_for_data_centre_gpus_of_hopper_or_volta(ability):
     for name, capability in (("Tesla V100", "7.0"), ("NVIDIA H200", "9.0")):
         one = ability(imagined(name, capability, tensorrt_rtx="1.7.1", cuda_python="13.0.0"), "run TensorRT for RTX")
         assert not one.able
@@ -71,10 +71,10 @@ def test_tensorrt_for_rtx_is_not_for_data_centre_cards_of_hopper_or_volta(abilit
     assert one.able
 
 
-def test_a_card_without_a_cuda_provider_is_told_the_exact_packages(ability):
-    one = ability(imagined("NVIDIA L4", "8.9", onnxruntime="1.31.1"), "ONNX Runtime on a card")
+def test_a_gpu_without_a_cuda_provider_is_told_the_exact_packages(ability):
+    one = ability(imagined("NVIDIA L4", "8.9", onnxruntime="1.31.1"), "ONNX Runtime on a GPU")
     assert one.to_do == "pip uninstall onnxruntime && pip install onnxruntime-gpu"
-    assert ability(imagined("NVIDIA L4", "8.9", providers=(CUDA_PROVIDER, CPU_PROVIDER)), "ONNX Runtime on a card").able
+    assert ability(imagined("NVIDIA L4", "8.9", providers=(CUDA_PROVIDER, CPU_PROVIDER)), "ONNX Runtime on a GPU").able
 
 
 def test_an_old_driver_is_named(ability, monkeypatch):
@@ -85,9 +85,9 @@ def test_an_old_driver_is_named(ability, monkeypatch):
     assert "found 535.104.05" in one.why
 
 
-def test_a_card_of_unknown_capability_is_no_crash(ability):
-    assert "unknown" in ability(imagined("Some card", "[N/A]"), "run TensorRT engines").why
-    assert "unknown" in ability(imagined("Some card", None), "run TensorRT engines").why
+def test_a_gpu_of_unknown_capability_is_no_crash(ability):
+    assert "unknown" in ability(imagined("Some GPU", "[N/A]"), "run TensorRT engines").why
+    assert "unknown" in ability(imagined("Some GPU", None), "run TensorRT engines").why
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_verify_fails_with_1(checked, bundle, run):
 
 
 def test_verify_says_what_it_could_not_run(checked, bundle, run):
-    checked(parity=None, note="its files are whole; not run: there is no card")
+    checked(parity=None, note="its files are whole; not run: there is no GPU")
     done = run("verify", bundle)
     assert done.code == 0
     assert done.out.startswith("not run  onnx fp32: its files are whole")

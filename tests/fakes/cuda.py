@@ -1,4 +1,4 @@
-"""CUDA and TensorRT without a card: as strict as the real ones where it matters, and as late as they may be.
+"""CUDA and TensorRT without a GPU: as strict as the real ones where it matters, and as late as they may be.
 
 Device memory is memory of the host at addresses of its own. Work that is put on a stream runs when somebody waits for
 it, and only what that waits for runs with it: where order between streams is missing, or memory of the host is used
@@ -44,7 +44,7 @@ class Capture:
 
 
 class SimulatedCuda:
-    """Stands in for `cuda.Cuda`. Notes copies ("up", "down", "on the card"), launches, waits and so on in `log`."""
+    """Stands in for `cuda.Cuda`. Notes copies ("up", "down", "on the GPU"), launches, waits and so on in `log`."""
 
     def __init__(self, capability=(8, 9), count=1, driver=13) -> None:
         self.blocks: dict[int, ctypes.Array] = {}
@@ -66,7 +66,7 @@ class SimulatedCuda:
         for capture in captures:
             if capture is not None:
                 capture.broken = capture.broken or why
-        raise WorkFailed(f"CUDA's {name} failed: {why}; free the card or its memory and try again")
+        raise WorkFailed(f"CUDA's {name} failed: {why}; free the GPU or its memory and try again")
 
     # --- what is there
 
@@ -116,8 +116,8 @@ class SimulatedCuda:
     free_pinned = free
 
     def copy(self, target, source, size, stream):
-        on_card = [address in self.blocks and address not in self._pinned for address in (target, source)]
-        self.log.append(({(1, 0): "up", (0, 1): "down", (1, 1): "on the card", (0, 0): "host"}[tuple(on_card)],))
+        on_gpu = [address in self.blocks and address not in self._pinned for address in (target, source)]
+        self.log.append(({(1, 0): "up", (0, 1): "down", (1, 1): "on the GPU", (0, 0): "host"}[tuple(on_gpu)],))
         capture = self._captures.get(int(stream))
         if capture is not None and not {target, source} <= set(self.blocks):
             self._fail("cudaMemcpyAsync", "pageable memory in a recording", capture)
@@ -135,7 +135,7 @@ class SimulatedCuda:
         self._streams.remove(stream)
 
     def enqueue(self, stream, action: Callable[[], None] | None, *addresses: int) -> None:
-        """Put work on a stream; memory of the card at `addresses` must still be there when it runs."""
+        """Put work on a stream; memory of the GPU at `addresses` must still be there when it runs."""
         used = [address for address in addresses if address in self.blocks]
 
         def run() -> None:
@@ -216,7 +216,7 @@ class SimulatedCuda:
         capture = self._ended(int(stream))
         if capture is None or capture.broken:
             why = "illegal state" if capture is None else f"invalidated ({capture.broken})"
-            raise WorkFailed(f"CUDA's cudaStreamEndCapture failed: {why}; free the card or its memory and try again")
+            raise WorkFailed(f"CUDA's cudaStreamEndCapture failed: {why}; free the GPU or its memory and try again")
         before = _before(capture.tails[int(stream)])
         if any(work not in before for tail in capture.tails.values() for work in tail):
             self._fail("cudaStreamEndCapture", "capturing stream has unjoined work")

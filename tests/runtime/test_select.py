@@ -66,7 +66,7 @@ def test_a_backend_that_was_asked_for_runs_or_raises(static_bundle, monkeypatch)
         Harmonizer.open(static_bundle, backend="openvino")
 
 
-def test_a_card_that_is_not_there_is_no_reason_for_the_cpu(static_bundle):
+def test_a_gpu_that_is_not_there_is_no_reason_for_the_cpu(static_bundle):
     ort = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this machine has the CUDA provider")

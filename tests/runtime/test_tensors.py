@@ -90,13 +90,13 @@ def test_tensors_that_cannot_be_shared_are_one_sentence(static, arrays):
 
 
 class OnDevice:
-    """Looks like an array on a card; nothing reads its memory."""
+    """Looks like an array on a GPU; nothing reads its memory."""
 
     def __init__(self, shape):
         self.__cuda_array_interface__ = {"shape": shape, "typestr": "<f4", "data": (0, False), "version": 3}
 
 
-def test_arrays_on_a_card_are_refused_by_an_engine_on_the_cpu(static):
+def test_arrays_on_a_gpu_are_refused_by_an_engine_on_the_cpu(static):
     with pytest.raises(HarmonyError, match=r"are on a GPU.*device='cuda'"):
         static.run_tensor(OnDevice((1, 3, 64, 64)), OnDevice((1, 1, 64, 64)))
 
@@ -107,7 +107,7 @@ def test_image_and_mask_must_lie_together(static, arrays):
 
 
 @pytest.mark.gpu
-def test_tensors_on_a_card_stay_there(static_bundle, arrays):
+def test_tensors_on_a_gpu_stay_there(static_bundle, arrays):
     torch = pytest.importorskip("torch")
     harmonizer = Harmonizer.open(static_bundle, backend="onnxruntime", device="cuda")
     image, mask = (torch.from_numpy(array).cuda() for array in arrays)

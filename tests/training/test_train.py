@@ -268,9 +268,9 @@ def test_impossible_runs_are_refused(config, changes, message):
         replace(config, **changes)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA card")
-def test_an_absent_card_is_named(config):
-    with pytest.raises(HarmonyError, match="no CUDA card"):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA GPU")
+def test_an_absent_gpu_is_named(config):
+    with pytest.raises(HarmonyError, match="no CUDA GPU"):
         _run(replace(config, device="cuda"))
 
 

@@ -28,13 +28,13 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         return f"it opens no {engine.target} engines, only {' and '.join(TARGETS)}"
     index = _device_index(options.device)
     if index is None:
-        return f"it runs on NVIDIA cards, and device {options.device!r} was asked for: give cuda or cuda:N"
+        return f"it runs on NVIDIA GPUs, and device {options.device!r} was asked for: give cuda or cuda:N"
     try:
         tensorrt_versions.check_installed(engine.target)
         device = cuda.open_cuda()
         count = device.device_count()
         if index >= count:
-            found = f"{count} card{'s' * (count > 1)}" if count else f"no usable NVIDIA card ({device.why_no_device()})"
+            found = f"{count} GPU{'s' * (count > 1)}" if count else f"no usable NVIDIA GPU ({device.why_no_device()})"
             return f"found {found}, need device cuda:{index}: check nvidia-smi and the driver, or use another engine"
         trt = tensorrt_versions.load(engine.target)
     except HarmonyError as error:
@@ -52,10 +52,10 @@ def _unfit(engine: EngineSpec, version: str, device: cuda.Cuda, index: int) -> s
         at_least = " or newer" if compatible else ""
         return f"found {name} {version}, need {wanted}{at_least}: {rebuild}, or install that version"
     capability = device.capability(index)
-    card = f"{device.name(index)} with compute capability {named(capability)}"
+    gpu = f"{device.name(index)} with compute capability {named(capability)}"
     admitted = needs.get("compute_capability")
     if admitted and not tensorrt_versions.admits(admitted, capability):
-        return f"found {card}, need {admitted}: {rebuild}"
+        return f"found {gpu}, need {admitted}: {rebuild}"
     refusal = tensorrt_versions.why_unsupported(engine.target, version, capability)
     if refusal:
         return refusal

@@ -1,6 +1,6 @@
 """Kernels that TensorRT for RTX compiled on this GPU, kept on disk so that they are compiled once.
 
-TensorRT itself checks what it is given (version, card, driver) and refuses what does not fit; it is then filled
+TensorRT itself checks what it is given (version, GPU, driver) and refuses what does not fit; it is then filled
 anew. Damage it does not find: the cache does. Nothing here may stop a run.
 """
 
@@ -30,7 +30,7 @@ class KernelCache:
 
     @classmethod
     def choose(cls, folder: str | None, engine_sha256: str, version: str, device: str) -> KernelCache:
-        """Those of an engine, a version of TensorRT for RTX and a card; `folder` as for `CompiledCache.at`."""
+        """Those of an engine, a version of TensorRT for RTX and a GPU; `folder` as for `CompiledCache.at`."""
         key: dict[str, object] = {
             "kind": "tensorrt-rtx",
             "files": engine_sha256,

@@ -95,7 +95,7 @@ class TensorRTSession:
         if context is None:
             raise WorkFailed(
                 f"{DISPLAY_NAME[self._plan.target]} could not make an execution context: {self._plan.log.last_error};"
-                " free memory of the card, or build a smaller size"
+                " free memory of the GPU, or build a smaller size"
             )
         if self._kernels is not None:
             self._kernels.save()
@@ -136,7 +136,7 @@ class TensorRTSession:
     def run_on_device(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None, stream: int = cuda.LEGACY_STREAM
     ) -> dict[str, DeviceArray]:
-        """Run once on arrays of this session's card, without copies and without waiting.
+        """Run once on arrays of this session's GPU, without copies and without waiting.
 
         The work is ordered on `stream` as if it ran there: it waits for what the caller put there before, and what the
         caller puts there afterwards waits for it.
@@ -148,7 +148,7 @@ class TensorRTSession:
         Args:
             inputs: C-contiguous device arrays by input name: `__cuda_array_interface__` or DLPack.
             outputs: device arrays to write into, by output name; None for new ones. Freeing device memory makes the
-                card wait, so a loop is faster with outputs of its own.
+                GPU wait, so a loop is faster with outputs of its own.
             stream: handle of the caller's CUDA stream; 0 for the default one.
 
         Returns:

@@ -88,10 +88,10 @@ std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, cons
     for (const Row &row : kOrder) {
         const std::string kind = options.device.substr(0, options.device.find(':'));
         if (!options.device.empty() && kind != row.kind) continue;
-        const bool finds_its_card = std::string(row.backend) == "tensorrt";
+        const bool finds_its_gpu = std::string(row.backend) == "tensorrt";
         add_ways(choices, engines, row.backend,
                  !options.device.empty() ? options.device
-                 : finds_its_card        ? ""
+                 : finds_its_gpu         ? ""
                                          : row.kind);
     }
     why = "the documented order";

@@ -21,7 +21,7 @@ def runtime(error=0, count=1, driver=12040):
     )
 
 
-def test_cards_are_counted_and_their_absence_explained():
+def test_gpus_are_counted_and_their_absence_explained():
     assert cuda.Cuda(runtime()).device_count() == 1
     assert cuda.Cuda(runtime(count=0)).why_no_device() == "none found"
     absent = cuda.Cuda(runtime(error=35, driver=0))
@@ -34,7 +34,7 @@ def test_an_older_driver_is_told_which_cuda_python_it_needs():
 
 
 def test_a_call_that_fails_is_one_sentence():
-    with pytest.raises(WorkFailed, match="CUDA's cudaMalloc failed: insufficient driver; free the card"):
+    with pytest.raises(WorkFailed, match="CUDA's cudaMalloc failed: insufficient driver; free the GPU"):
         cuda.Cuda(runtime(error=2)).allocate(16)
     assert cuda.Cuda(runtime()).allocate(16) == 4096
 

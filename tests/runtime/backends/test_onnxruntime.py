@@ -54,7 +54,7 @@ def test_a_file_that_is_no_onnx_is_one_sentence(bundle, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_card_that_did_not_come_up_is_refused(bundle, monkeypatch):
+def test_a_gpu_that_did_not_come_up_is_refused(bundle, monkeypatch):
     import onnxruntime as ort
 
     class FellBack:

@@ -1,4 +1,4 @@
-"""The loop on a card, without one: our TensorRT sessions over simulated engines, and CUDA as strict as it is.
+"""The loop on a GPU, without one: our TensorRT sessions over simulated engines, and CUDA as strict as it is.
 
 What CUDA would refuse fails here too, and work runs as late as it may: see `tests/fakes/cuda.py`.
 """
@@ -137,7 +137,7 @@ def test_the_second_run_is_recorded_and_later_ones_are_one_launch(schedule, on_d
         model.run(*arrays(seed), THREE)
     assert put_there == {name: len(context.bindings) for name, context in contexts(model).items()}
     assert device.count_of("launch") == 3
-    assert device.count_of("on the card") == device.count_of("record") == 0
+    assert device.count_of("on the GPU") == device.count_of("record") == 0
 
 
 def test_nothing_comes_down_before_the_end(schedule, on_device, device):
@@ -328,13 +328,13 @@ def test_tensorrt_for_rtx_records_its_own(schedule, on_device, device):
 
 
 class Waiting(OnHost):
-    """As ONNX Runtime on a card: knows no stream but the default one, and waits."""
+    """As ONNX Runtime on a GPU: knows no stream but the default one, and waits."""
 
     device = "cuda:1"
 
-    def __init__(self, component: str, card) -> None:
+    def __init__(self, component: str, gpu) -> None:
         super().__init__(component)
-        self._view, self._cuda = simulation.view, card
+        self._view, self._cuda = simulation.view, gpu
 
     def run(self, inputs):
         raise AssertionError("an array returned to the host")
@@ -359,7 +359,7 @@ def test_sessions_that_wait_run_part_by_part(schedule, device):
     assert not device.blocks
 
 
-def test_two_cards_meet_on_the_host(schedule, device):
+def test_two_gpus_meet_on_the_host(schedule, device):
     sessions = {name: Waiting(name, device) for name in schedule.components}
     sessions["refiner"].device = "cuda:0"
     assert isinstance(open_buffers(schedule, sessions), HostBuffers)

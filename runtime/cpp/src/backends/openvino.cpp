@@ -49,7 +49,7 @@ public:
         }
         if (request.device != nullptr && std::string(request.device) != "cpu") {
             throw std::runtime_error(std::string("it runs on device cpu here, not on '") + request.device +
-                                     "': use onnxruntime or tensorrt for a card");
+                                     "': use onnxruntime or tensorrt for a GPU");
         }
         if (precision != "bf16" && precision != "fp16") return;
         const std::string needed = precision == "bf16" ? "BF16" : "FP16";

@@ -1,4 +1,4 @@
-// TensorRT 8.6 to 11, and TensorRT for RTX: plans on an NVIDIA card. The twin of runtime/backends/tensorrt/__init__.py.
+// TensorRT 8.6 to 11, and TensorRT for RTX: plans on an NVIDIA GPU. The twin of runtime/backends/tensorrt/__init__.py.
 //
 // Compiled with headers alone, once for each major version of them (their classes differ between majors). TensorRT and
 // the CUDA runtime are loaded when the first engine opens: $HARMONYRT_TENSORRT and $HARMONYRT_CUDART name the files,
@@ -172,7 +172,7 @@ bool version_fits(const std::string &need, const std::string &found, bool compat
     return compatible ? having >= needed : having == needed;
 }
 
-// Whether a manifest's "8.9", "8.6, 8.9" or "8.0+" takes a card.
+// Whether a manifest's "8.9", "8.6, 8.9" or "8.0+" takes a GPU.
 bool capability_fits(const std::string &need, int major, int minor) {
     const std::pair<int, int> capability(major, minor);
     std::istringstream parts(need);
@@ -190,17 +190,17 @@ void check_device(const hrt_module_request &request) {
     int count = 0;
     if (cuda.get_device_count(&count) != cudaSuccess || count == 0) {
         throw std::runtime_error(
-            "no NVIDIA card was found: use a backend for the CPU, or check the driver with nvidia-smi");
+            "no NVIDIA GPU was found: use a backend for the CPU, or check the driver with nvidia-smi");
     }
     if (index >= count) {
         throw std::runtime_error("device cuda:" + std::to_string(index) + " was asked for, found " +
-                                 std::to_string(count) + " cards: give cuda:0 to cuda:" + std::to_string(count - 1));
+                                 std::to_string(count) + " GPUs: give cuda:0 to cuda:" + std::to_string(count - 1));
     }
     int major = 0, minor = 0;
-    cuda.check(cuda.attribute(&major, cudaDevAttrComputeCapabilityMajor, index), "ask for the card's kind");
-    cuda.check(cuda.attribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "ask for the card's kind");
+    cuda.check(cuda.attribute(&major, cudaDevAttrComputeCapabilityMajor, index), "ask for the GPU's kind");
+    cuda.check(cuda.attribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "ask for the GPU's kind");
     if (request.need_compute_capability != nullptr && !capability_fits(request.need_compute_capability, major, minor)) {
-        throw std::runtime_error("found a card of compute capability " + std::to_string(major) + "." +
+        throw std::runtime_error("found a GPU of compute capability " + std::to_string(major) + "." +
                                  std::to_string(minor) + ", need " + request.need_compute_capability +
                                  ": build the bundle on this machine");
     }
@@ -246,7 +246,7 @@ public:
           inputs_(static_cast<std::size_t>(request.input_count)),
           read_(static_cast<std::size_t>(request.output_count)) {
         const Cuda &cuda = runtime().cuda;
-        cuda.check(cuda.set_device(index_), "use the card");
+        cuda.check(cuda.set_device(index_), "use the GPU");
         const std::vector<char> plan = read_file(request.file);
 #if !defined(TRT_MAJOR_RTX)
         // Such plans bring a runtime along, as code. The library opens none whose hash the manifest does not have.
@@ -305,7 +305,7 @@ class Session {
 public:
     explicit Session(Engine &engine) : engine_(engine), memory_(engine.names().size()) {
         const Cuda &cuda = runtime().cuda;
-        cuda.check(cuda.set_device(engine.index()), "use the card");
+        cuda.check(cuda.set_device(engine.index()), "use the GPU");
         context_ = engine.context();
         if (!context_)
             throw std::runtime_error(std::string(kName) + " has no context to give: " + runtime().logger.last());
@@ -321,7 +321,7 @@ public:
 
     void run(const hrt_module_tensor *tensors) {
         const Cuda &cuda = runtime().cuda;
-        cuda.check(cuda.set_device(engine_.index()), "use the card"); // it belongs to the calling thread
+        cuda.check(cuda.set_device(engine_.index()), "use the GPU"); // it belongs to the calling thread
         const std::size_t inputs = engine_.inputs();
         for (std::size_t i = 0; i < inputs; ++i) feed(i, tensors[i]);
         for (std::size_t i = inputs; i < memory_.size(); ++i) {
@@ -339,7 +339,7 @@ public:
         for (std::size_t i = inputs; i < inputs + engine_.read(); ++i) {
             cuda.check(cuda.copy(tensors[i].data, memory_[i].data, hrt::backends::bytes_of(tensors[i]),
                                  cudaMemcpyDeviceToHost, stream_),
-                       "copy from the card");
+                       "copy from the GPU");
         }
         cuda.check(cuda.stream_wait(stream_), "finish the run");
     }
@@ -374,7 +374,7 @@ private:
         for (int32_t d = 0; d < tensor.rank; ++d) shape.d[d] = static_cast<DimsValue>(tensor.shape[d]);
         if (!context_->setInputShape(engine_.names()[i].c_str(), shape)) refused("take this size");
         reserve(i, bytes);
-        cuda.check(cuda.copy(memory_[i].data, data, bytes, cudaMemcpyHostToDevice, stream_), "copy to the card");
+        cuda.check(cuda.copy(memory_[i].data, data, bytes, cudaMemcpyHostToDevice, stream_), "copy to the GPU");
     }
 
     void reserve(std::size_t i, std::size_t bytes) {

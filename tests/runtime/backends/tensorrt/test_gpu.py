@@ -1,4 +1,4 @@
-"""Real engines on a real card, for whichever flavour of TensorRT is installed and takes it."""
+"""Real engines on a real GPU, for whichever flavour of TensorRT is installed and takes it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def built(request, tmp_path_factory):
     engines = to_tensorrt.build(model, folder, "fp32", BuildOptions(request.param, (SIDE, SIDE)))
     here = [engine for engine in engines if engine.runs_here]
     if not here:
-        pytest.skip(f"{request.param} does not run on this card")
+        pytest.skip(f"{request.param} does not run on this GPU")
     path = folder / here[0].files[0]
     file = FileSpec(path.name, sha256_of(path), path.stat().st_size)
     spec = EngineSpec(request.param, "fp32", (file,), here[0].census, Parity(1, 0, 100, "", ""), here[0].needs)
@@ -117,18 +117,18 @@ def test_work_is_ordered_on_a_stream_of_the_callers(built):
 def test_a_recorded_loop_gives_what_its_parts_give(built):
     size = (SIDE, SIDE)
     schedule = SamplingSchedule(size, size, 4, 8, False, 4, "linspace", 1, {})
-    card = DeviceBuffers(schedule, {name: built.open() for name in ("vae-decoder", "refiner")}, cuda.open_cuda(), 0)
+    gpu = DeviceBuffers(schedule, {name: built.open() for name in ("vae-decoder", "refiner")}, cuda.open_cuda(), 0)
 
     def body():
-        first = card.call("vae-decoder", {"image": given["image"], "mask": given["mask"]}, "output", "first")
-        return card.call("refiner", {"image": card.fixed("again", first), "mask": given["mask"]}, "output", "second")
+        first = gpu.call("vae-decoder", {"image": given["image"], "mask": given["mask"]}, "output", "first")
+        return gpu.call("refiner", {"image": gpu.fixed("again", first), "mask": given["mask"]}, "output", "second")
 
     for seed in range(5):  # part by part, recorded, then launched
-        given = {name: card.put(name, array) for name, array in _inputs(seed).items()}
+        given = {name: gpu.put(name, array) for name, array in _inputs(seed).items()}
         with warnings.catch_warnings():
             warnings.simplefilter("error", HarmonyWarning)  # that it cannot be recorded
-            looped = card.fetch("refiner", card.loop("two", body))
-        np.testing.assert_array_equal(looped, card.fetch("refiner", body()))
+            looped = gpu.fetch("refiner", gpu.loop("two", body))
+        np.testing.assert_array_equal(looped, gpu.fetch("refiner", body()))
         once = {**_inputs(seed), "image": _expected(_inputs(seed), built.weight)}
         np.testing.assert_allclose(looped, _expected(once, built.weight), rtol=1e-3)
 

@@ -19,7 +19,7 @@ def engine(tmp_path):
     return path
 
 
-def test_a_header_says_version_size_and_cards(engine):
+def test_a_header_says_version_size_and_gpus(engine):
     header = read_header(engine)
     assert (header.version, header.bytes, header.capabilities) == ("1.7.1.116", 136, ((8, 6), (8, 9)))
     check_header(engine, "1.7.1.116", ((8, 9),))

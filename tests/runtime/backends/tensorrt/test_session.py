@@ -1,4 +1,4 @@
-"""The session's logic, without a card: CUDA is simulated (`tests/fakes/cuda.py`).
+"""The session's logic, without a GPU: CUDA is simulated (`tests/fakes/cuda.py`).
 
 Addresses are real ones, so that a copy to a wrong place shows; the fake engine computes `image * mask + image`.
 """
@@ -30,7 +30,7 @@ from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
 
 @dataclasses.dataclass
 class World:
-    """A machine with a fake card: opens sessions of engines whose plan is the text of their side."""
+    """A machine with a fake GPU: opens sessions of engines whose plan is the text of their side."""
 
     cuda: Any  # SimulatedCuda
     folder: Path
@@ -255,7 +255,7 @@ def test_what_failed_half_way_is_still_waited_for(world):
     assert waits[-2:] == [("record", session._stream), ("wait", stream)]
 
 
-def test_a_device_array_of_another_card_is_refused(world):
+def test_a_device_array_of_another_gpu_is_refused(world):
     inputs = {name: dataclasses.replace(_on_device(a), device=1) for name, a in _pictures().items()}
     with pytest.raises(HarmonyError, match="image lies on cuda:1, this session runs on cuda:0"):
         world.open().run_on_device(inputs)
@@ -360,9 +360,9 @@ def test_a_plan_that_fits_is_taken(world, needs):
 def test_devices_that_are_not_there_are_refused(world):
     spec = world.spec()
     assert "device 'cpu' was asked for" in tensorrt.why_not(spec, SessionOptions(device="cpu"))
-    assert "found 1 card, need device cuda:3" in tensorrt.why_not(spec, SessionOptions(device="cuda:3"))
+    assert "found 1 GPU, need device cuda:3" in tensorrt.why_not(spec, SessionOptions(device="cuda:3"))
     world.cuda._count = 0
-    assert "no usable NVIDIA card (none found)" in tensorrt.why_not(spec, SessionOptions())
+    assert "no usable NVIDIA GPU (none found)" in tensorrt.why_not(spec, SessionOptions())
 
 
 def test_a_v100_is_told_what_to_install(world):

@@ -25,11 +25,11 @@ from harmonyrt.runtime.backends.tensorrt import versions
         ("tensorrt-rtx", "1.7.1.116", (9, 0), False),
     ],
 )
-def test_which_release_takes_which_card(target, version, capability, runs):
+def test_which_release_takes_which_gpu(target, version, capability, runs):
     assert (versions.why_unsupported(target, version, capability) is None) is runs
 
 
-def test_a_v100_is_advised_the_last_series_that_takes_it_and_newer_cards_the_newest():
+def test_a_v100_is_advised_the_last_series_that_takes_it_and_newer_gpus_the_newest():
     assert "'tensorrt-cu12==10.4.0'" in versions.advice(versions.V100)
     assert "'tensorrt>=11'" in versions.advice((8, 9))
 
