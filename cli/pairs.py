@@ -126,7 +126,7 @@ def _masks(there: _Folder) -> _Masks:
     rest = set(there.files) - set(pictures)
     for path in rest:
         others[path.stem].append(path)
-    for stem, paths in others.items():  # masks/photo without a suffix; not masks/photo.json beside masks/photo.png
+    for stem, paths in others.items():  # masks/photo without a suffix; not masks/photo.json next to masks/photo.png
         if len(paths) == 1:
             by_stem.setdefault(stem, paths[0])
     by_form = defaultdict(list)

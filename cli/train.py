@@ -45,7 +45,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.001, help="Length of the run in minutes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Length of the run in steps.")] = None,
     recipe: Annotated[
-        Recipe, typer.Option(help="practical: residual form, minutes to hours. paper: section 5.1, 160 epochs.")
+        Recipe, typer.Option(help="practical: residual output, minutes to hours. paper: section 5.1, 160 epochs.")
     ] = Recipe.practical,
     preset: Annotated[
         str | None,

@@ -30,7 +30,7 @@ def sha256_of(path: str | Path) -> str:
 def utf8_name(path: str | Path) -> Iterator[str]:
     """Yield a name of an existing file that libraries in other languages take: most refuse what is not UTF-8.
 
-    Where `path` is not, Linux knows its folder by a number as well, while it is held open, so that files beside it are
+    Where `path` is not, Linux knows its folder by a number as well, while it is held open, so that files next to it are
     found too; or the file, where its own name is to blame.
     """
     path = Path(path)

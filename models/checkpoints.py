@@ -62,7 +62,7 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
             or misshapen tensor is named.
 
     Warns:
-        HarmonyWarning: the file does not say its output form, and ``"sigmoid"`` was assumed.
+        HarmonyWarning: the file does not say what the network outputs, and ``"sigmoid"`` was assumed.
     """
     opened = open_phnet(path, Meaning(output))
     for note in opened.notes:
@@ -237,7 +237,7 @@ def _as_wanted(name: str, got: Tensor, want: Tensor, path: Path, advice: Advice)
         value = (got if got.layout == torch.strided else got.to_dense()).detach().to(torch.float32)
     except (RuntimeError, NotImplementedError, TypeError):  # packed 4-bit types, nested tensors
         raise HarmonyError(
-            f"{path}: tensor {name} is saved in a form that is not read here ({kind}, {got.layout}); save the weights"
+            f"{path}: tensor {name} is saved in a way that is not supported ({kind}, {got.layout}); save the weights"
             " in float16, bfloat16 or float32"
         ) from None
     if torch.isfinite(value).all():

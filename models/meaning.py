@@ -47,7 +47,7 @@ def as_metadata(config: PHNetConfig) -> dict[str, str]:
 
 
 def carrier(config: PHNetConfig) -> Tensor:
-    """The tensor to save as :data:`CARRIER` beside the weights: uint8 (N,)."""
+    """The tensor to save as :data:`CARRIER` next to the weights: uint8 (N,)."""
     return torch.tensor(list(json.dumps(meaning_of(config)).encode()), dtype=torch.uint8)
 
 

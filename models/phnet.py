@@ -37,7 +37,7 @@ class PHNetConfig:
             belongs to a stage that does not exist and only keeps checkpoints loadable.
         init_weights: initial mixing pair [global, patch] of every PatchNormalizer.
         init_value: initial scale in every PatchNormalizer.
-        output: ``"sigmoid"``, the released form, or ``"residual"``: the composite plus the last layer, unclamped.
+        output: ``"sigmoid"``, as released, or ``"residual"``: the composite plus the last layer, unclamped.
         patch_shrinkage: what every patch's background is joined by before its mean is taken, as a share of the patch's
             pixels, with features 0. 0 is the published mean, to which one pixel of background counts as much as a
             patch that is full of it.

@@ -1,9 +1,9 @@
 """Modules that train PHNet faster: the same parameters under the same names, the same function, other arithmetic.
 
-With PyTorch's own operations on a CPU, a quarter of a step at 256 pixels goes to one layer's backward pass (1024 -> 512
-channels), and half of it to walks over memory between the layers. ``torch.compile`` joins the walks; the wide layers
-get Winograd's form here, whose three products take 4/9 of the multiplications. The widest one sees the same features
-twice, gated and plain, so that one product of half the size does, with a kernel for each picture.
+With PyTorch's own operations on a CPU, a quarter of a step at 256 pixels is one layer's backward pass (1024 -> 512
+channels), and half of it is memory traffic between layers. ``torch.compile`` fuses the memory-bound operations; the
+wide layers become Winograd convolutions, whose three products need 4/9 of the multiplications. The widest layer sees
+the same features twice, gated and plain, so one product of half the size is enough, with a kernel for each image.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def average(
     """Write the mean of PHNet weights, every tensor by itself.
 
     Args:
-        files: two or more, of one configuration and output form.
+        files: two or more, of one configuration and output kind.
         path: .safetensors file, replaced in one rename.
         shares: of each file, above 0 and with the sum 1; None for equal ones.
         patch_shrinkage: to which every network is brought first; None: they must agree.

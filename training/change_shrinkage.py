@@ -20,7 +20,7 @@ from harmonyrt.training.shipping import ship
 
 
 def with_change_shrinkage(weights: Path, share: float, path: Path) -> Path:
-    """Write PHNet weights of residual form with another ``change_shrinkage``; the tensors stay.
+    """Write PHNet weights with residual output with another ``change_shrinkage``; the tensors stay.
 
     Args:
         weights: a file that :func:`harmonyrt.models.load_phnet` opens.
@@ -28,7 +28,7 @@ def with_change_shrinkage(weights: Path, share: float, path: Path) -> Path:
         path: .safetensors file, replaced in one rename.
 
     Raises:
-        HarmonyError: the file does not open or is of the sigmoid form, or the share is none.
+        HarmonyError: the file does not open or has a sigmoid output, or the share is none.
     """
     if not 0 <= share <= 1:
         raise HarmonyError(f"change_shrinkage is a share from 0 to 1, not {share}; give another")

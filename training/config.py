@@ -92,11 +92,11 @@ class TrainConfig:
         ema: decay of the averaged weights, which are the ones that are validated and shipped.
         precision: ``bf16`` (autocast; statistics stay in float32) or ``fp32``.
         threads: CPU threads, each with a part of every batch (``parallel.py``); None = one per core.
-        compiled: train with ``torch.compile`` and the faster forms of ``forms.py`` (on a CPU; needs a C++
+        compiled: train with ``torch.compile`` and the modules of ``accelerated_modules.py`` (on a CPU; needs a C++
             compiler, and about a minute for each stage before its first step).
         workers: processes that make batches; 0 makes them in the training process.
         ship: where to write the averaged weights at every validation.
-        init: weights to start from; their configuration and output form replace `network`.
+        init: weights to start from; their configuration and output kind replace `network`.
         colour_head: join the weights of `init` by a colour head that changes nothing yet, where they have none.
         patch_shrinkage: of the network (:class:`harmonyrt.models.PHNetConfig`); None leaves it as `network` or `init`
             has it.

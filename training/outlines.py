@@ -1,6 +1,6 @@
-"""Outlines of objects, in COCO's annotation format: masks for training beside those that come as files.
+"""Outlines of objects, in COCO's annotation format: masks for training besides those that come as files.
 
-``outlines.json`` beside this file holds some for the photos that the shipped weights were trained on; docs/training.md
+``outlines.json`` next to this file holds some for the photos that the shipped weights were trained on; docs/training.md
 says how they were drawn.
 """
 

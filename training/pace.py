@@ -29,13 +29,13 @@ SHIPPED = replace(IHARMONY4, output="residual")
 def measure(
     size: int = 256, batch: int = 12, rounds: int = 12, threads: int | None = None, config: PHNetConfig = SHIPPED
 ) -> dict:
-    """Seconds of whole steps (gradients, clipping, AdamW), of both forms in turn, on random pictures.
+    """Time whole steps (gradients, clipping, AdamW) of the plain and the compiled network in turn, on random images.
 
     Args:
         size: side of the square pictures in pixels.
         batch: pictures a step.
-        rounds: measured steps of each form, after one that is not counted.
-        threads: threads of the plain form and processes of the compiled one; None = one per core.
+        rounds: measured steps of each network, after one that is not counted.
+        threads: threads of the plain network and processes of the compiled one; None = one per core.
         config: the network's shape.
 
     Returns:

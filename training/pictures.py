@@ -23,7 +23,7 @@ from harmonyrt.training.outlines import Outline, read_outlines, shipped_outlines
 Split = Literal["train", "val", "test"]
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _TEXTS = (".txt", ".md", ".csv", ".json")
-"""Suffixes of what stands beside pictures and says something about them."""
+"""Suffixes of files next to pictures that describe them."""
 SHARES = {"ccp": (0.085, 0.035)}
 """(test, val) shares by source folder where they differ from the default: street fashion would fill both splits."""
 DEFAULT_SHARES = (0.22, 0.10)
@@ -33,7 +33,7 @@ DEFAULT_SHARES = (0.22, 0.10)
 class Picture:
     """One photo: `name` is its path below the data root, `mask` the path of its mask where it has one.
 
-    `outlines` are objects in it beside that mask: for training, never for validation or test.
+    `outlines` are objects in it besides that mask: for training, never for validation or test.
     """
 
     name: str
@@ -97,7 +97,7 @@ def passed_over(root: str | Path) -> list[str]:
     """Files below a data root that :func:`find_pictures` does not take, and no list leaves out.
 
     Returns:
-        Their paths below the root, sorted; hidden files, and texts that stand beside pictures, are not counted.
+        Their paths below the root, sorted; hidden files, and texts next to pictures, are not counted.
     """
     root = Path(root)
     used = {path for picture in find_pictures(root) for path in (picture.image, picture.mask)}

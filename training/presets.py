@@ -1,7 +1,7 @@
 """Whole courses by name: runs one after another, each from the weights of the one before, and the last steps.
 
 A course is a JSON file in ``training/plans/``: ``about`` (a sentence), ``hours`` (on what machine), ``runs`` and
-``finish``. A run has a ``name``, a ``plan`` (a file beside it), ``stages`` (:class:`Stage`'s attributes), ``steps``,
+``finish``. A run has a ``name``, a ``plan`` (a file next to it), ``stages`` (:class:`Stage`'s attributes), ``steps``,
 and any other attribute of :class:`TrainConfig`. ``finish`` says which runs' weights are averaged, by which shares, and
 the ``change_shrinkage`` and ``trained_sizes`` of the file that comes out.
 """

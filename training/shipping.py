@@ -30,7 +30,7 @@ def ship(state: dict[str, Tensor], config: PHNetConfig, path: str | Path, **fact
 
     Args:
         state: a PHNet's state dict.
-        config: its configuration; output form, shrinkages and trained sizes go into the metadata, and into a tensor
+        config: its configuration; output kind, shrinkages and trained sizes go into the metadata, and into a tensor
             that survives tools which drop metadata (:mod:`harmonyrt.models.meaning`).
         path: .safetensors file, replaced in one rename.
         facts: anything worth knowing about the training (steps, seed); kept as metadata.

@@ -25,7 +25,7 @@ STATE_DICTS = {"39.9m": "phnet_state_dict.json", "10m": "phnet_iharmony4_state_d
 
 
 def write(path: Path, size: str = "39.9m") -> None:
-    """Write the checkpoint of one of :data:`STATE_DICTS`, in the form of the released ones.
+    """Write the checkpoint of one of :data:`STATE_DICTS`, laid out as the released ones.
 
     Raises:
         HarmonyError: the recipe is not there, torch is missing, or `path` cannot be written.

@@ -107,7 +107,7 @@ def _unet(folder: Path) -> tuple[Path, tuple[str, ...]]:
     if any(path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt") for path in folder.iterdir()):
         raise HarmonyError(
             f"{folder} holds weights without a {CONFIG}, so there is no telling which network they are; give the"
-            f" UNet's folder in diffusers layout ({CONFIG} beside the weights)"
+            f" UNet's folder in diffusers layout ({CONFIG} next to the weights)"
         )
     raise HarmonyError(
         f"{folder} has no UNet: neither a subfolder unet/ nor {CONFIG} and weights of its own; give the tuned UNet's"

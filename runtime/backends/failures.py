@@ -8,7 +8,7 @@ from pathlib import Path
 from harmonyrt.common import HarmonyError, OutOfMemory, WorkFailed
 
 MIB = 1 << 20
-_SPARE_MIB = 32  # beside an engine's files, before a library is asked to open them under a limit
+_SPARE_MIB = 32  # besides an engine's files, before a library is asked to open them under a limit
 
 # As in runtime/cpp/src/backends/module.hpp.
 _MEMORY = re.compile(

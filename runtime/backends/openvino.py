@@ -88,7 +88,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     """Compile an engine for the CPU.
 
     Args:
-        path: the verified `openvino.xml` (its `.bin` beside it) or ONNX file.
+        path: the verified `openvino.xml` (its `.bin` next to it) or ONNX file.
         engine: what the manifest says of it.
         manifest: the bundle's manifest.
         options: threads, pinning, and the folder for compiled models; by default a folder in the user's cache.

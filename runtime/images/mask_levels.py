@@ -5,7 +5,7 @@ holds both to it). It sees only how often each value occurs, and gives a table f
 
 1. The values 0 and 1 alone are background and foreground.
 2. A mask none of whose values passes an eighth of white, with at most 16 of them besides 0, holds labels: every label
-   but 0 is foreground. A 255 beside them means "no label" (VOC's border) where the labels cover at least as much.
+   but 0 is foreground. A 255 among them means "no label" (VOC's border) where the labels cover at least as much.
 3. Lowest value 12 to 20 and highest 230 to 240 (of 255): video range, 16 to 235 is stretched.
 4. Everything else is levels; a highest value far below white, or a lowest above black, is remarked upon.
 

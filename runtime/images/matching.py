@@ -12,7 +12,7 @@ from harmonyrt.runtime.images.masks import read_mask
 
 
 def read_match(match: Any, mask: np.ndarray, alpha: np.ndarray | None, fit_mask: bool) -> np.ndarray:
-    """Bring a match mask to the runtime's form.
+    """Convert a match mask to the runtime's convention.
 
     Args:
         match: white where the background counts; of the same types as a mask.

@@ -56,7 +56,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def folders(place) -> Path:
-    """Folders of three composites and masks, beside `place`'s own pictures."""
+    """Folders of three composites and masks, next to `place`'s own pictures."""
     for name in ("composites", "masks"):
         (place / name).mkdir()
     for name in ("a", "b", "c"):

@@ -20,7 +20,7 @@ def command(place, bundle, run):
 
 @pytest.fixture
 def pasted(place):
-    """A cut-out and a background beside `place`'s pictures."""
+    """A cut-out and a background next to `place`'s pictures."""
     colours = np.full((20, 24, 4), (200, 80, 60, 255), np.uint8)
     colours[:3, :, 3] = 0
     Image.fromarray(colours).save("cutout.png")

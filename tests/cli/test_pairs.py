@@ -80,7 +80,7 @@ def test_accents_pair_however_they_are_composed(two):
 def test_a_name_that_is_there_in_both_forms_takes_its_own_mask(two):
     names = [unicodedata.normalize(form, "é") + ".png" for form in ("NFC", "NFD")]
     found = two(names, names)()
-    if len(found.pairs) == 2:  # not on a file system that knows one form only
+    if len(found.pairs) == 2:  # not on a file system that knows one of them only
         assert partners(found) == dict(zip(names, names, strict=True))
 
 

@@ -51,8 +51,8 @@ def test_foreground_error_does_not_depend_on_the_amount_of_background():
 
 def test_masks_of_every_usual_type_mean_the_same():
     mask = np.array([[0, 1], [1, 1]])
-    forms = (mask.astype(bool), mask.astype(np.float32), (mask * 255).astype(np.uint8), mask[..., None].astype(float))
-    assert {metrics.foreground_ratio(form) for form in forms} == {0.75}
+    masks = (mask.astype(bool), mask.astype(np.float32), (mask * 255).astype(np.uint8), mask[..., None].astype(float))
+    assert {metrics.foreground_ratio(one) for one in masks} == {0.75}
 
 
 def test_an_empty_mask_has_foreground_error_zero():

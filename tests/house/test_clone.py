@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BESIDE = re.compile(r"""parents\[\d\]\.parent\b|/ ["']shared["']|(Path|open)\(["']\.\./""")
-"""How a test would reach for files beside the checkout."""
+OUTSIDE = re.compile(r"""parents\[\d\]\.parent\b|/ ["']shared["']|(Path|open)\(["']\.\./""")
+"""How a test would reach for files next to the checkout."""
 
 
 def test_no_test_reads_files_beside_the_checkout():
     found = []
     for path in set((ROOT / "tests").rglob("*.py")) - {Path(__file__)}:
         code = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
-        found += [f"{path.relative_to(ROOT)}: {line.strip()}" for line in code if BESIDE.search(line)]
+        found += [f"{path.relative_to(ROOT)}: {line.strip()}" for line in code if OUTSIDE.search(line)]
     assert not found
 
 

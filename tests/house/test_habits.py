@@ -1,4 +1,4 @@
-"""What a house keeps in order beside its code: CI, hooks, container, citation, documentation site."""
+"""What a house keeps in order besides its code: CI, hooks, container, citation, documentation site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed is what is in the checkout, and nothing lands beside it in site-packages."""
+"""What is installed is what is in the checkout, and nothing lands next to it in site-packages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_extra_is_named_in_messages_as_it_is_called():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy: setuptools leaves a build folder beside its sources and packs what an older one left."""
+    """Built from a copy: setuptools leaves a build folder next to its sources and packs what an older one left."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():

@@ -19,7 +19,7 @@ def typecheck() -> subprocess.CompletedProcess[str]:
         house.mkdir()
         for room in ROOMS:
             (house / room).mkdir()
-            for entry in (ROOT / room).iterdir():  # a folder of data beside a module of its name would hide the module
+            for entry in (ROOT / room).iterdir():  # a folder of data next to a module of its name would hide the module
                 if entry.suffix == ".py" or entry.name == "py.typed" or (entry / "__init__.py").exists():
                     (house / room / entry.name).symlink_to(entry)
         command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "-p", "harmonyrt"]

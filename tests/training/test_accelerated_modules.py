@@ -1,4 +1,4 @@
-"""Forms of the network to train: what they replace computes the same."""
+"""The faster modules compute what they replace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harmonyrt.training.accelerated_modules import (
 from harmonyrt.training.accelerated_modules import keep_norms_in_float32 as keep_norms
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
-FORMS = {"norms": keep_norms, "accelerated": accelerate}
+CHANGES = {"norms": keep_norms, "accelerated": accelerate}
 
 
 def _difference(a, b):
@@ -31,7 +31,7 @@ def _difference(a, b):
 def _network():
     torch.manual_seed(1)
     network = PHNet(SMALL).requires_grad_(True).train()
-    nn.init.normal_(network.decoder[-1][0].weight, std=0.1)  # the residual form begins at zero
+    nn.init.normal_(network.decoder[-1][0].weight, std=0.1)  # the residual output begins at zero
     return network
 
 
@@ -99,28 +99,28 @@ def test_gates_can_be_moved_into_the_kernel(size):
         assert _difference(gradient, wanted) < 0.03
 
 
-@pytest.mark.parametrize("form", [Float32InstanceNorm(5), SummedInstanceNorm(1e-5)])
-def test_norms_are_instance_norms(form):
+@pytest.mark.parametrize("norm", [Float32InstanceNorm(5), SummedInstanceNorm(1e-5)])
+def test_norms_are_instance_norms(norm):
     torch.manual_seed(0)
     x = (torch.randn(3, 5, 16, 12) * 2 + 1).requires_grad_()
     upstream = torch.randn(3, 5, 16, 12)
-    expected, result = nn.InstanceNorm2d(5)(x), form(x)
+    expected, result = nn.InstanceNorm2d(5)(x), norm(x)
     assert torch.allclose(result, expected, atol=1e-5)
     ours, theirs = (torch.autograd.grad(y, x, upstream, retain_graph=True)[0] for y in (result, expected))
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_form_keeps_names_and_function(form):
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_keeps_names_and_function(change):
     plain = _network()
-    formed = copy.deepcopy(plain)
-    FORMS[form](formed)
-    assert list(formed.state_dict()) == list(plain.state_dict())
-    assert _difference(_gradient(formed), _gradient(plain)) < 1e-4
+    changed = copy.deepcopy(plain)
+    CHANGES[change](changed)
+    assert list(changed.state_dict()) == list(plain.state_dict())
+    assert _difference(_gradient(changed), _gradient(plain)) < 1e-4
 
 
-@pytest.mark.parametrize("form", [Float32InstanceNorm(8), SummedInstanceNorm(1e-5)])
-def test_norms_have_a_better_gradient_than_autocast_gives(form):
+@pytest.mark.parametrize("norm", [Float32InstanceNorm(8), SummedInstanceNorm(1e-5)])
+def test_norms_have_a_better_gradient_than_autocast_gives(norm):
     torch.manual_seed(0)
     x = (torch.randn(2, 8, 96, 96) + 2).to(torch.bfloat16).requires_grad_()
     upstream = (torch.randn(2, 8, 96, 96) + 1).to(torch.bfloat16)
@@ -131,4 +131,4 @@ def test_norms_have_a_better_gradient_than_autocast_gives(form):
             result = norm(x)
         return _difference(torch.autograd.grad(result, x, upstream.to(result.dtype))[0], exact)
 
-    assert error(form) < 0.6 * error(nn.InstanceNorm2d(8))
+    assert error(norm) < 0.6 * error(nn.InstanceNorm2d(8))

@@ -185,7 +185,7 @@ def parse_capability(text: str) -> Capability:
     """``"8.9"`` -> ``(8, 9)``.
 
     Raises:
-        HarmonyError: not of that form.
+        HarmonyError: any other text.
     """
     match = re.fullmatch(r"\s*(?:sm_?)?(\d+)\.?(\d)\s*", text, re.IGNORECASE)
     if match is None:

@@ -48,7 +48,7 @@ if(NOT HRT_OPENVINO STREQUAL "OFF")
     target_include_directories(hrt_module_openvino PRIVATE ${PROJECT_SOURCE_DIR}/include)
     target_link_options(hrt_module_openvino PRIVATE -Wl,--gc-sections)
     target_compile_definitions(hrt_module_openvino PRIVATE HRT_BUILDING)
-    # The installed module finds the engine beside itself (a deployment folder), else where it was built.
+    # The installed module finds the engine next to itself (a deployment folder), else where it was built.
     get_target_property(openvino_library openvino::runtime IMPORTED_LOCATION_RELEASE)
     get_filename_component(openvino_folder "${openvino_library}" DIRECTORY)
     set_target_properties(hrt_module_openvino PROPERTIES INSTALL_RPATH "$ORIGIN;$ORIGIN/..;${openvino_folder}")

@@ -117,7 +117,7 @@ typedef struct hrt_model_options {
     const char *backend;       /* "auto", "onnxruntime", "openvino" or "tensorrt"; NULL: "auto" */
     const char *device;        /* "cpu", "cuda", "cuda:1"; NULL: the backend's choice */
     const char *cache_folder;  /* for compiled engines; NULL: harmonyrt/ in the user's cache folder; "": none */
-    const char *module_folder; /* where backend modules are; NULL: $HARMONYRT_MODULES, else beside the library */
+    const char *module_folder; /* where backend modules are; NULL: $HARMONYRT_MODULES, else next to the library */
     int32_t threads;           /* CPU threads of one run; 0: all cores that the process may use */
     int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */
     uint64_t max_pixels;       /* larger pictures are HRT_INVALID_ARGUMENT; 0: 200 million */
@@ -189,7 +189,7 @@ typedef struct hrt_picture {
 
 /* A mask of the composite's size. A byte of `full` or more is foreground, 0 is background, what lies between is soft.
  * With `full` at 255, values that are plainly no levels are understood as docs/masks.md says, and hrt_report.notes tells:
- * labels (at most 16 values, none above 32; a 255 beside them is their border), and video range (16 to 235). */
+ * labels (at most 16 values, none above 32; a 255 among them is their border), and video range (16 to 235). */
 typedef struct hrt_mask {
     size_t size; /* set by hrt_mask_default() */
     const uint8_t *data;

@@ -118,7 +118,7 @@ struct ModelOptions {
     std::string device;        // empty: the backend's choice
     std::string cache_folder;  // empty: harmonyrt/ in the user's cache folder
     bool cache = true;         // false: compiled engines are kept nowhere
-    std::string module_folder; // empty: $HARMONYRT_MODULES, else beside the library
+    std::string module_folder; // empty: $HARMONYRT_MODULES, else next to the library
     int threads = 0;
     int streams = 0;
     std::uint64_t max_pixels = 0;

@@ -70,7 +70,7 @@ inline void read(const Json &value, const std::string &where, double &out) {
     out = value.number;
 }
 
-// The templates find the read() of a struct beside that struct, in this namespace.
+// The templates find the read() of a struct next to that struct, in this namespace.
 template <class T>
 void read(const Json &value, const std::string &where, std::vector<T> &out) {
     if (value.kind != Json::Kind::list) bad(where + " should be a list, not " + value.shown());

@@ -32,7 +32,7 @@ void check(int result, const Message &message) {
     if (result != 0) throw Error(HRT_ENGINE_FAILED, message.text);
 }
 
-// The folder of this library: modules are in its subfolder harmonyrt/, or beside it in a deployment folder.
+// The folder of this library: modules are in its subfolder harmonyrt/, or next to it in a deployment folder.
 fs::path own_folder() {
     Dl_info info = {};
     if (dladdr(reinterpret_cast<const void *>(&hrt_version), &info) == 0 || info.dli_fname == nullptr) return {};

@@ -35,9 +35,9 @@ def graph() -> Graph:
     return split(ir.from_proto(model))
 
 
-@pytest.fixture(params=["inside", "beside"])
+@pytest.fixture(params=["inside", "next to"])
 def written(request, graph, tmp_path, monkeypatch):
-    """`written(target)` -> the engines of the graph, built from weights inside the message or in a file beside it."""
+    """`written(target)` -> the engines of the graph, built from weights inside the message or in a file next to it."""
     told = []
     for target, builder in list(session.BUILDERS.items()):
 
@@ -46,7 +46,7 @@ def written(request, graph, tmp_path, monkeypatch):
             return builder(model, folder, precision, options)
 
         monkeypatch.setitem(session.BUILDERS, target, recorded)
-    if request.param == "beside":
+    if request.param == "next to":
         monkeypatch.setattr(session, "MESSAGE_LIMIT", graph.bytes - 1)
 
     def write(target: str):

@@ -1,4 +1,4 @@
-"""Graphs whose weights lie beside them: what is written computes what the whole graph computes."""
+"""Graphs whose weights lie next to them: what is written computes what the whole graph computes."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def vae_config(golden):
 
 @pytest.fixture
 def released(tmp_path, golden, golden_network, meta) -> Path:
-    """A whole tiny folder: unet/, vae/, text_encoder/, scheduler/, and refiner/ and cvae/ beside them."""
+    """A whole tiny folder: unet/, vae/, text_encoder/, scheduler/, and refiner/ and cvae/ next to them."""
     config = golden.weights("dh_vae_tiny_state_dict.json")[1]
     write(tmp_path / "unet", meta["unet"], golden_network("unet", meta["unet"]).state_dict())
     write(tmp_path / "vae", config, golden_network("vae", config).state_dict(), ".bin")

@@ -1,4 +1,4 @@
-"""A photo that EXIF turns beside a mask that nothing turns, and the other way round."""
+"""A photo that EXIF turns next to a mask that nothing turns, and the other way round."""
 
 import io
 
