@@ -146,6 +146,8 @@ SLOW_FIXTURES = {
         "golden_graph",
         "golden_trace",
         "phnet_graph",
+        "plain_export",
+        "tiny_engines",
         "tiny_trace",
         "wheel",
     ),

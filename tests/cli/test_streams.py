@@ -45,7 +45,15 @@ VERBS = {
 """Verbs whose result is what they print."""
 
 
-@pytest.mark.parametrize(("verb", "where"), [*((verb, "> /dev/full") for verb in VERBS), ("info", ">&-")])
+FAST = ("info", "harmonize --json")
+"""Verbs of the fast lane: a process for each case is what these tests cost."""
+
+
+def case(verb: str, *more: str):
+    return pytest.param(verb, *more, marks=() if verb in FAST else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("verb", "where"), [*(case(verb, "> /dev/full") for verb in VERBS), ("info", ">&-")])
 def test_a_result_that_cannot_be_printed_is_no_success(shell, verb, where):
     if "build" in verb:
         pytest.importorskip("torch")
@@ -57,10 +65,10 @@ def test_a_result_that_cannot_be_printed_is_no_success(shell, verb, where):
 @pytest.mark.parametrize(
     ("verb", "encoding"),
     [
-        ("info", "ascii:strict"),
-        ("doctor", "ascii:strict"),
-        ("--help", "latin-1:strict"),
-        ("build --dry-run", "ascii:strict"),
+        case("info", "ascii:strict"),
+        case("doctor", "ascii:strict"),
+        case("--help", "latin-1:strict"),
+        case("build --dry-run", "ascii:strict"),
     ],
 )
 def test_a_narrow_stdout_gets_the_whole_answer(shell, verb, encoding):
@@ -116,9 +124,12 @@ def test_a_folder_is_done_whole_when_its_list_cannot_be_printed(shell, folders):
     "line",
     [
         "$H harmonize <(cat composite.png) mask.png -o out.png -b $B",
-        "$H harmonize composite.png <(cat mask.png) -o out.png -b $B",
+        pytest.param("$H harmonize composite.png <(cat mask.png) -o out.png -b $B", marks=pytest.mark.slow),
         "cat composite.png | $H harmonize /dev/stdin mask.png -o out.png -b $B",
-        "$H harmonize composite.png mask.png -o >(cat > out.png) -b $B; code=$?; sleep 0.3; exit $code",
+        pytest.param(
+            "$H harmonize composite.png mask.png -o >(cat > out.png) -b $B; code=$?; sleep 0.3; exit $code",
+            marks=pytest.mark.slow,
+        ),
         "$H harmonize composite.png mask.png -o /dev/stdout -b $B | cat > out.png; exit ${PIPESTATUS[0]}",
     ],
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import io
 import os
 import re
 import shutil
@@ -123,11 +125,22 @@ def test_blocks_have_a_language_and_python_compiles():
 
 @functools.cache
 def options_of(verb: tuple[str, ...]) -> str:
-    """The help of a verb."""
-    script = "import sys; from harmonyrt.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", script, *verb, "--help"], capture_output=True, text=True,
-                          env={**os.environ, "COLUMNS": "400", "TERM": "dumb", "NO_COLOR": "1"})  # fmt: skip
-    return done.stdout if done.returncode == 0 else ""
+    """The help of a verb; empty if there is none of that name."""
+    from harmonyrt.cli.main import main
+
+    out, plain = io.StringIO(), {"COLUMNS": "400", "TERM": "dumb", "NO_COLOR": "1"}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        for name, value in plain.items():
+            patch.setenv(name, value)
+        try:
+            code = main([*verb, "--help"])
+        except SystemExit as ended:  # argparse's way
+            code = ended.code
+    return out.getvalue() if code == 0 else ""
 
 
 def check_command(words: list[str], where: str) -> None:

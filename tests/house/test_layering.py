@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def files(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Dotted names of this house that a file imports, at any depth."""
     names = set()
@@ -143,23 +145,25 @@ def module_name(path: Path) -> str:
     return ".".join(("harmonyrt", *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
-def test_modules_import_without_optional_packages():
-    """One process for the rooms that need torch, one for those that must not."""
-    with_torch = [module_name(p) for r in rooms() if r in TORCH_ROOMS for p in files(r)]
-    without = [module_name(p) for r in rooms() if r not in TORCH_ROOMS for p in files(r)]
-    for modules, blocked in ((with_torch, OPTIONAL), (without, OPTIONAL + BUILD_ONLY)):
-        script = textwrap.dedent(f"""
-            import importlib, sys
-            class Block:
-                def find_spec(self, name, path=None, target=None):
-                    if name.split(".")[0] in {blocked!r}:
-                        raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
-            sys.meta_path.insert(0, Block())
-            for name in {modules!r}:
-                importlib.import_module(name)
-        """)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize(
+    ("with_torch", "blocked"),
+    [pytest.param(True, OPTIONAL, marks=pytest.mark.slow), (False, OPTIONAL + BUILD_ONLY)],
+)
+def test_modules_import_without_optional_packages(with_torch, blocked):
+    """In one process for the rooms that need torch, and in one for those that must not."""
+    modules = [module_name(p) for r in rooms() if (r in TORCH_ROOMS) == with_torch for p in files(r)]
+    script = textwrap.dedent(f"""
+        import importlib, sys
+        class Block:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in {blocked!r}:
+                    raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
+        sys.meta_path.insert(0, Block())
+        for name in {modules!r}:
+            importlib.import_module(name)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_no_modules_import_each_other_in_a_circle():

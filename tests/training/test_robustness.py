@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from harmonyrt.models import IHARMONY4, PHNet, load_phnet
+from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 from harmonyrt.training import relighting, robustness
 from harmonyrt.training.layers import Layers
 from harmonyrt.training.pictures import Album, find_pictures
@@ -41,6 +41,11 @@ def made(small_data):
 
 
 @pytest.fixture(scope="module")
+def every_case(made):
+    return list(cases(made))
+
+
+@pytest.fixture(scope="module")
 def report(small_data):
     return robustness.suite(Nothing(), small_data, "val", SIDE)
 
@@ -68,23 +73,23 @@ def test_every_situation_of_the_suite_is_there(report):
     assert set(report["follows"]) == set(relighting.LIGHTS)
 
 
-def test_the_truth_scores_as_the_truth(made):
-    for case in cases(made):
+def test_the_truth_scores_as_the_truth(every_case):
+    for case in every_case:
         row = robustness.figures(case.real, case)
         if row.ratio is not None:
             assert row.ratio == 0
             assert row.share == pytest.approx(1, abs=1e-3)
 
 
-def test_half_of_the_needed_change_is_half(made):
-    case = next(one for one in cases(made) if one.name == "moved")
+def test_half_of_the_needed_change_is_half(every_case):
+    case = next(one for one in every_case if one.name == "moved")
     row = robustness.figures(case.composite + (case.real - case.composite) * 0.5, case)
     assert row.ratio == pytest.approx(0.25, abs=0.01)
     assert row.share == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_leak_probe_shows_the_ring_alone(made):
-    probe = next(one for one in cases(made) if one.name == "leak probe, exact")
+def test_a_leak_probe_shows_the_ring_alone(every_case):
+    probe = next(one for one in every_case if one.name == "leak probe, exact")
     hidden = (probe.composite == round(0.5 * 255) / 255).all(1).float().mean()
     assert hidden > 0.4
     assert (probe.scored * (1 - probe.mask)).sum() == 0
@@ -123,7 +128,8 @@ def test_a_network_that_takes_the_scenes_mean_follows_it():
 
 
 def test_the_command_prints_a_table_and_writes_json(small_data, tmp_path, capsys):
-    network = with_colour_head(PHNet(IHARMONY4))
+    small = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
+    network = with_colour_head(PHNet(small))
     path = ship(network.state_dict(), network.config, tmp_path / "w.safetensors")
     code = robustness.main([str(path), "--data", str(small_data), "--size", "64", "--only", "in place",
                             "--json", str(tmp_path / "r.json")])  # fmt: skip

@@ -101,6 +101,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, monkeypatch
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(small_data, tmp_path):
     program = (
         "import sys; from pathlib import Path; from harmonyrt.models import PHNetConfig;"

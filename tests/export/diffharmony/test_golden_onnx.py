@@ -46,6 +46,7 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*/dh_pipeline_*.npz")))
 def test_pipeline(name, golden):
     case = golden.case(name)

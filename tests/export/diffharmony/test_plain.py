@@ -19,7 +19,7 @@ PLAIN = ["diffharmony", "--random-weights", "tiny", "--plain", "--inference-size
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def plain_export(tmp_path_factory):
     output = tmp_path_factory.mktemp("plain")
     assert main([*PLAIN, "--output", str(output)]) == 0
     return output / f"diffharmony-random-plain-{SIDE}"
@@ -53,7 +53,7 @@ def error(found: np.ndarray, expected: torch.Tensor) -> float:
 
 
 @pytest.mark.slow
-def test_diffusers_runs_it(folder, model, picture):
+def test_diffusers_runs_it(plain_export, model, picture):
     """Its own ONNX pipeline hides the foreground from the VAE and takes the mean of the posterior, without noise."""
     diffusers = pytest.importorskip("diffusers", reason="needs diffusers, extra 'dev'")
     pytest.importorskip("transformers", reason="that pipeline needs transformers, extra 'dev'")
@@ -68,9 +68,9 @@ def test_diffusers_runs_it(folder, model, picture):
             return np.float32(super().init_noise_sigma)
 
     absent = dict.fromkeys(("text_encoder", "tokenizer", "safety_checker", "feature_extractor"))
-    scheduler = Scheduler.from_pretrained(folder, subfolder="scheduler")
+    scheduler = Scheduler.from_pretrained(plain_export, subfolder="scheduler")
     pipeline = diffusers.OnnxStableDiffusionInpaintPipeline.from_pretrained(
-        folder, scheduler=scheduler, local_files_only=True, **absent
+        plain_export, scheduler=scheduler, local_files_only=True, **absent
     )
     pipeline.set_progress_bar_config(disable=True)
     composite, mask, tensor, foreground = picture
@@ -79,7 +79,7 @@ def test_diffusers_runs_it(folder, model, picture):
         torch.manual_seed(2)  # the pipeline draws each step's noise from the global generator
         found = pipeline(
             prompt=None,
-            prompt_embeds=np.load(folder / plain_folder.TEXT),
+            prompt_embeds=np.load(plain_export / plain_folder.TEXT),
             image=composite,
             mask_image=mask,
             height=SIDE,
@@ -94,19 +94,19 @@ def test_diffusers_runs_it(folder, model, picture):
     assert error(found, model.harmonize(hidden, foreground, noise).image) < 1e-4
 
 
-def test_optimum_runs_it(folder, model, picture):
+def test_optimum_runs_it(plain_export, model, picture):
     """Given the composite's own latents, optimum's pipeline is DiffHarmony's stage one."""
     runtime = pytest.importorskip(
         "optimum.onnxruntime",
         reason="needs optimum-onnx, which asks for transformers before 5: see docs/diffharmony.md",
     )
-    pipeline = runtime.ORTStableDiffusionInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline = runtime.ORTStableDiffusionInpaintPipeline.from_pretrained(plain_export, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     composite, mask, tensor, foreground = picture
     initial, posterior = normal(2, seed=1)
     distribution = pipeline.vae.encode(tensor).latent_dist
     found = pipeline(
-        prompt_embeds=torch.from_numpy(np.load(folder / plain_folder.TEXT)),
+        prompt_embeds=torch.from_numpy(np.load(plain_export / plain_folder.TEXT)),
         image=composite,
         mask_image=mask,
         masked_image_latents=(distribution.mean + distribution.std * posterior) * model.vae.config.scaling_factor,
@@ -123,8 +123,8 @@ def test_optimum_runs_it(folder, model, picture):
     assert error(found, model.harmonize(tensor, foreground, noise).image) < 1e-4
 
 
-def test_the_folder_says_what_it_was_made_from(folder, model):
-    facts = json.loads((folder / plain_folder.MARK).read_text())
+def test_the_folder_says_what_it_was_made_from(plain_export, model):
+    facts = json.loads((plain_export / plain_folder.MARK).read_text())
     assert facts["random_weights"] is True
     assert facts["size"] == [SIDE, SIDE]
     parameters = {one["component"]: one["parameters"] for one in facts["components"]}
@@ -132,9 +132,9 @@ def test_the_folder_says_what_it_was_made_from(folder, model):
     assert all(one["relative_error"] < 1e-4 for one in facts["components"])
 
 
-def test_an_unchanged_folder_is_not_written_again(folder, monkeypatch, capsys):
+def test_an_unchanged_folder_is_not_written_again(plain_export, monkeypatch, capsys):
     monkeypatch.setattr(plain_folder, "_write_component", lambda *_: pytest.fail("it was written again"))
-    assert main([*PLAIN, "--output", str(folder.parent)]) == 0
+    assert main([*PLAIN, "--output", str(plain_export.parent)]) == 0
     assert "(unchanged)" in capsys.readouterr().out
 
 

@@ -78,7 +78,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for argument, prefix in prefixes.items():
         if argument in metafunc.fixturenames:
             names = sorted(path.stem for path in folder.glob("*/dh_*.npz") if path.stem.startswith(prefix))
-            metafunc.parametrize(argument, names)
+            marks = {name: pytest.mark.slow for name in names if "_base_" in name}  # full size
+            metafunc.parametrize(argument, [pytest.param(name, marks=marks.get(name, ())) for name in names])
 
 
 @pytest.fixture(scope="package", autouse=True)

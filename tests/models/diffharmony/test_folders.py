@@ -165,6 +165,7 @@ def test_pickles_run_no_code(tmp_path, vae_config):
         dh.load_vae(folder)
 
 
+@pytest.mark.slow
 def test_ours_equals_diffusers(released, golden, meta):
     """The same folder through diffusers gives the same numbers."""
     diffusers = pytest.importorskip("diffusers", reason="compares with diffusers")
