@@ -103,10 +103,10 @@ def _phases() -> Iterator[Callable[[str, float | None], None]]:
 
 
 def _pairs(composites: Path, masks: Path) -> list[tuple[Path, Path]]:
-    from harmonyrt.cli.pairs import paired
     from harmonyrt.common.progress import say
+    from harmonyrt.runtime.images.pairs import paired
 
     pairing = paired(composites, masks)
     for line in [*(f"note: {sentence}" for _, sentence in pairing.failed), *pairing.remarks()]:
         say(line)
-    return [(pair.composite, pair.mask) for pair in pairing.pairs]
+    return [(Path(pair.composite), Path(pair.mask)) for pair in pairing.pairs]

@@ -27,9 +27,10 @@ from harmonyrt.common.streams import current as streams
 from harmonyrt.common.streams import read_stdin
 from harmonyrt.runtime.images.encode import WRITABLE, check_writable, save, write_picture_file
 from harmonyrt.runtime.images.foreground import foreground_ratio
-from harmonyrt.runtime.images.mask_files import alpha_as_mask, matched_mask, read_mask_file
-from harmonyrt.runtime.images.masks import MaskFile, fitted_mask
-from harmonyrt.runtime.images.pictures import PictureFile, read_picture_file
+from harmonyrt.runtime.images.inputs import Inputs, Reading, read_pair
+from harmonyrt.runtime.images.mask_files import matched_mask, read_mask_file
+from harmonyrt.runtime.images.masks import MaskFile
+from harmonyrt.runtime.images.pictures import PictureFile
 
 STREAM = "-"
 
@@ -65,16 +66,6 @@ class Options:
     at: str | None = None
     scale: float | None = None
     premultiplied: bool = False
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A composite and its mask, (H,W) uint8 with 255 = foreground, in the composite's size."""
-
-    picture: PictureFile
-    mask: np.ndarray
-    notes: tuple[str, ...]
-    match: MaskFile | None = None
 
 
 @dataclass(frozen=True)
@@ -226,21 +217,12 @@ def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:
         values = 255 - composed.mask.values if options.invert_mask else composed.mask.values
         return Inputs(composed.composite, values, (*composed.notes, *match_notes), match)
     source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
+    how = Reading(options.fit_mask, options.invert_mask, options.label or None, limit)
     with silent_libraries():
-        picture = read_picture_file(source, name=name, max_megapixels=limit)
-        found = None if mask is None else read_mask_file(mask, max_megapixels=limit, label=options.label or None)
-    if mask is None or found is None:
-        picture, found = alpha_as_mask(picture, name)
-    else:
-        found = matched_mask(found, picture, mask, name)
-    for sentence in found.warnings:
-        warnings.warn(sentence, HarmonyWarning, stacklevel=2)
-    values = 255 - found.values if options.invert_mask else found.values
-    height, width = picture.rgb.shape[:2]
-    values = fitted_mask(values, width, height, options.fit_mask)
+        inputs = read_pair(source, mask, how, name, mask)
     if match is not None:
-        match = matched_mask(match, picture, str(options.match), name)
-    return Inputs(picture, values, (*picture.notes, *found.notes, *match_notes), match)
+        match = matched_mask(match, inputs.picture, str(options.match), name)
+    return dataclasses.replace(inputs, notes=(*inputs.notes, *match_notes), match=match)
 
 
 @contextlib.contextmanager

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from harmonyrt.cli.console import print_json, print_path
 from harmonyrt.cli.harmonizing import STREAM, Options, Result, harmonized, is_there, opened, read_inputs, report
-from harmonyrt.cli.pairs import SUFFIXES, Pair, Pairing, paired
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.progress import progress, say
-from harmonyrt.runtime.images.encode import WRITABLE, write_picture_file
+from harmonyrt.runtime.images.encode import write_picture_file
+from harmonyrt.runtime.images.pairs import Pair, Pairing, output_names, paired
 
 
 def run_folder(options: Options) -> int:
@@ -28,12 +27,13 @@ def run_folder(options: Options) -> int:
     output = _output_folder(options)
     pairing = paired(Path(options.composite), Path(options.mask or ""))
     results: list[Result] = []
-    failures: list[tuple[Path, HarmonyError]] = []
+    failures: list[tuple[PurePath, HarmonyError]] = []
     said: set[str] = set()
     with opened(options) as (harmonizer, lines):
         make_folder(output)
         with progress(len(pairing.pairs), "harmonizing") as step:
-            for pair, target in _targets(pairing, output, options.format):
+            for pair, name in output_names(pairing, options.format):
+                target = output / name
                 try:
                     done = _one_of_many(harmonizer, options, pair, target)
                     if done is not None:
@@ -79,26 +79,6 @@ def _output_folder(options: Options) -> Path:
     return output
 
 
-def _targets(pairing: Pairing, output: Path, suffix: str | None) -> Iterator[tuple[Pair, Path]]:
-    """Each pair with its output: the composite's name, with a suffix that can be written, and unlike all others."""
-    wanted = {pair: _own_name(pair.composite, suffix) for pair in pairing.pairs}
-    taken = {name for pair, name in wanted.items() if name == pair.composite.name}  # these keep their names
-    for pair, name in wanted.items():
-        if name != pair.composite.name:
-            longer = pair.composite.name
-            while name in taken:
-                longer = name = longer + (suffix or ".png")
-            taken.add(name)
-        yield pair, output / name
-
-
-def _own_name(composite: Path, suffix: str | None) -> str:
-    own = composite.suffix
-    if own.lower() not in SUFFIXES:  # none, or part of the name: v1.2
-        return composite.name + (suffix or ".png")
-    return composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
-
-
 def _one_of_many(harmonizer: Any, options: Options, pair: Pair, target: Path) -> Result | None:
     if is_there(target, options.existing):
         return None
@@ -124,7 +104,7 @@ def _summarize(
     harmonizer: Any,
     pairing: Pairing,
     results: list[Result],
-    failures: list[tuple[Path, HarmonyError]],
+    failures: list[tuple[PurePath, HarmonyError]],
 ) -> None:
     if options.as_json:
         content = report(harmonizer, results)

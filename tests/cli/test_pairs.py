@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmonyrt.cli.pairs import paired
 from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.images.pairs import paired
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import os
 import stat
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.images.encode import WRITABLE
 
 SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"),
@@ -22,8 +24,8 @@ SUFFIXES = {
 class Pair:
     """A composite and its mask."""
 
-    composite: Path
-    mask: Path
+    composite: PurePath
+    mask: PurePath
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Pairing:
     """
 
     pairs: tuple[Pair, ...]
-    failed: tuple[tuple[Path, str], ...]
-    without_composite: tuple[Path, ...]
+    failed: tuple[tuple[PurePath, str], ...]
+    without_composite: tuple[PurePath, ...]
     passed_over: tuple[str, ...]
 
     def remarks(self) -> list[str]:
@@ -58,7 +60,16 @@ def paired(composites: Path, masks: Path) -> Pairing:
     Raises:
         HarmonyError: a folder cannot be listed, there is no pair, or two masks have the same name.
     """
-    there, found = _listed(composites), _masks(_listed(masks))
+    return paired_listings(listed(composites), listed(masks), str(composites), str(masks))
+
+
+def paired_listings(in_composites: Listing, in_masks: Listing, composites: str, masks: str) -> Pairing:
+    """Pair what two folders of any kind hold, by the rules of :func:`paired`; `composites` and `masks` name them.
+
+    Raises:
+        HarmonyError: there is no pair, or two masks have the same name.
+    """
+    there, found = in_composites, _masks(in_masks)
     named = {path.stem for path in there.files if _is_picture(path)}
     pairs, failed, passed_over, used = [], [], [*there.passed_over, *found.passed_over], set()
     for composite in there.files:
@@ -86,35 +97,35 @@ def paired(composites: Path, masks: Path) -> Pairing:
 
 
 @dataclass
-class _Folder:
+class Listing:
     """What a folder holds: files, with what is wrong with some of them, and sentences about the rest."""
 
-    files: list[Path] = field(default_factory=list)
-    problems: dict[Path, str] = field(default_factory=dict)
+    files: list[PurePath] = field(default_factory=list)
+    problems: dict[PurePath, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
 
 
 @dataclass
 class _Masks:
-    by_stem: dict[str, Path]
-    by_form: dict[str, list[Path]]
-    problems: dict[Path, str]
+    by_stem: dict[str, PurePath]
+    by_form: dict[str, list[PurePath]]
+    problems: dict[PurePath, str]
     passed_over: list[str]
-    pictures: set[Path]
-    others: set[Path]
+    pictures: set[PurePath]
+    others: set[PurePath]
 
-    def of(self, composite: Path) -> Path | None:
+    def of(self, composite: PurePath) -> PurePath | None:
         """The mask of a composite, by its stem; by its whole name where the suffix may be part of that."""
         stem, beginning = composite.stem, composite.stem.rpartition("_")[0]
         return self._named(stem) or (self._named(beginning) if beginning else None) or self._named(composite.name)
 
-    def _named(self, stem: str) -> Path | None:
+    def _named(self, stem: str) -> PurePath | None:
         alike = self.by_form.get(_form(stem), [])
         return self.by_stem.get(stem) or (alike[0] if len(alike) == 1 else None)
 
 
-def _masks(there: _Folder) -> _Masks:
-    by_stem: dict[str, Path] = {}
+def _masks(there: Listing) -> _Masks:
+    by_stem: dict[str, PurePath] = {}
     pictures = [path for path in there.files if _is_picture(path)]
     for path in pictures:
         if path.stem in by_stem:
@@ -140,16 +151,21 @@ def _form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _is_picture(path: Path) -> bool:
+def _is_picture(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _kind(path: Path) -> str:
+def _kind(path: PurePath) -> str:
     return f"{path.suffix} is not the suffix of a picture" if path.suffix else "it has no suffix"
 
 
-def _listed(folder: Path) -> _Folder:
-    found = _Folder()
+def listed(folder: Path) -> Listing:
+    """What a folder of this machine holds, by name.
+
+    Raises:
+        HarmonyError: it cannot be listed.
+    """
+    found = Listing()
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -179,3 +195,29 @@ def _listed(folder: Path) -> _Folder:
         if not stat.S_ISREG(mode):
             found.problems[path] = "is a pipe or a device and not a file; remove it"
     return found
+
+
+def output_names(pairing: Pairing, suffix: str | None) -> Iterator[tuple[Pair, str]]:
+    """Each pair with the name of its output: the composite's, with a suffix that can be written, unlike all others.
+
+    Args:
+        pairing: the pairs.
+        suffix: of all outputs; None keeps the composites' own where they can be written, and is ``.png`` elsewhere.
+    """
+    wanted = {pair: own_name(pair.composite, suffix) for pair in pairing.pairs}
+    taken = {name for pair, name in wanted.items() if name == pair.composite.name}  # these keep their names
+    for pair, name in wanted.items():
+        if name != pair.composite.name:
+            longer = pair.composite.name
+            while name in taken:
+                longer = name = longer + (suffix or ".png")
+            taken.add(name)
+        yield pair, name
+
+
+def own_name(composite: PurePath, suffix: str | None) -> str:
+    """The name of a composite's output, as :func:`output_names` gives it to one that nothing else wants."""
+    own = composite.suffix
+    if own.lower() not in SUFFIXES:  # none, or part of the name: v1.2
+        return composite.name + (suffix or ".png")
+    return composite.stem + (suffix or (own if own.lower() in WRITABLE else ".png"))
