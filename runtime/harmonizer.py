@@ -18,6 +18,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
+from harmonyrt.runtime.fit import Fitted, binary, engine_size
 from harmonyrt.runtime.harmonized import Harmonized
 from harmonyrt.runtime.images import hidden_colours
 from harmonyrt.runtime.images.composites import Picture, read_picture
@@ -270,6 +271,29 @@ class Harmonizer:
                 what = f"run_tensor is for bundles of one network, not for {self.info.model}"
                 raise HarmonyError(f"{what}: use harmonize()")
             return run_tensors(network.session, self._manifest, image, mask, out)
+
+    def engine_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which a picture of this size goes through the network, for :meth:`answer`."""
+        return engine_size(self._manifest, height, width)
+
+    def answer(self, fitted: Fitted) -> np.ndarray:
+        """The network's picture of a composite that the caller has fitted, as a clip's frames are.
+
+        Args:
+            fitted: of :meth:`engine_size`, sRGB. Its `network_mask` is not read: it is made of `mask`, as the bundle
+                wants it.
+
+        Returns:
+            3 x height x width float32, before blending: what :func:`harmonyrt.runtime.colour_maps.sum_colours` takes.
+
+        Raises:
+            HarmonyError: a bundle of several networks (DiffHarmony).
+        """
+        with self._sessions.call(), self._sessions.checked_out() as network:
+            if not isinstance(network, FeedForward):
+                raise HarmonyError(f"a bundle of {self.info.model} answers no fitted pictures: use harmonize()")
+            mask = binary(fitted.mask) if self._manifest.binary_mask else fitted.mask
+            return network.run([Prepared(fitted, {"image": fitted.image, "mask": mask[None]})])[0]
 
     def close(self) -> None:
         """Give back threads and engine, once the calls that run have ended. Later ones are refused in one sentence.

@@ -13,154 +13,18 @@ the arithmetic in words for other languages, is in docs/full_resolution.md.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from harmonyrt.runtime.colour_maps import ColourMaps, bounding_box, fit_maps
 from harmonyrt.runtime.controls import PLAIN, Controls
 from harmonyrt.runtime.fit import Fitted, fit_image
 from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, taps
 
-# Chosen by benchmarks/studies/upsample_edit.py; docs/full_resolution.md has the table.
-GRID = 64  # cells along the longer side of the engine's picture
-WINDOW = (1, 2, 3, 2, 1)  # weights of a window's cells, in each direction
-SLOPE_RIDGE = 1e-3  # pulls a cell's scales towards 1; variance of colours in [0, 1]
-MATRIX_RIDGE = 1e-4  # pulls the matrix towards the identity
-FEW = 1e-6  # weight per cell, in engine pixels, of the whole foreground's averages
-MOST = 4.0  # largest scale: what amplifies more would mostly amplify noise
-
-_CELLS = 8  # cells that are summed in one product
 _STRIP = 256  # rows of a tile at full size
 _TILE = 64  # columns of a tile
 _MIX = 16  # pixels that one row of the colour product holds
-
-
-@dataclass(frozen=True)
-class ColourMaps:
-    """Maps from composite to harmonized colours, both in [0, 255].
-
-    Attributes:
-        matrix: 3 x 3 float32; colours as rows are multiplied from the left: ``colour @ matrix``.
-        scale: grid height x grid width x 3, float32.
-        shift: the same shape.
-    """
-
-    matrix: np.ndarray
-    scale: np.ndarray
-    shift: np.ndarray
-
-
-def fit_maps(fitted: Fitted, output: np.ndarray) -> ColourMaps:
-    """Describe what the network did to the foreground as colour maps.
-
-    Args:
-        fitted: the composite and mask as the network saw them.
-        output: 3 x height x width, the network's picture before blending; values outside [0, 1] are clipped.
-    """
-    sums, mean_in, mean_out = _grid_sums(fitted.image, output, fitted.mask)
-    _, grid_height, grid_width = sums.shape
-    windows = _window_sums(_window_sums(sums, 1), 2).transpose(1, 2, 0)
-    weight, sum_in, sum_out = windows[..., :1], windows[..., 1:4], windows[..., 4:7]
-    squares = _symmetric(windows[..., 7:13])  # (…, i, j): sum of in_i * in_j
-    products = windows[..., 13:22].reshape(grid_height, grid_width, 3, 3)  # sum of in_i * out_j
-
-    # The matrix: from covariances inside windows, so that a change from place to place does not pass for one of hue.
-    some = np.maximum(weight, 1e-30)[..., None]
-    total = weight.sum()
-    within = (squares - sum_in[..., :, None] * sum_in[..., None, :] / some).sum((0, 1)) / total
-    across = (products - sum_in[..., :, None] * sum_out[..., None, :] / some).sum((0, 1)) / total
-    ridge = MATRIX_RIDGE * np.eye(3)
-    change = np.linalg.solve(within + ridge, across + ridge) - np.eye(3)
-    matrix = np.eye(3) + change * min(1.0, (MOST - 1) / max(float(np.linalg.norm(change)), 1e-30))
-
-    # Each cell's scale and shift, of colours that the matrix has turned already.
-    cell = fitted.mask.size / (grid_height * grid_width)
-    n = weight + FEW * cell
-    turned = sum_in / n @ matrix
-    average = sum_out / n
-    variance = (matrix * (squares / n[..., None] @ matrix)).sum(-2) - turned**2
-    covariance = (matrix * (products / n[..., None])).sum(-2) - turned * average
-    scale = (covariance + SLOPE_RIDGE) / (np.maximum(variance, 0) + SLOPE_RIDGE)
-    scale = np.clip(scale, 0, MOST)
-    shift = average + mean_out - scale * (turned + mean_in @ matrix)
-    return ColourMaps(matrix.astype(np.float32), scale.astype(np.float32), (shift * 255).astype(np.float32))
-
-
-def _grid_sums(image: np.ndarray, output: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums over each cell of the grid: weight, in, out, in*in (6), in*out (9), about the foreground's means.
-
-    The weight falls fast with coverage, since pixels at the border hold background too.
-
-    Returns:
-        22 x grid height x grid width sums, and the foreground's mean colour in and out; all float64.
-    """
-    height, width = mask.shape
-    longer = max(height, width)
-    grid_height, grid_width = (max(1, min(side, math.floor(GRID * side / longer + 0.5))) for side in (height, width))
-    box = bounding_box(mask)
-    mask, x, y = mask[box], image[(slice(None), *box)], np.clip(output[(slice(None), *box)], 0, 1)
-    weight = mask * (mask * mask * mask + np.float32(1e-6))
-    total = weight.sum(dtype=np.float64)
-    mean_in, mean_out = (np.einsum("chw,hw->c", a, weight).astype(np.float64) / total for a in (x, y))
-    x = x - mean_in.astype(np.float32)[:, None, None]
-    y = y - mean_out.astype(np.float32)[:, None, None]
-    planes = np.empty((22, *weight.shape), np.float32)
-    planes[0] = weight
-    wx = np.multiply(x, weight, out=planes[1:4])
-    np.multiply(y, weight, out=planes[4:7])
-    np.multiply(wx, x, out=planes[7:10])
-    np.multiply(wx, x[[1, 2, 0]], out=planes[10:13])
-    np.multiply(wx[:, None], y, out=planes[13:22].reshape(3, 3, *weight.shape))
-    rows = _sum_cells(planes.reshape(22, *weight.shape), _cells(height, grid_height)[:, box[0]])
-    sums = _sum_cells(rows.transpose(0, 2, 1), _cells(width, grid_width)[:, box[1]]).transpose(0, 2, 1)
-    return sums.astype(np.float64), mean_in, mean_out
-
-
-def bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns between which a mask that is not empty has all that is not 0."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _sum_cells(planes: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """planes x pixels x others -> planes x cells x others, a few cells at a time, since each has few pixels."""
-    count = cells.shape[0]
-    result = np.zeros((planes.shape[0], count, planes.shape[2]), np.float32)
-    for start in range(0, count, _CELLS):
-        some = cells[start : start + _CELLS]
-        pixels = np.flatnonzero(some.any(axis=0))
-        if pixels.size:
-            near = slice(pixels[0], pixels[-1] + 1)
-            np.matmul(some[:, near], planes[:, near], out=result[:, start : start + _CELLS])
-    return result
-
-
-def _symmetric(six: np.ndarray) -> np.ndarray:
-    """[rr, gg, bb, rg, gb, br] -> 3x3 matrices."""
-    return six[..., (0, 3, 5, 3, 1, 4, 5, 4, 2)].reshape(*six.shape[:-1], 3, 3)
-
-
-def _cells(pixels: int, cells: int) -> np.ndarray:
-    """cells x pixels: which share of each pixel lies in each cell."""
-    edges = np.arange(cells + 1) * (pixels / cells)
-    low = np.maximum(edges[:-1, None], np.arange(pixels))
-    high = np.minimum(edges[1:, None], np.arange(1, pixels + 1))
-    return np.maximum(0, high - low).astype(np.float32)
-
-
-def _window_sums(sums: np.ndarray, axis: int) -> np.ndarray:
-    """Weighted sums over the window around each cell, along one axis; there is nothing beyond the border."""
-    reach = len(WINDOW) // 2
-    length = sums.shape[axis]
-    edge = [(0, 0)] * sums.ndim
-    edge[axis] = (reach, reach)
-    padded = np.moveaxis(np.pad(sums, edge), axis, 0)
-    total = np.zeros_like(padded[:length])
-    for i, part in enumerate(WINDOW):
-        total += padded[i : i + length] * (part / sum(WINDOW))
-    return np.moveaxis(total, 0, axis)
 
 
 def apply_maps(

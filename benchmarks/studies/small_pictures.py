@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from harmonyrt.benchmarks.studies.upsample_edit import CHANGES, _changed
-from harmonyrt.runtime import Harmonizer, transfer
+from harmonyrt.runtime import Harmonizer, colour_maps, transfer
 from harmonyrt.runtime.fit import Fitted, fit
 from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.resample import resample
@@ -51,7 +51,7 @@ Way = Callable[[np.ndarray, np.ndarray, Fitted, np.ndarray], np.ndarray]
 WAYS: dict[str, Way] = {
     "network's picture, resized": resized_picture,
     "difference, resized": resized_difference,
-    "colour maps": lambda c, m, f, o: transfer.apply_maps(c, m, transfer.fit_maps(f, o)),
+    "colour maps": lambda c, m, f, o: transfer.apply_maps(c, m, colour_maps.fit_maps(f, o)),
 }
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harmonyrt.runtime import Harmonizer, transfer
+from harmonyrt.runtime import Harmonizer
+from harmonyrt.runtime import colour_maps as runtime_maps
 from harmonyrt.runtime.fit import Fitted, fit
 from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.resample import resample
@@ -194,7 +195,7 @@ def guided_filter(small: Fitted, output: np.ndarray) -> Colour:
     return lambda colours, points: _at(scale, points) * colours + _at(shift, points)
 
 
-def _from_maps(maps: transfer.ColourMaps) -> Colour:
+def _from_maps(maps: runtime_maps.ColourMaps) -> Colour:
     shift = maps.shift / 255
     return lambda colours, points: _at(maps.scale, points) * (colours @ maps.matrix) + _at(shift, points)
 
@@ -203,28 +204,28 @@ def colour_maps(**settings: object) -> Callable[[Fitted, np.ndarray], Colour]:
     """The runtime's way, with some of its constants changed."""
 
     def way(small: Fitted, output: np.ndarray) -> Colour:
-        kept = {name: getattr(transfer, name) for name in settings}
+        kept = {name: getattr(runtime_maps, name) for name in settings}
         try:
             for name, value in settings.items():
-                setattr(transfer, name, value)
-            return _from_maps(transfer.fit_maps(small, output))
+                setattr(runtime_maps, name, value)
+            return _from_maps(runtime_maps.fit_maps(small, output))
         finally:
             for name, value in kept.items():
-                setattr(transfer, name, value)
+                setattr(runtime_maps, name, value)
 
     return way
 
 
 def local_matrices(small: Fitted, output: np.ndarray) -> Colour:
     """A 3x3 matrix and a shift for each cell of the same grid and window: nine scales where the runtime has three."""
-    sums, mean_in, mean_out = transfer._grid_sums(small.image, output, small.mask)
-    windows = transfer._window_sums(transfer._window_sums(sums, 1), 2).transpose(1, 2, 0)
-    n = windows[..., :1] + transfer.FEW * small.mask.size / windows[..., 0].size
+    sums, mean_in, mean_out = runtime_maps._grid_sums(small.image, output, small.mask)
+    windows = runtime_maps._window_sums(runtime_maps._window_sums(sums, 1), 2).transpose(1, 2, 0)
+    n = windows[..., :1] + runtime_maps.FEW * small.mask.size / windows[..., 0].size
     x, y = windows[..., 1:4] / n, windows[..., 4:7] / n
     products = (windows[..., 13:22] / n).reshape(*n.shape[:2], 3, 3) - x[..., :, None] * y[..., None, :]
-    squares = transfer._symmetric(windows[..., 7:13] / n) - x[..., :, None] * x[..., None, :]
+    squares = runtime_maps._symmetric(windows[..., 7:13] / n) - x[..., :, None] * x[..., None, :]
     ridge = 1e-3 * np.eye(3)
-    start = transfer.fit_maps(small, output).matrix
+    start = runtime_maps.fit_maps(small, output).matrix
     matrices = np.linalg.solve(squares + ridge, products + ridge @ start)
     shift = y + mean_out - np.einsum("hwi,hwij->hwj", x + mean_in, matrices)
     flat = matrices.reshape(*n.shape[:2], 9)

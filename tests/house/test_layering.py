@@ -60,6 +60,7 @@ OPTIONAL = [
     "nncf",
     "tifffile",
     "imagecodecs",
+    "av",
 ]
 BUILD_ONLY = ["torch", "onnx", "onnxscript", "safetensors", "matplotlib", "psutil"]
 

@@ -1,0 +1,115 @@
+"""`harmonyrt video`: a clip and its mask into a harmonized clip."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harmonyrt.cli.harmonize import Existing
+
+
+class OnError(str, Enum):
+    """What to do about a frame that cannot be read or harmonized."""
+
+    stop = "stop"
+    keep = "keep"
+
+
+def video(
+    shot: Annotated[str, typer.Argument(help="Composite: a clip.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Clip to write; its suffix chooses the container.")],
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="Masks, white on the foreground: a clip, a folder of pictures, or one picture."),
+    ] = None,
+    alpha_mask: Annotated[bool, typer.Option("--alpha-mask", help="The frames' alpha is the mask.")] = False,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines.")
+    ] = None,
+    strength: Annotated[
+        float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
+    ] = 1.0,
+    steady: Annotated[
+        float, typer.Option("--steady", help="0: each frame by itself, to 1: one change for each scene.")
+    ] = 0.5,
+    codec: Annotated[
+        str | None, typer.Option("--codec", help="Encoder, as FFmpeg names it. Default: the shot's.")
+    ] = None,
+    crf: Annotated[float | None, typer.Option("--crf", help="Quality of the encoder; smaller is better.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Preset of the encoder, for example veryfast.")] = None,
+    pix_fmt: Annotated[
+        str | None, typer.Option("--pix-fmt", help="Pixel format, as FFmpeg names it. Default: the shot's.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="Begin here: seconds or h:mm:ss.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="End before this: seconds or h:mm:ss.")] = None,
+    fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize masks of another size.")] = False,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Masks are white on the background.")] = False,
+    on_error: Annotated[
+        OnError, typer.Option("--on-error", help="A frame that fails: stop, or keep it as it was.")
+    ] = OnError.stop,
+    keep_partial: Annotated[
+        bool, typer.Option("--keep-partial", help="When interrupted, leave a playable clip of the frames until then.")
+    ] = False,
+    existing: Annotated[
+        Existing, typer.Option(help="An output that exists already: replace, skip or refuse it.")
+    ] = Existing.replace,
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network. Default: all cores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Harmonize a clip: the same frames, time stamps, colours, sound and subtitles, and a steady change.
+
+    harmonyrt video shot.mp4 --mask mask.mp4 -o harmonized.mp4
+
+    harmonyrt video shot.mov --mask masks/ -o harmonized.mov --strength 0.8 --steady 0.7
+    """
+    from harmonyrt.cli.harmonizing import check_device
+    from harmonyrt.cli.video_run import Request, run
+    from harmonyrt.common.streams import current as streams
+    from harmonyrt.video.coding import Coding
+    from harmonyrt.video.harmonize import VideoOptions
+    from harmonyrt.video.source import Span
+
+    check_device(device)
+    options = VideoOptions(
+        strength=strength,
+        steady=steady,
+        span=Span(_seconds("--start", start), _seconds("--end", end)),
+        coding=Coding(codec, crf, preset, pix_fmt),
+        fit_mask=fit_mask,
+        invert_mask=invert_mask,
+        keep_failed=on_error is OnError.keep,
+        keep_partial=keep_partial,
+    )
+    engine = {"backend": backend, "device": device, "target": target, "threads": threads}
+    if not as_json:
+        streams().results_are_files()
+    code = run(Request(shot, mask, alpha_mask, output, bundle, options, engine, existing.value, as_json))
+    if code:
+        raise typer.Exit(code)
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    """Seconds, from ``90``, ``1:30`` or ``0:01:30.5``.
+
+    Raises:
+        HarmonyError: no time.
+    """
+    if text is None:
+        return None
+    from harmonyrt.common import HarmonyError
+
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or not all(0 <= part < 1e9 for part in parts):
+        raise HarmonyError(f"{option} {text} is no time; give seconds or h:mm:ss, for example {option} 1:30")
+    return sum(part * 60**place for place, part in enumerate(reversed(parts)))

@@ -1,0 +1,126 @@
+"""Real files in, real files out: what a file says of its frames is kept, and nothing changes outside the mask."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from fakes.clips import HEIGHT, WIDTH, frame_of, frames_in, make_clip, packets_in, planes_in, spot, values
+from harmonyrt.common import HarmonyError
+from harmonyrt.video import Coding, VideoOptions, harmonize_video
+from harmonyrt.video.pixel_formats import layout_of
+from harmonyrt.video.reading import Clip
+
+LOSSLESS = VideoOptions(coding=Coding("ffv1"))
+
+
+def check_outside(before, after, mask):
+    """Bit-identical where no pixel of a value is in the mask; changed inside."""
+    assert len(before) == len(after)
+    for old, new in zip(before, after, strict=True):
+        for index, (was, now) in enumerate(zip(old, new, strict=True)):
+            down, across = -(-mask.shape[0] // was.shape[0]), -(-mask.shape[1] // was.shape[1])
+            rows, columns = np.nonzero(mask)
+            touched = np.zeros(was.shape, bool)
+            touched[rows // down, columns // across] = True
+            assert np.array_equal(was[~touched], now[~touched])
+            assert index or (was != now)[touched].mean() > 0.5
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (63, 47)])
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p10le", "yuv420p12le", "gbrp10le", "bgra", "gray"]
+)
+def test_nothing_changes_outside_the_mask(tmp_path, harmonizer, pix_fmt, width, height):
+    frames = (frame_of(pix_fmt, values(pix_fmt, width, height, i), width, height) for i in range(3))
+    shot = make_clip(tmp_path / "shot.mkv", frames)
+    mask = spot(width, height)
+    report = harmonize_video(shot, mask, tmp_path / "out.mkv", harmonizer, LOSSLESS)
+    assert report.frames == 3
+    assert frames_in(tmp_path / "out.mkv")[0].format.name == pix_fmt
+    check_outside(planes_in(shot), planes_in(tmp_path / "out.mkv"), mask)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_foreground_is_what_the_network_says(tmp_path, harmonizer, full):
+    def tagged(_, stream):
+        stream.codec_context.color_range = 2 if full else 1
+        stream.codec_context.colorspace = 1
+
+    frames = (frame_of("yuv444p10le", values("yuv444p10le", seed=i)) for i in range(2))
+    shot = make_clip(tmp_path / "shot.mkv", frames, prepare=tagged)
+    mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    harmonize_video(shot, mask, tmp_path / "out.mkv", harmonizer, LOSSLESS)
+    before, after = (planes_in(path)[0] for path in (shot, tmp_path / "out.mkv"))
+    black = 0 if full else 64
+    ratio = (after[0].astype(float) - black).mean() / (before[0].astype(float) - black).mean()
+    assert ratio == pytest.approx(0.9, abs=0.01)
+    assert (after[1].astype(float) - 512).mean() == pytest.approx(0.9 * (before[1].astype(float) - 512).mean(), abs=1.5)
+
+
+def test_every_time_stamp_of_a_variable_rate_is_kept(tmp_path, harmonizer):
+    times = [0, 40, 41, 200, 333, 1000, 1001]
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(len(times)))
+    shot = make_clip(tmp_path / "shot.mp4", frames, "libx264", 25, times, Fraction(1, 1000))
+    harmonize_video(shot, spot(), tmp_path / "out.mp4", harmonizer)
+    for path in (shot, tmp_path / "out.mp4"):
+        assert [round(f.pts * f.time_base * 1000) for f in frames_in(path)] == times
+
+
+def test_rotation_and_aspect_and_colours_are_kept(tmp_path, harmonizer):
+    def tagged(_, stream):
+        context = stream.codec_context
+        context.sample_aspect_ratio = Fraction(4, 3)
+        context.colorspace, context.color_range, context.color_primaries, context.color_trc = 5, 1, 5, 6
+        stream.set_display_rotation(90)
+
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(3))
+    shot = make_clip(tmp_path / "shot.mp4", frames, "libx264", prepare=tagged)
+    mask = np.rot90(spot(), 1)  # as a viewer sees it
+    with Clip(shot) as clip:
+        assert clip.info.turns == 1
+        wanted = clip.info
+    harmonize_video(shot, mask, tmp_path / "out.mp4", harmonizer)
+    with Clip(tmp_path / "out.mp4") as clip:
+        assert clip.info.matrix == wanted.matrix
+        assert clip.info.aspect == wanted.aspect == Fraction(4, 3)
+        assert clip.info.tags == wanted.tags
+        assert (clip.info.tags.matrix, clip.info.tags.range, clip.info.tags.primaries) == (5, 1, 5)
+
+
+def test_sound_is_copied_bit_by_bit(tmp_path, harmonizer):
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(24))
+    shot = make_clip(tmp_path / "shot.mp4", frames, "libx264", sound=True)
+    report = harmonize_video(shot, spot(), tmp_path / "out.mp4", harmonizer)
+    assert report.frames == 24
+    before, after = (packets_in(path, "audio") for path in (shot, tmp_path / "out.mp4"))
+    assert before == after
+    assert len(before) > 20
+
+
+def test_masks_of_another_number_are_refused_before_the_work(tmp_path, shot, harmonizer):
+    frames = (frame_of("gray", [spot()]) for _ in range(5))
+    masks = make_clip(tmp_path / "mask.mkv", frames)
+    with pytest.raises(HarmonyError, match=r"5 masks for the 6 frames .*; give one mask for each frame"):
+        harmonize_video(shot, masks, tmp_path / "out.mkv", harmonizer, LOSSLESS)
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_clip_of_masks_is_followed(tmp_path, shot, harmonizer):
+    moving = [np.roll(spot(), i * 4, 1) for i in range(6)]
+    masks = make_clip(tmp_path / "mask.mkv", (frame_of("gray", [m]) for m in moving))
+    harmonize_video(shot, masks, tmp_path / "out.mkv", harmonizer, LOSSLESS)
+    for before, after, mask in zip(planes_in(shot), planes_in(tmp_path / "out.mkv"), moving, strict=True):
+        check_outside([before], [after], mask)
+
+
+def test_a_file_without_frames_is_one_sentence(tmp_path, harmonizer):
+    (tmp_path / "none.mp4").write_bytes(b"")
+    with pytest.raises(HarmonyError, match=r"none\.mp4 cannot be read as a clip"):
+        harmonize_video(tmp_path / "none.mp4", spot(), tmp_path / "out.mp4", harmonizer)
+
+
+def test_layouts_know_every_plane():
+    assert layout_of("yuv410p").size_of(1, 47, 63) == (12, 16)
+    with pytest.raises(HarmonyError, match="gbrpf32le cannot be harmonized"):
+        layout_of("gbrpf32le")

@@ -1,0 +1,142 @@
+"""Which encoder writes a clip, and in which pixel format: the shot's own where nothing else is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.video.av_library import library
+from harmonyrt.video.reading import VideoInfo
+
+# Encoders by the shot's codec; one without a line here is written by the encoder of its own name, if there is one.
+_ENCODERS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "vp8": "libvpx-vp9",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "prores": "prores_ks",
+}
+_FALLBACKS = ("libx264", "libvpx-vp9", "ffv1", "mpeg4")
+_CRF = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24, "libx264rgb": 18}
+_PRESETS = {"libx264", "libx264rgb", "libx265", "libsvtav1"}
+_PRORES_PROFILES = {"apco": "0", "apcs": "1", "apcn": "2", "apch": "3", "ap4h": "4", "ap4x": "5"}
+_ALPHA_NEEDS_OPTION = {"libvpx-vp9": {"auto-alt-ref": "0"}}
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How the harmonized clip is encoded; None where the shot decides.
+
+    Attributes:
+        codec: FFmpeg's name of an encoder ("libx264", "prores_ks", "ffv1").
+        crf: quality of encoders that have such a scale; smaller is better.
+        preset: of the encoder.
+        pix_fmt: FFmpeg's name; where it is not the shot's, every frame is converted.
+        options: more options of the encoder, by name.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder, ready to be opened.
+
+    Attributes:
+        encoder: its name.
+        pix_fmt: of the frames it gets.
+        options: by name.
+        notes: sentences for the user.
+    """
+
+    encoder: str
+    pix_fmt: str
+    options: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any, tag: str = "") -> Chosen:
+    """Choose an encoder.
+
+    Args:
+        coding: what is asked for.
+        info: of the shot.
+        pix_fmt: of the harmonized frames.
+        container: an open output.
+        tag: four letters of the shot's codec, which tell a ProRes profile.
+
+    Raises:
+        HarmonyError: an encoder that is not there, that the container does not take, or that does not take the format.
+    """
+    encoder = coding.codec or _default(info, pix_fmt, container)
+    codec = _found(encoder)
+    if coding.codec is not None and codec.canonical_name not in _taken(container) and encoder not in _taken(container):
+        raise HarmonyError(f"a {container.format.name} file holds no {encoder}; choose another --codec or suffix")
+    formats = [f.name for f in codec.video_formats or ()]
+    wanted = coding.pix_fmt or pix_fmt
+    notes = []
+    if formats and wanted not in formats:
+        if coding.pix_fmt is not None:
+            raise HarmonyError(f"{encoder} does not take {wanted}; it takes {', '.join(formats)}")
+        wanted = _closest(formats, pix_fmt)
+        notes.append(f"{encoder} takes no {pix_fmt}: the frames are converted to {wanted}")
+    elif wanted != pix_fmt:
+        notes.append(f"the frames are converted from {pix_fmt} to {wanted}, outside the mask too")
+    options = dict(_ALPHA_NEEDS_OPTION.get(encoder, {})) if "a" in wanted and wanted.startswith("yuva") else {}
+    if encoder == "prores_ks" and coding.codec is None and tag in _PRORES_PROFILES:
+        options["profile"] = _PRORES_PROFILES[tag]
+    crf = coding.crf if coding.crf is not None else _CRF.get(encoder)
+    if crf is not None:
+        if encoder not in _CRF:
+            raise HarmonyError(f"{encoder} has no quality scale for --crf; it is for {', '.join(sorted(_CRF))}")
+        options["crf"] = f"{crf:g}"
+    if coding.preset is not None:
+        if encoder not in _PRESETS:
+            raise HarmonyError(f"{encoder} has no presets; --preset is for {', '.join(sorted(_PRESETS))}")
+        options["preset"] = coding.preset
+    if encoder == "libx265":
+        options["x265-params"] = "log-level=none"
+    return Chosen(encoder, wanted, {**options, **coding.options}, tuple(notes))
+
+
+def _found(encoder: str) -> Any:
+    av = library()
+    try:
+        codec = av.Codec(encoder, "w")
+    except (av.FFmpegError, ValueError):
+        raise HarmonyError(
+            f"there is no encoder {encoder} here; libx264, libx265, prores_ks and ffv1 are some"
+        ) from None
+    if codec.type != "video":
+        raise HarmonyError(f"{encoder} encodes {codec.type}; give an encoder of pictures, such as libx264")
+    return codec
+
+
+def _default(info: VideoInfo, pix_fmt: str, container: Any) -> str:
+    av, taken = library(), _taken(container)
+    for encoder in (_ENCODERS.get(info.codec, info.codec), *_FALLBACKS):
+        try:
+            codec = av.Codec(encoder, "w")
+        except (av.FFmpegError, ValueError):
+            continue
+        if codec.canonical_name in taken or encoder in taken:
+            return encoder
+    raise HarmonyError(f"no encoder is known for a {container.format.name} file; name one with --codec")
+
+
+def _taken(container: Any) -> set[str]:
+    return set(container.supported_codecs)
+
+
+def _closest(formats: list[str], pix_fmt: str) -> str:
+    """The format that loses least of another one."""
+    from av.codec.codec import find_best_pix_fmt_of_list
+
+    best, _ = find_best_pix_fmt_of_list(formats, pix_fmt, True)
+    return formats[0] if best is None else best.name

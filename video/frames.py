@@ -1,0 +1,185 @@
+"""A clip's frames, harmonized one after another: from frames and masks to frames, with any number in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.runtime import Harmonizer
+from harmonyrt.runtime.colour_maps import ColourMaps, ColourSums, sum_colours
+from harmonyrt.video.change import Change, apply_change, change_of
+from harmonyrt.video.colours import check_transfer, colour_space
+from harmonyrt.video.looking import Look, fit_mask, look
+from harmonyrt.video.pixel_formats import copied, layout_of, workable, workable_name
+from harmonyrt.video.reading import VideoInfo
+from harmonyrt.video.steadiness import AHEAD, DEFAULT, Seen, Steadier, Watcher, check_steady
+
+
+@dataclass(frozen=True)
+class MaskedFrame:
+    """A frame with its mask, as both are stored.
+
+    Attributes:
+        index: counted from 0.
+        seconds: its time.
+        frame: an `av.VideoFrame`.
+        mask: height x width uint8, 255 = foreground.
+    """
+
+    index: int
+    seconds: float
+    frame: Any
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class HarmonizedFrame:
+    """A harmonized frame.
+
+    Attributes:
+        index: counted from 0.
+        seconds: its time in the clip.
+        frame: an `av.VideoFrame` of the shot's pixel format, size, colours and time stamp.
+        composite: the frame as it was, of the same kind.
+        mask: height x width uint8.
+    """
+
+    index: int
+    seconds: float
+    frame: Any
+    composite: Any
+    mask: np.ndarray
+
+    def to_rgb(self) -> np.ndarray:
+        """The frame as height x width x 3 uint8, as it is stored (rotation is not applied)."""
+        return self.frame.to_ndarray(format="rgb24")
+
+
+@dataclass
+class Counts:
+    """What became of a clip's frames so far."""
+
+    frames: int = 0
+    asked: int = 0
+    cuts: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+class FrameHarmonizer:
+    """Harmonizes the frames of one shot.
+
+    Everything is an iterator, so that any stage may run in a thread of its own: `seen` looks at frames and asks the
+    network, `steadied` of :class:`harmonyrt.video.steadiness.Steadier` weighs what it said, `changed` makes frames.
+    """
+
+    def __init__(
+        self,
+        harmonizer: Harmonizer,
+        info: VideoInfo,
+        strength: float = 1.0,
+        steady: float = DEFAULT,
+        ahead: int = AHEAD,
+        keep_failed: bool = False,
+    ) -> None:
+        """Prepare for frames of a kind.
+
+        Args:
+            harmonizer: an open bundle of PHNet.
+            info: of the shot.
+            strength: share of the change, 0 to 1.5.
+            steady: 0 (each frame by itself) to 1 (one change for each scene).
+            ahead: coming frames that count; each waits for that many.
+            keep_failed: a frame whose work fails stays as it was, and is counted; otherwise it ends the work.
+
+        Raises:
+            HarmonyError: HDR, a matrix or pixel format that is not known, or DiffHarmony.
+        """
+        if harmonizer.info.model != "phnet":
+            raise HarmonyError(
+                f"clips are for bundles of phnet, and this one holds {harmonizer.info.model}: its pictures take seconds"
+                " each and differ in their noise; build a bundle with harmonyrt build phnet"
+            )
+        check_transfer(info.tags, info.path)
+        self.info, self.counts = info, Counts()
+        self._harmonizer, self._strength, self._keep_failed = harmonizer, strength, keep_failed
+        self._layout = layout_of(workable_name(info.pix_fmt))
+        self._space = colour_space(
+            info.tags, self._layout.kind, self._layout.bits, (info.width, info.height), self._layout.full_by_name
+        )
+        shown = (info.width, info.height) if info.turns % 2 else (info.height, info.width)
+        high, wide = harmonizer.engine_size(*shown)
+        self._size = (wide, high) if info.turns % 2 else (high, wide)
+        self._watcher = Watcher(self._answer, check_steady(steady))
+        self._steadier = Steadier(check_steady(steady), ahead)
+        self._fitted_mask: tuple[np.ndarray, np.ndarray] | None = None
+        self._change: tuple[ColourMaps, Change] | None = None
+
+    def harmonized(self, items: Iterable[Any]) -> Iterator[Any]:
+        """All three stages, one after another."""
+        return self.changed(self.steadied(self.seen(items)))
+
+    def seen(self, items: Iterable[Any]) -> Iterator[Any]:
+        """:class:`MaskedFrame` in, :class:`harmonyrt.video.steadiness.Seen` out; anything else passes through."""
+        for item in items:
+            yield self._look(item) if isinstance(item, MaskedFrame) else item
+
+    def steadied(self, seen: Iterable[Any]) -> Iterator[tuple[Any, ColourMaps | None]]:
+        """Frames with their maps, which wait for the frames that come."""
+        return self._steadier.steadied(seen)
+
+    def changed(self, steadied: Iterable[tuple[Any, ColourMaps | None]]) -> Iterator[Any]:
+        """:class:`HarmonizedFrame` out; anything else passes through."""
+        for item, maps in steadied:
+            if not isinstance(item, MaskedFrame):
+                yield item
+                continue
+            frame = item.frame
+            if maps is not None and self._strength > 0:
+                frame = copied(workable(frame))
+                planes = self._layout.planes(frame)[: self._layout.colours]
+                apply_change(planes, item.mask, self._change_of(maps))
+            self.counts.frames += 1
+            self.counts.asked, self.counts.cuts = self._watcher.asked, self._watcher.cuts
+            yield HarmonizedFrame(item.index, item.seconds, frame, item.frame, item.mask)
+
+    def _look(self, item: MaskedFrame) -> Seen:
+        planes = self._layout.planes(workable(item.frame))[: self._layout.colours]
+        view = look(planes, self._coverage(item.mask), self._space, self._size)
+        try:
+            return self._watcher.watch(item, item.seconds, view)
+        except WorkFailed as error:
+            if not self._keep_failed:
+                raise WorkFailed(f"frame {item.index}: {error}") from None
+            self.counts.failed.append(f"frame {item.index}: {error}")
+            return Seen(item, item.seconds, None, False, False)
+
+    def _coverage(self, mask: np.ndarray) -> np.ndarray:
+        """The mask at the network's size; a still mask is fitted once."""
+        if self._fitted_mask is None or self._fitted_mask[0] is not mask:
+            self._fitted_mask = (mask, fit_mask(mask, self._size))
+        return self._fitted_mask[1]
+
+    def _answer(self, view: Look) -> ColourSums:
+        """Ask the network, upright, and sum up its answer as the frame is stored, in the clip's own colours."""
+        turns = self.info.turns
+        fitted = view.fitted
+        if turns:
+            image = np.ascontiguousarray(np.rot90(fitted.image, turns, (1, 2)))
+            mask = np.ascontiguousarray(np.rot90(fitted.mask, turns))
+            fitted = replace(fitted, image=image, mask=mask, network_mask=mask)
+        output = self._harmonizer.answer(fitted)
+        if turns:
+            output = np.ascontiguousarray(np.rot90(output, -turns, (1, 2)))
+        if self._space.to_srgb is not None:
+            changed = self._space.stored(np.clip(output, 0, 1)) - self._space.stored(view.fitted.image)
+            output = view.own + changed
+        return sum_colours(replace(view.fitted, image=view.own), output)
+
+    def _change_of(self, maps: ColourMaps) -> Change:
+        if self._change is None or self._change[0] is not maps:
+            self._change = (maps, change_of(maps, self._space, self._strength))
+        return self._change[1]

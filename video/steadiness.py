@@ -1,0 +1,263 @@
+"""Steady colours: what the network says of one frame is weighed with what it says of the frames around it.
+
+The sums that colour maps are fitted to (:class:`harmonyrt.runtime.colour_maps.ColourSums`) are averaged over time,
+past and a few coming frames, with weights that fall exponentially, and maps are fitted to the average. So a cell where
+the mask shows much counts for more than one where it shows little, and no filter runs on the maps themselves. The past
+follows the mask as it moves, ends at a cut, and outlasts a pause in the mask. Where a frame hardly differs from the
+last one that the network saw, its answer is not asked for again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.colour_maps import GRID, ColourMaps, ColourSums, maps_of
+from harmonyrt.video.looking import Look, difference, is_cut, largest_difference
+
+# Chosen by benchmarks/video_steadiness.py; docs/video.md has the table.
+DEFAULT = 0.5
+SECONDS_AT_HALF = 0.5  # time constant of the average at steady 0.5; it grows as s / (1 - s)
+AHEAD = 8  # coming frames that count: they are held in memory
+SPARED_BELOW = (
+    0.006  # largest difference of a thumbnail's block, of 1, at which a frame counts as the same (steady 0.5)
+)
+LONGEST_SPARED = 12  # frames in a row without the network
+_REFERENCE = np.full(3, 0.5)
+_FOREVER = 1e9
+
+
+def check_steady(steady: float) -> float:
+    """A steadiness as callers give it.
+
+    Raises:
+        HarmonyError: outside 0 to 1.
+    """
+    if isinstance(steady, bool) or not isinstance(steady, (int, float)) or not 0 <= steady <= 1:
+        raise HarmonyError(
+            f"the steadiness is {steady}; give 0 (each frame by itself) to 1 (one change for each scene)"
+        )
+    return float(steady)
+
+
+def time_constant(steady: float) -> float:
+    """Seconds over which the average reaches."""
+    return _FOREVER if steady >= 1 else SECONDS_AT_HALF * steady / (1 - steady)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of one frame before its neighbours are.
+
+    Attributes:
+        item: the frame, for whoever applies the maps.
+        seconds: its time.
+        sums: what the network did to it, about 0.5; None where the mask is empty or the network was not asked.
+        shows: whether the mask is not empty.
+        cut: whether a new scene begins here.
+        shift: how far the place has moved since the frame before that had one, in cells.
+    """
+
+    item: Any
+    seconds: float
+    sums: ColourSums | None
+    shows: bool
+    cut: bool
+    shift: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass
+class Watcher:
+    """Looks at frames in order, and asks the network where it has to.
+
+    Attributes:
+        answer: the network: a :class:`Look` in, sums out.
+        steady: 0 to 1.
+        asked: how many times the network was asked.
+        cuts: how many there were.
+    """
+
+    answer: Callable[[Look], ColourSums]
+    steady: float = DEFAULT
+    asked: int = 0
+    cuts: int = 0
+    _before: Look | None = None
+    _answered: Look | None = None
+    _usual: float = 0.0
+    _spared: int = 0
+    _place: np.ndarray | None = None
+
+    def watch(self, item: Any, seconds: float, view: Look) -> Seen:
+        """One frame.
+
+        Args:
+            item: kept for the caller.
+            seconds: time of the frame.
+            view: the frame at the network's size.
+        """
+        cut = self._before is not None and is_cut(self._before, view, self._usual)
+        if self._before is not None:
+            self._usual = 0.0 if cut else 0.7 * self._usual + 0.3 * difference(self._before, view)
+        self._before = view
+        if cut:
+            self.cuts += 1
+            self._answered = self._place = None
+        if not view.fitted.mask.any():
+            return Seen(item, seconds, None, False, cut)
+        place = _place_of(view.fitted.mask)
+        cells = min(GRID, max(view.fitted.mask.shape))
+        shift = (0.0, 0.0) if self._place is None else _moved(self._place, place, cells)
+        self._place = place
+        if self._is_spared(view):
+            self._spared += 1
+            return Seen(item, seconds, None, True, cut, shift)
+        self._answered, self._spared = view, 0
+        self.asked += 1
+        sums = self.answer(view).about(_REFERENCE, _REFERENCE)
+        small = ColourSums(sums.sums.astype(np.float32), _REFERENCE, _REFERENCE, sums.cell)
+        return Seen(item, seconds, small, True, cut, shift)
+
+    def _is_spared(self, view: Look) -> bool:
+        if self.steady == 0 or self._answered is None or self._spared >= LONGEST_SPARED:
+            return False
+        return largest_difference(self._answered, view) < SPARED_BELOW * min(1.0, 2 * self.steady)
+
+
+@dataclass
+class Steadier:
+    """Maps of frames, each from its own sums and those around it.
+
+    Attributes:
+        steady: 0 to 1.
+        ahead: coming frames to wait for.
+    """
+
+    steady: float = DEFAULT
+    ahead: int = AHEAD
+    _past: np.ndarray | None = None
+    _weight: float = 0.0
+    _cell: float = 1.0
+    _time: float | None = None
+    _paused: float = 0.0
+    _off: tuple[float, float] = (0.0, 0.0)
+    _maps: ColourMaps | None = None
+    _waiting: deque[Seen] = field(default_factory=deque)
+
+    def steadied(self, frames: Iterable[Any]) -> Iterator[tuple[Any, ColourMaps | None]]:
+        """The frames with their maps; None where the mask is empty.
+
+        Args:
+            frames: :class:`Seen`, in order. Anything else passes through at once, with None.
+        """
+        ahead = self.ahead if self.steady > 0 else 0
+        for seen in frames:
+            if not isinstance(seen, Seen):
+                yield seen, None
+                continue
+            self._waiting.append(seen)
+            if len(self._waiting) > ahead:
+                yield self._next()
+        while self._waiting:
+            yield self._next()
+
+    def _next(self) -> tuple[Any, ColourMaps | None]:
+        seen = self._waiting.popleft()
+        constant = time_constant(self.steady)
+        passed = 0.0 if self._time is None else seen.seconds - self._time
+        self._time = seen.seconds
+        if seen.cut or constant == 0:
+            self._past, self._weight, self._maps, self._paused, self._off = None, 0.0, None, 0.0, (0.0, 0.0)
+        if not seen.shows:
+            self._paused += passed
+            return seen.item, None
+        if self._past is not None:
+            self._past = self._followed(self._past, seen.shift)
+        if seen.sums is not None:
+            own, decay = seen.sums.sums, _decay(passed + self._paused, constant)
+            self._past = own if self._past is None else self._past * np.float32(decay) + own
+            self._weight = self._weight * decay + 1
+            self._cell, self._paused = seen.sums.cell, 0.0
+        return seen.item, self._maps_of(seen, constant)
+
+    def _followed(self, past: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+        """The past where the mask is now, by whole cells; the fractions are kept for later."""
+        self._off = (self._off[0] + shift[0], self._off[1] + shift[1])
+        rows, columns = round(self._off[0]), round(self._off[1])
+        self._off = (self._off[0] - rows, self._off[1] - columns)
+        return _rolled(_rolled(past, rows, 1), columns, 2)
+
+    def _maps_of(self, seen: Seen, constant: float) -> ColourMaps | None:
+        total, weight, fresh = self._past, self._weight, seen.sums is not None or any(seen.shift)
+        back = [0.0, 0.0]
+        for later in self._waiting:
+            if later.cut:
+                break
+            back = [back[0] - later.shift[0], back[1] - later.shift[1]]
+            if later.sums is None:
+                continue
+            share = _decay(later.seconds - seen.seconds, constant)
+            if share < 1e-3:
+                break
+            moved = _rolled(_rolled(later.sums.sums, round(back[0]), 1), round(back[1]), 2) * np.float32(share)
+            total = moved if total is None else np.add(total, moved, out=moved)
+            weight, fresh = weight + share, True
+            self._cell = later.sums.cell
+        if total is None or not total[0].any() or (self._maps is not None and not fresh):
+            return self._maps
+        self._maps = maps_of(
+            ColourSums(total / np.float32(weight), _REFERENCE, _REFERENCE, self._cell).about_own_means()
+        )
+        return self._maps
+
+
+def _decay(seconds: float, constant: float) -> float:
+    return 0.0 if constant <= 0 else math.exp(-max(seconds, 0.0) / constant)
+
+
+def _place_of(mask: np.ndarray) -> np.ndarray:
+    """First, last and mean row, and column, of a mask at the network's size, in shares of its longer side.
+
+    Followed by whether it touches the first and the last row, and column: there a side does not tell motion.
+    """
+    longer = max(mask.shape)
+    found = []
+    for axis in (1, 0):
+        line = mask.sum(axis)
+        used = np.flatnonzero(line > 0.5)
+        if not used.size:
+            used = np.flatnonzero(line)
+        first, last = used[0], used[-1]
+        middle = float((line * np.arange(line.size)).sum() / line.sum())
+        found.append((first / longer, last / longer, middle / longer, first == 0, last == line.size - 1))
+    return np.array(found, np.float64)
+
+
+def _moved(before: np.ndarray, now: np.ndarray, cells: int) -> tuple[float, float]:
+    """How far a mask has moved, of `cells` along the longer side: by what of its sides the frame does not cut off."""
+    result = []
+    for old, new in zip(before, now, strict=True):
+        at_first, at_last = bool(old[3] or new[3]), bool(old[4] or new[4])
+        which = 2 if not (at_first or at_last) else 1 if not at_last else 0 if not at_first else None
+        result.append(0.0 if which is None else float(new[which] - old[which]) * cells)
+    return result[0], result[1]
+
+
+def _rolled(sums: np.ndarray, cells: int, axis: int) -> np.ndarray:
+    if cells == 0:
+        return sums
+    size = sums.shape[axis]
+    result = np.zeros_like(sums)
+    if abs(cells) >= size:
+        return result
+    target: list[slice] = [slice(None)] * 3
+    source: list[slice] = [slice(None)] * 3
+    target[axis] = slice(max(cells, 0), size + min(cells, 0))
+    source[axis] = slice(max(-cells, 0), size - max(cells, 0))
+    result[tuple(target)] = sums[tuple(source)]
+    return result

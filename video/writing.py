@@ -1,0 +1,199 @@
+"""Writing a clip: frames are encoded with the shot's time stamps and tags, other packets are copied as they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.video.av_library import library, reading, reason, writing
+from harmonyrt.video.coding import Chosen, Coding, choose
+from harmonyrt.video.reading import VideoInfo
+
+_OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+_KEEPS_MATRIX = {"mov", "mp4", "matroska", "webm", "ipod", "3gp"}
+
+
+class Writer:
+    """An output clip. Frames and packets go in, in any order that the shot has them in; `close` makes the file whole.
+
+    Attributes:
+        notes: sentences for the user about what the container does not keep.
+        frames: how many were written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        info: VideoInfo,
+        pix_fmt: str,
+        coding: Coding,
+        others: Sequence[Any] = (),
+        like: Any = None,
+        named: str | Path | None = None,
+    ) -> None:
+        """Open an output.
+
+        Args:
+            path: to write; its suffix chooses the container.
+            info: of the shot: size, rate, aspect, rotation and colours.
+            pix_fmt: of the frames that come.
+            coding: how to encode.
+            others: streams of the shot to copy.
+            like: the shot's open container, whose metadata and chapters are copied; or None.
+            named: how to call the output in sentences.
+
+        Raises:
+            HarmonyError: a suffix, encoder or pixel format that does not go together with the rest.
+        """
+        self._av, self._named, self._info = library(), named or path, info
+        self.notes: list[str] = []
+        self.frames = 0
+        self._others = list(others)
+        self._durations: dict[int, int] = {}
+        self._last: int | None = None
+        try:
+            self._open(path, pix_fmt, coding, like)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _open(self, path: str | Path, pix_fmt: str, coding: Coding, like: Any) -> None:
+        """Open, leaving out what the container refuses: a header is written at once, and says so at once."""
+        refused: list[str] = []
+        for leave_out in ((), ("data", "attachment"), ("data", "attachment", "subtitle")):
+            kept = [stream for stream in self._others if stream.type not in leave_out]
+            refused = [_name(stream) for stream in self._others if stream.type in leave_out]
+            self._start(path, pix_fmt, coding, kept, like)
+            try:
+                self.container.start_encoding()
+            except (self._av.FFmpegError, ValueError) as error:
+                self._abandon()
+                if len(kept) == sum(stream.type in ("video", "audio") for stream in self._others):
+                    raise HarmonyError(
+                        f"{self._named} cannot be begun ({reason(error)}); choose another --codec, --pix-fmt or suffix"
+                    ) from None
+                continue
+            break
+        if refused:
+            self.notes.append(f"{self.container.format.name} does not take the shot's {', '.join(refused)}: left out")
+
+    def _start(self, path: str | Path, pix_fmt: str, coding: Coding, others: list[Any], like: Any) -> None:
+        try:
+            self.container = self._av.open(str(path), "w")
+        except (self._av.FFmpegError, ValueError) as error:
+            raise HarmonyError(
+                f"{self._named} cannot be opened for writing ({reason(error)}); its suffix chooses the container: .mp4,"
+                " .mov, .mkv or .webm"
+            ) from None
+        info = self._info
+        tag = like.streams.video[0].codec_context.codec_tag if like is not None and like.streams.video else ""
+        chosen = choose(coding, info, pix_fmt, self.container, tag)
+        self._pix_fmt = chosen.pix_fmt
+        self.stream = self._video_stream(chosen)
+        self._copies: dict[int, Any] = {}
+        left_out = []
+        for stream in others:
+            try:
+                copy = self.container.add_stream_from_template(stream)
+            except (ValueError, self._av.FFmpegError):
+                left_out.append(_name(stream))
+                continue
+            copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
+            self._copies[stream.index] = copy
+        self.notes = list(chosen.notes)
+        if left_out:
+            self.notes.append(f"{self.container.format.name} does not take the shot's {', '.join(left_out)}: left out")
+        if like is not None:
+            kept = {k: v for k, v in like.metadata.items() if k.lower() not in _OF_THE_CONTAINER}
+            self.container.metadata.update(kept)
+            if chapters := like.chapters():
+                self.container.set_chapters(chapters)
+
+    def _video_stream(self, chosen: Chosen) -> Any:
+        info = self._info
+        rate = info.rate or 25
+        with writing(self._named):
+            stream = self.container.add_stream(chosen.encoder, rate=rate, options=dict(chosen.options))
+        context = stream.codec_context
+        stream.width, stream.height, stream.pix_fmt = info.width, info.height, chosen.pix_fmt
+        context.time_base = stream.time_base = info.time_base
+        if info.aspect:
+            context.sample_aspect_ratio = info.aspect
+        tags = info.tags
+        context.colorspace, context.color_range = tags.matrix, tags.range
+        context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+        if chosen.encoder == "libx265" and self.container.format.name in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # what Apple's players want
+        if info.matrix is not None:
+            if set(self.container.format.name.split(",")) & _KEEPS_MATRIX:
+                stream.set_display_matrix(info.matrix)
+            else:
+                self.notes.append(
+                    f"{self.container.format.name} keeps no rotation: players will show the clip unturned"
+                )
+        return stream
+
+    def write(self, frame: Any) -> None:
+        """Encode a frame.
+
+        Raises:
+            HarmonyError: the encoder or the container refuses it.
+            WorkFailed: the disk is full.
+        """
+        if frame.format.name != self._pix_fmt:
+            pts, base, duration = frame.pts, frame.time_base, frame.duration
+            frame = frame.reformat(format=self._pix_fmt)
+            frame.pts, frame.time_base, frame.duration = pts, base, duration
+        frame.pict_type = 0  # the encoder's choice, not the shot's
+        if self._last is not None and frame.pts <= self._last:
+            frame.pts = self._last + 1
+        self._last = frame.pts
+        if frame.duration:
+            self._durations[frame.pts] = frame.duration
+        with writing(self._named):
+            for packet in self.stream.encode(frame):
+                self._mux(packet)
+        self.frames += 1
+
+    def _mux(self, packet: Any) -> None:
+        duration = self._durations.pop(packet.pts, None)
+        if duration is not None:
+            packet.duration = duration
+        self.container.mux_one(packet)
+
+    def copy(self, packet: Any) -> None:
+        """Write a packet of another stream of the shot, untouched; one whose stream was left out is dropped."""
+        copy = self._copies.get(packet.stream_index)
+        if copy is None:
+            return
+        packet.stream = copy
+        with writing(self._named):
+            self.container.mux_one(packet)
+
+    def close(self) -> None:
+        """Write what the encoder holds back, and the file's end."""
+        with writing(self._named):
+            for packet in self.stream.encode(None):
+                self._mux(packet)
+            self.container.close()
+
+    def _abandon(self) -> None:
+        """Let go of a file that nobody wants; what it holds is of no matter."""
+        container = getattr(self, "container", None)
+        if container is not None:
+            with reading(self._named):
+                container.close()
+
+    def abandon(self) -> None:
+        """Close without an end; the file is to be deleted."""
+        with contextlib.suppress(self._av.FFmpegError):
+            self.container.close()
+
+
+def _name(stream: Any) -> str:
+    codec = stream.codec_context.name if stream.codec_context is not None else "data"
+    return f"{stream.type} stream {stream.index} ({codec})"
