@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from harmonyrt.runtime.images.compose import Composed
-    from harmonyrt.runtime.images.pictures import PictureFile
 
 AT_HELP = "Pixel of the background, x,y, on which the cut-out's upper left corner goes. Default: 0,0."
 SCALE_HELP = "Scale of the cut-out. Default: 1."
@@ -31,74 +26,33 @@ def compose(
 
     harmonyrt compose cutout.png background.jpg --at 120,40 --scale 0.5 -o composite.png --mask-out mask.png
     """
-    from harmonyrt.cli.console import collected, print_path
+    from harmonyrt.cli.console import collected, print_path, silent_libraries
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
+    from harmonyrt.common.streams import read_stdin
     from harmonyrt.runtime.images.compose import mask_picture
     from harmonyrt.runtime.images.encode import write_picture_file
+    from harmonyrt.runtime.images.inputs import Placing, Reading, read_composed, read_place
+    from harmonyrt.runtime.images.masks import MaskFile
 
     streams().results_are_files()
     check_outputs({"-o": output, "--mask-out": mask_out}, (cutout, background))
     with collected() as remarks:
-        composed = read_and_compose(cutout, background, at, scale, premultiplied, max_megapixels)
-    notes = [*composed.notes, *write_picture_file(composed.composite, output)]
+        piped = cutout == "-"
+        name = "the picture from stdin" if piped else cutout
+        placing = Placing(read_place(at), scale, premultiplied)
+        how = Reading(max_megapixels=max_megapixels)
+        with silent_libraries():
+            source = read_stdin() if piped else cutout
+            composed = read_composed(source, background, placing, how, name, background)
+    notes = [*composed.notes, *write_picture_file(composed.picture, output)]
     if mask_out is not None:
-        notes += write_picture_file(mask_picture(composed.mask), mask_out)
+        notes += write_picture_file(mask_picture(MaskFile(composed.mask)), mask_out)
     for line in [*remarks, *(f"note: {note}" for note in notes)]:
         say(line)
     print_path(output)
     if mask_out is not None:
         print_path(mask_out)
-
-
-def read_and_compose(
-    cutout: str, background: str, at: str | None, scale: float | None, premultiplied: bool, max_megapixels: float
-) -> Composed:
-    """Read both files and paste one on the other. The composite's notes are those of both files and of the pasting.
-
-    Raises:
-        HarmonyError: either cannot be read, or they do not go together.
-    """
-    import dataclasses
-
-    from harmonyrt.runtime.images.compose import compose as pasted
-
-    place = read_place(at or "0,0")
-    pictures = [_read(source, max_megapixels) for source in (cutout, background)]
-    result = pasted(
-        pictures[0],
-        pictures[1],
-        place,
-        1.0 if scale is None else scale,
-        premultiplied=premultiplied,
-        megapixel_limit=max_megapixels,
-    )
-    return dataclasses.replace(result, notes=(*pictures[0].notes, *pictures[1].notes, *result.notes))
-
-
-def _read(source: str, max_megapixels: float) -> PictureFile:
-    from harmonyrt.cli.console import silent_libraries
-    from harmonyrt.common.streams import read_stdin
-    from harmonyrt.runtime.images.pictures import read_picture_file
-
-    piped = source == "-"
-    with silent_libraries():
-        name = "the picture from stdin" if piped else source
-        return read_picture_file(read_stdin() if piped else source, name=name, max_megapixels=max_megapixels)
-
-
-def read_place(text: str) -> tuple[int, int]:
-    """The pixel that `--at` names.
-
-    Raises:
-        HarmonyError: no two whole numbers.
-    """
-    from harmonyrt.common import HarmonyError
-
-    found = re.fullmatch(r"\s*([+-]?\d{1,9})\s*,\s*([+-]?\d{1,9})\s*", text)
-    if found is None:
-        raise HarmonyError(f"--at {text} is no place; give two whole numbers of pixels, for example --at 120,40")
-    return int(found[1]), int(found[2])
 
 
 def check_outputs(outputs: dict[str, Path | None], inputs: tuple[str | None, ...]) -> None:

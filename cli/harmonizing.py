@@ -8,7 +8,6 @@ import io
 import re
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,24 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
-from harmonyrt.cli.compose import read_and_compose
 from harmonyrt.cli.console import collected, print_json, print_path, silent_libraries
 from harmonyrt.cli.extras import NO_EXTRAS, Extras, say_residual
-from harmonyrt.common import HarmonyError, HarmonyWarning
+from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import is_special, written_whole
 from harmonyrt.common.progress import growing_progress, say
 from harmonyrt.common.streams import current as streams
 from harmonyrt.common.streams import read_stdin
 from harmonyrt.runtime.images.encode import WRITABLE, check_writable, save, write_picture_file
 from harmonyrt.runtime.images.foreground import foreground_ratio
-from harmonyrt.runtime.images.inputs import Inputs, Reading, read_pair
-from harmonyrt.runtime.images.mask_files import matched_mask, read_mask_file
+from harmonyrt.runtime.images.inputs import (
+    Inputs,
+    Placing,
+    Reading,
+    read_composed,
+    read_pair,
+    read_place,
+    with_match,
+)
 from harmonyrt.runtime.images.masks import MaskFile
 from harmonyrt.runtime.images.pictures import PictureFile
 
@@ -205,24 +210,19 @@ def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:
     Raises:
         HarmonyError: either cannot be read, or they do not go together.
     """
-    limit = options.max_megapixels
-    match = None if options.match is None else read_mask_file(str(options.match), max_megapixels=limit)
-    match_notes = () if match is None else match.notes
-    for sentence in () if match is None else match.warnings:
-        warnings.warn(sentence, HarmonyWarning, stacklevel=2)
-    if options.background is not None:
-        composed = read_and_compose(
-            composite, options.background, options.at, options.scale, options.premultiplied, limit
-        )
-        values = 255 - composed.mask.values if options.invert_mask else composed.mask.values
-        return Inputs(composed.composite, values, (*composed.notes, *match_notes), match)
     source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
-    how = Reading(options.fit_mask, options.invert_mask, options.label or None, limit)
+    how = Reading(options.fit_mask, options.invert_mask, options.label or None, options.max_megapixels)
     with silent_libraries():
-        inputs = read_pair(source, mask, how, name, mask)
-    if match is not None:
-        match = matched_mask(match, inputs.picture, str(options.match), name)
-    return dataclasses.replace(inputs, notes=(*inputs.notes, *match_notes), match=match)
+        if options.background is not None:
+            placing = Placing(
+                read_place(options.at or "0,0"), 1.0 if options.scale is None else options.scale, options.premultiplied
+            )
+            inputs = read_composed(source, options.background, placing, how, name, options.background)
+        else:
+            inputs = read_pair(source, mask, how, name, mask)
+        if options.match is not None:
+            inputs = with_match(inputs, options.match, how, str(options.match), name)
+    return inputs
 
 
 @contextlib.contextmanager

@@ -14,7 +14,20 @@ from collections.abc import Sequence
 
 import typer
 
-from harmonyrt.cli import bench, calibrate, compose, doctor, evaluate, harmonize, info, synthesize, train, verify, video
+from harmonyrt.cli import (
+    bench,
+    calibrate,
+    compose,
+    doctor,
+    evaluate,
+    harmonize,
+    info,
+    serve,
+    synthesize,
+    train,
+    verify,
+    video,
+)
 from harmonyrt.cli.console import warnings_as_lines
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.program import run_program
@@ -56,6 +69,7 @@ app.command("harmonize")(harmonize.harmonize)
 app.command("compose")(compose.compose)
 app.command("video")(video.video)
 app.command("verify")(verify.verify)
+app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("calibrate")(calibrate.calibrate)

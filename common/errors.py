@@ -26,6 +26,18 @@ class OutOfMemory(WorkFailed):
     """Memory ran out: of the machine, of the process's limit or of the GPU."""
 
 
+class Cancelled(WorkFailed):
+    """The caller stopped the work, for example by a progress callback that returned False. Nothing is broken."""
+
+
+class TooLarge(HarmonyError):
+    """A picture beyond the limit of megapixels, refused before it was decoded."""
+
+
+class UnknownFormat(HarmonyError):
+    """A file that is no picture, or one of a format that is not read."""
+
+
 class HarmonyWarning(UserWarning):
     """Something that works but is probably not what was meant, such as an empty mask or an assumption about weights."""
 

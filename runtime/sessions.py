@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError, OutOfMemory, WorkFailed
+from harmonyrt.common.errors import Cancelled
 from harmonyrt.runtime.forks import check_not_forked
 
 log = logging.getLogger("harmonyrt.runtime")
@@ -70,17 +71,28 @@ class Sessions(Generic[Network]):
     def checked_out(self) -> Iterator[Network]:
         """One for this thread alone; waits while all are taken.
 
+        One that fails (anything but wrong input, memory that ran out, or the caller's own wish to stop) is left, and a
+        new one is made when it is needed.
+
         Raises:
             HarmonyError: all are taken and this thread has one of them (a callback that calls harmonize()), so that
                 waiting would never end.
         """
         network = self._take()
+        broken = False
         try:
             yield network
+        except Exception as error:
+            harmless = isinstance(error, Cancelled | OutOfMemory | MemoryError)
+            broken = not harmless and (not isinstance(error, HarmonyError) or isinstance(error, WorkFailed))
+            raise
         finally:
             with self._changed:
                 self._holders.remove(threading.get_ident())
-                self._free.append(network)
+                if broken:
+                    self._made -= 1
+                else:
+                    self._free.append(network)
                 self._changed.notify()
 
     def _take(self) -> Network:
@@ -105,7 +117,7 @@ class Sessions(Generic[Network]):
                 self._made -= 1
                 self._holders.remove(here)
                 self._changed.notify()
-                if not isinstance(error, WorkFailed):
+                if not isinstance(error, WorkFailed) or self._made == 0:
                     raise
                 self.most = self._made
             log.warning("one more session cannot be had (%s); going on with %d", error, self.most)

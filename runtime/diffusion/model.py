@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import Cancelled
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.diffusion.buffers import BufferPool, open_buffers
@@ -21,10 +22,6 @@ Progress = Callable[[str, int, int], bool | None]
 are done and how many there are. Returning False cancels the run. On a GPU parts are enqueued without waiting for them,
 so progress runs ahead of the computation. Because a callback can stop a run between two parts, parts then run one by
 one; without a callback, TensorRT runs them as one CUDA graph from the second run with the same number of steps."""
-
-
-class Cancelled(WorkFailed):
-    """The caller's progress callback returned False. The model can be used again at once."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import TooLarge
 from harmonyrt.runtime.images import colours as image_colours
 from harmonyrt.runtime.images.colour_matrix import MatrixSpace, matrix_space
 from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, MaskFile
@@ -85,7 +86,7 @@ def _scaled_size(cutout: PictureFile, scale: float, limit: float | None) -> tupl
     if not (math.isfinite(scale) and scale > 0):
         raise HarmonyError(f"the scale is {scale:g}; give a number above 0, 1 keeps the cut-out's size")
     if limit is not None and width * scale * height * scale > limit * 1e6:
-        raise HarmonyError(
+        raise TooLarge(
             f"the cut-out of {width}x{height} scaled by {scale:g} has more than {limit:g} megapixels; give a smaller"
             " scale, or raise megapixel_limit (--max-megapixels)"
         )

@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.ImageCms import PyCMSError
 
 from harmonyrt.common import HarmonyError, HarmonyNote
+from harmonyrt.common.errors import TooLarge
 from harmonyrt.runtime.caller import warn
 from harmonyrt.runtime.images import colours as image_colours
 from harmonyrt.runtime.images.colours import FromSrgb, to_8_bits
@@ -236,7 +237,7 @@ def check_size(width: int, height: int, limit: float | None) -> None:
     if width == 0 or height == 0:
         raise HarmonyError(f"the composite is empty ({width}x{height}); give a picture with at least one pixel")
     if limit is not None and width * height > limit * 1e6:
-        raise HarmonyError(
+        raise TooLarge(
             f"the composite has {width * height / 1e6:.0f} megapixels ({width}x{height}), the limit is {limit:g};"
             " raise it with megapixel_limit (--max-megapixels) or give a smaller picture"
         )

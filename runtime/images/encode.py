@@ -39,7 +39,9 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
     "BMP": {},
 }
-_WITH_ALPHA = ("PNG", "TIFF", "WEBP")
+LAYERED = ("PNG", "TIFF", "WEBP")
+"""Formats with transparency."""
+_WITH_QUALITY = ("JPEG", "WEBP")
 _WITH_16_BITS = ("PNG", "TIFF")
 _PNG_HEADER = 33  # bytes: signature and IHDR
 
@@ -90,7 +92,7 @@ def check_layer(path: str | Path) -> None:
     Raises:
         HarmonyError: it has none.
     """
-    if format_for(path) not in _WITH_ALPHA:
+    if format_for(path) not in LAYERED:
         raise HarmonyError(f"{path}: {format_for(path)} has no transparency for a layer; choose .png, .tif or .webp")
 
 
@@ -116,14 +118,29 @@ def write_picture_file(picture: PictureFile, path: str | Path) -> list[str]:
             raise WorkFailed(f"cannot write {path}: {error.strerror}; make room or choose another output") from None
 
 
-def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str) -> list[str]:
-    """Write into an open file. Arguments, result and errors as :func:`write_picture_file`."""
+def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str, quality: int | None = None) -> list[str]:
+    """Write into an open file.
+
+    Args:
+        picture: what to write.
+        file: open for writing bytes.
+        file_format: one of the values of :data:`WRITABLE`.
+        where: how messages name it.
+        quality: of a JPEG or WebP, 1 to 100; WebP is lossless without one. None: JPEG 95.
+
+    Returns:
+        Sentences for the user about what the format could not hold.
+
+    Raises:
+        HarmonyError: as :func:`write_picture_file`, or a quality that the format does not take.
+    """
+    more = _quality(file_format, quality)
     picture, notes = _for_format(picture, file_format, where)
     native, alpha = picture.native, picture.alpha
     if native.dtype == np.uint16 and file_format not in _WITH_16_BITS:
         notes.append(f"{where} holds 8 of the picture's 16 bits; choose .png or .tif to keep them all")
         native, alpha = to_8_bits(native), None if alpha is None else to_8_bits(alpha)
-    if alpha is not None and file_format not in _WITH_ALPHA:
+    if alpha is not None and file_format not in LAYERED:
         if alpha.min() < np.iinfo(alpha.dtype).max:
             raise HarmonyError(f"cannot write {where}: {file_format} has no transparency; choose .png, .tif or .webp")
         alpha = None
@@ -142,7 +159,7 @@ def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str) -> 
     if file_format == "BMP":
         extra.pop("icc_profile")
         extra.pop("exif")
-    options = {**_SAVE_OPTIONS[file_format], **{key: value for key, value in extra.items() if value}}
+    options = {**_SAVE_OPTIONS[file_format], **more, **{key: value for key, value in extra.items() if value}}
     if file_format == "TIFF" and picture.exif:
         options.pop("compression")  # with one, Pillow writes through libtiff, which loses EXIF's own directory
     try:
@@ -155,6 +172,16 @@ def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str) -> 
     except (ValueError, SystemError, OverflowError, struct.error) as error:  # sides beyond the format's limit, mostly
         raise HarmonyError(f"cannot write {where} as {file_format} ({first_line(error)}); choose .png") from None
     return notes
+
+
+def _quality(file_format: str, quality: int | None) -> dict[str, Any]:
+    if quality is None:
+        return {}
+    if file_format not in _WITH_QUALITY:
+        raise HarmonyError(f"a quality is for JPEG and WebP, and the output is {file_format}; leave it out")
+    if not 1 <= quality <= 100:
+        raise HarmonyError(f"the quality is {quality}; give 1 to 100")
+    return {"quality": quality, "lossless": False} if file_format == "WEBP" else {"quality": quality}
 
 
 def _with_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]]) -> bytes:

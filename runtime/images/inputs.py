@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from harmonyrt.common import HarmonyWarning
+from harmonyrt.common import HarmonyError
+from harmonyrt.runtime.caller import warn
+from harmonyrt.runtime.images.compose import compose
 from harmonyrt.runtime.images.mask_files import alpha_as_mask, matched_mask, read_mask_file
 from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label, MaskFile, fitted_mask
 from harmonyrt.runtime.images.opening import Source
@@ -29,6 +32,15 @@ class Reading:
     invert_mask: bool = False
     label: Label | None = None
     max_megapixels: float = MEGAPIXEL_LIMIT
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where a cut-out goes on its background; see :func:`harmonyrt.runtime.images.compose.compose`."""
+
+    at: tuple[int, int] = (0, 0)
+    scale: float = 1.0
+    premultiplied: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,60 @@ def read_pair(
         found = read_mask_file(mask, name=mask_name, max_megapixels=limit, label=how.label or None)
         found = matched_mask(found, picture, mask_name or "the mask", composite_name)
     for sentence in found.warnings:
-        warnings.warn(sentence, HarmonyWarning, stacklevel=2)
+        warn(sentence)
     values = 255 - found.values if how.invert_mask else found.values
     height, width = picture.rgb.shape[:2]
     values = fitted_mask(values, width, height, how.fit_mask)
     return Inputs(picture, values, (*picture.notes, *found.notes))
+
+
+def read_composed(
+    cutout: Source, background: Source, placing: Placing, how: Reading, cutout_name: str, background_name: str
+) -> Inputs:
+    """Read a cut-out and a background, and paste one on the other: the cut-out's alpha is the mask.
+
+    Args:
+        cutout: a picture with alpha: a path, the bytes of a file, or one that is open.
+        background: likewise, with or without alpha.
+        placing: where the cut-out goes.
+        how: its limit, and whether the mask is inverted.
+        cutout_name: how messages name the cut-out.
+        background_name: how messages name the background.
+
+    Raises:
+        HarmonyError: either cannot be read, or they do not go together.
+    """
+    limit = how.max_megapixels
+    first = read_picture_file(cutout, name=cutout_name, max_megapixels=limit)
+    second = read_picture_file(background, name=background_name, max_megapixels=limit)
+    done = compose(first, second, placing.at, placing.scale, premultiplied=placing.premultiplied, megapixel_limit=limit)
+    values = 255 - done.mask.values if how.invert_mask else done.mask.values
+    return Inputs(done.composite, values, (*first.notes, *second.notes, *done.notes))
+
+
+def with_match(inputs: Inputs, match: Source, how: Reading, match_name: str, composite_name: str) -> Inputs:
+    """The same inputs, with a mask of the part of the background to match.
+
+    Raises:
+        HarmonyError: it cannot be read.
+    """
+    found = read_mask_file(match, name=match_name, max_megapixels=how.max_megapixels)
+    for sentence in found.warnings:
+        warn(sentence)
+    notes = (*inputs.notes, *found.notes)
+    matched = matched_mask(found, inputs.picture, match_name, composite_name)
+    return dataclasses.replace(inputs, notes=notes, match=matched)
+
+
+def read_place(text: str, option: str = "--at") -> tuple[int, int]:
+    """The pixel that ``"x,y"`` names.
+
+    Raises:
+        HarmonyError: no two whole numbers.
+    """
+    found = re.fullmatch(r"\s*([+-]?\d{1,9})\s*,\s*([+-]?\d{1,9})\s*", text)
+    if found is None:
+        raise HarmonyError(
+            f"{option} {text} is no place; give two whole numbers of pixels, for example {option} 120,40"
+        )
+    return int(found[1]), int(found[2])

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.errors import TooLarge, UnknownFormat
 from harmonyrt.runtime.images import tiff_files
 from harmonyrt.runtime.images.repairs import TEXT_LIMIT, raised_text_limit
 
@@ -50,7 +51,7 @@ def opened(
             image = _open_by_pillow(file, page)
             width, height = page.size if image is None and page is not None else image.size  # type: ignore[union-attr]
             if width * height > max_megapixels * 1e6:
-                raise HarmonyError(
+                raise TooLarge(
                     f"{where} has {width * height / 1e6:.3g} megapixels ({width} x {height}), more than the limit of"
                     f" {max_megapixels:g}; scale it down, or raise the limit with --max-megapixels"
                 )
@@ -63,11 +64,11 @@ def opened(
             raise
         except UnidentifiedImageError:
             if page is not None:
-                raise HarmonyError(
+                raise UnknownFormat(
                     f"{where} is a TIFF of {page.samples} channels of {page.bits} bits whose kind is not read;"
                     " save it as RGB with 8 or 16 bits per channel"
                 ) from None
-            raise HarmonyError(
+            raise UnknownFormat(
                 f"{where} is not a picture of a known format; give PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF or PPM"
             ) from None
         except MemoryError:
@@ -80,6 +81,18 @@ def opened(
             raise HarmonyError(
                 f"{where} is damaged or cut short ({first_line(error)}); give a picture that opens elsewhere"
             ) from None
+
+
+def megapixels_of(source: Source, where: str, max_megapixels: float) -> float:
+    """Megapixels of a picture, from its header: nothing is decoded.
+
+    Raises:
+        HarmonyError: as :func:`harmonyrt.runtime.images.pictures.read_picture_file` says early: empty, not a picture
+            (`UnknownFormat`), an animation, or beyond the limit (`TooLarge`).
+    """
+    with opened(source, where, max_megapixels) as (image, _, page):
+        width, height = page.size if image is None and page is not None else image.size  # type: ignore[union-attr]
+        return width * height / 1e6
 
 
 def _open_by_pillow(file: BinaryIO, page: tiff_files.FirstPage | None) -> ImageFile.ImageFile | None:

@@ -61,6 +61,11 @@ OPTIONAL = [
     "tifffile",
     "imagecodecs",
     "av",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "python_multipart",
+    "prometheus_client",
 ]
 BUILD_ONLY = ["torch", "onnx", "onnxscript", "safetensors", "matplotlib", "psutil"]
 
