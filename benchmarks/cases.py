@@ -1,6 +1,6 @@
 """What can be timed: an engine of a bundle, a bundle end to end, or PyTorch running the same network.
 
-A case is described by plain data, since it is loaded in a process of its own (see `worker.py`).
+A case is described by plain data, since it is loaded in a separate process (see `worker.py`).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def bench(
     name: Annotated[str, typer.Option(help="What the run is called in tables.")] = "bench",
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON instead of a table.")] = False,
 ) -> None:
-    """Time engines in processes of their own, turn about; a ratio is given only between sides of one run."""
+    """Time engines in separate processes, taking turns; a ratio is given only between sides of one run."""
     import dataclasses
     import json
 

@@ -75,5 +75,5 @@ def check_outputs(outputs: dict[str, Path | None], inputs: tuple[str | None, ...
                 raise HarmonyError(f"the output {path} is the input {given}; choose another output")
         real = path.resolve()
         if real in seen:
-            raise HarmonyError(f"{seen[real]} and {option} both name {path}; give each a file of its own")
+            raise HarmonyError(f"{seen[real]} and {option} both name {path}; give each its own file")
         seen[real] = option

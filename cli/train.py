@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 
-class Recipe(str, Enum):
+class TrainingRecipe(str, Enum):
     """Named presets of stages and optimizer."""
 
     practical = "practical"
@@ -41,12 +41,13 @@ class Precision(str, Enum):
 
 def train(
     data: Annotated[Path, typer.Argument(help="Photos and masks to make composites from, or a dataset of pairs.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; a run that is there goes on.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; an existing run is resumed.")],
     minutes: Annotated[float | None, typer.Option(min=0.001, help="Length of the run in minutes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Length of the run in steps.")] = None,
     recipe: Annotated[
-        Recipe, typer.Option(help="practical: residual output, minutes to hours. paper: section 5.1, 160 epochs.")
-    ] = Recipe.practical,
+        TrainingRecipe,
+        typer.Option(help="practical: residual output, minutes to hours. paper: section 5.1, 160 epochs."),
+    ] = TrainingRecipe.practical,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -98,7 +99,7 @@ def train(
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
 
-    if preset is None and recipe is Recipe.practical and (steps is None) == (minutes is None):
+    if preset is None and recipe is TrainingRecipe.practical and (steps is None) == (minutes is None):
         raise HarmonyError("a run's length is given once; pass --minutes or --steps")
     for package in ("torch", "safetensors"):
         require(package, "train", "harmonyrt train")
@@ -153,26 +154,26 @@ def _run_preset(name: str, data: Path, output: Path, init: Path | None, machine:
 
 
 def _config(
-    recipe: Recipe, data: Path, output: Path, steps: int | None, minutes: float | None, chosen: dict[str, Any]
+    recipe: TrainingRecipe, data: Path, output: Path, steps: int | None, minutes: float | None, chosen: dict[str, Any]
 ) -> Any:
     from harmonyrt.training.config import TrainConfig, paper_config
 
-    if recipe is Recipe.practical:
+    if recipe is TrainingRecipe.practical:
         return TrainConfig(data, output, steps=steps, minutes=minutes, **chosen)
     length = {} if steps is None and minutes is None else {"steps": steps, "minutes": minutes}
     return paper_config(data, output, **length, **chosen)
 
 
-def _stages(recipe: Recipe, lr: float | None, given: list[str] | None) -> tuple[Any, ...]:
+def _stages(recipe: TrainingRecipe, lr: float | None, given: list[str] | None) -> tuple[Any, ...]:
     import dataclasses
 
     from harmonyrt.common import HarmonyError
     from harmonyrt.training.config import PAPER_STAGES, PRACTICAL_STAGES, parse_stages
 
-    if given and recipe is Recipe.paper:
+    if given and recipe is TrainingRecipe.paper:
         raise HarmonyError(
             "--recipe paper is three stages (without the PFE, with a frozen encoder, whole) that --stage would replace;"
             " leave --stage out, or choose --recipe practical"
         )
-    stages = parse_stages(given) if given else PRACTICAL_STAGES if recipe is Recipe.practical else PAPER_STAGES
+    stages = parse_stages(given) if given else PRACTICAL_STAGES if recipe is TrainingRecipe.practical else PAPER_STAGES
     return stages if lr is None else tuple(dataclasses.replace(s, lr=lr) for s in stages)

@@ -61,7 +61,7 @@ def _sha256(file) -> str:  # Python 3.10 has no hashlib.file_digest
 
 
 def make_folder(path: str | Path, advice: str = "choose another output") -> Path:
-    """Make a folder and its parents; one that is there already is fine.
+    """Make a folder and its parents; an existing one is fine.
 
     Args:
         path: the folder.

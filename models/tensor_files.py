@@ -32,7 +32,7 @@ _NO_WEIGHTS = re.compile(r"optim|^opt$|exp_avg|momentum|^grads?$", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Taken:
-    """A network's tensors by the names of its own state dict, and in sentences what was chosen to get them."""
+    """A network's tensors by the names of its state dict, and in sentences what was chosen to get them."""
 
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         metadata of a safetensors file ({} for others).
 
     Raises:
-        HarmonyError: no such file, or no file of tensors; what it is instead is said where its beginning tells.
+        HarmonyError: no such file, or no file of tensors; the message says what the file is, if its first bytes tell.
     """
     if not path.exists():
         raise HarmonyError(f"{path} does not exist; give the path of a checkpoint (.pth or .safetensors)")
@@ -77,9 +77,9 @@ def _what_instead(head: bytes) -> str | None:
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "it is a web page, as a download link gives that asks for a login or a click; download the file itself"
     if text.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file that it stands for; run git lfs pull, or download the file itself"
+        return "it is a Git LFS pointer, not the file itself; run git lfs pull, or download the file itself"
     if b"/annex/objects/" in text:
-        return "it is a git-annex pointer, not the file that it stands for; run git annex get"
+        return "it is a git-annex pointer, not the file itself; run git annex get"
     if text.startswith((b"{", b"[")):
         return "it is JSON; give the weights file that belongs to it"
     kinds = {
@@ -130,7 +130,7 @@ def network_in(tensors: Mapping[str, Tensor], heads: str, where: str | Path) -> 
 
     Any prefix comes off (wrappers such as ``state_dict`` and ``params``, ``module.`` of DistributedDataParallel,
     ``_orig_mod.`` of torch.compile, ``model.`` of Lightning). Of raw and averaged weights in one file the averaged ones
-    are taken, which is said.
+    are used, with a note.
 
     Args:
         tensors: as :func:`read_tensors` gives them.

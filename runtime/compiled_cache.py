@@ -115,7 +115,7 @@ class CompiledCache:
         with contextlib.suppress(OSError, _Unfit):
             self._check_folder(make=False)
             return self._read(path, key_text(key).encode(), make)
-        return None  # what is wrong with the folder is said once, by write()
+        return None  # write() reports what is wrong with the folder, once
 
     def _read(self, path: Path, key: bytes, make: Callable[[int], np.ndarray]) -> np.ndarray | None:
         try:

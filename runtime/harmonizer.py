@@ -248,7 +248,7 @@ class Harmonizer:
         return [result.picture for result in self._all(list(zip(composites, masks, strict=True)), request)]
 
     def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
-        """Run the engine on tensors of its own size, without fitting, upsampling or blending.
+        """Run the engine on tensors of its size, without fitting, upsampling or blending.
 
         NumPy arrays, DLPack tensors (PyTorch, CuPy, JAX) and `__cuda_array_interface__` arrays are taken without a
         copy, on the CPU or on the engine's GPU. The result is of the same library where that reads DLPack

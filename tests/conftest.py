@@ -167,7 +167,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         gpu = sum("gpu" in report.keywords for report in skipped)
-        terminalreporter.write_line(f"{len(skipped)} skipped, {gpu} of them for want of a GPU")
+        terminalreporter.write_line(f"{len(skipped)} skipped, {gpu} of them because there is no GPU")
     for reason in _not_allowed(terminalreporter) if terminalreporter.config.option.strict_skips else ():
         terminalreporter.write_line(f"FAILED: no test may be skipped for this reason: {reason}", red=True)
 

@@ -196,7 +196,7 @@ def _input_tiles(x: Tensor) -> Tensor:
     strides = (rows * columns * channels, 2 * columns * channels, 2 * channels, 1)
 
     def values(i: int, j: int) -> Tensor:
-        # Not a slice: the compiler would compute what `x` comes from anew in each of the 64 places that read it.
+        # Not a slice: the compiler would compute what `x` comes from again in each of the 64 places that read it.
         return padded.as_strided(shape, strides, (i * columns + j) * channels).float()
 
     tile = [[values(i, j) for j in range(4)] for i in range(4)]

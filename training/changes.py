@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harmonyrt.training import appearance
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 
 Others = tuple[Tensor, Tensor]
 """Pictures (N,3,S,S), one for each sample, and a region (N,1,S,S) of each."""
@@ -32,7 +32,7 @@ FFHQH_SIDE = 1024
 """Pixels per side of the paper's pictures: sharpening with factor 4 there is far less on a picture scaled down."""
 
 
-def _ffhqh(real: Tensor, mask: Tensor, others: Others, plan: Plan, rng: np.random.Generator) -> Tensor:
+def _ffhqh(real: Tensor, mask: Tensor, others: Others, plan: CompositePlan, rng: np.random.Generator) -> Tensor:
     """The paper's section 3.2 with its ranges."""
     count = len(real)
     picture = appearance.colour_jitter(
@@ -49,7 +49,7 @@ def _ffhqh(real: Tensor, mask: Tensor, others: Others, plan: Plan, rng: np.rando
     return chosen_by_lot(rng, 0.5, appearance.autocontrast(picture, mask), picture)
 
 
-def _transfer(real: Tensor, mask: Tensor, others: Others, plan: Plan, rng: np.random.Generator) -> Tensor:
+def _transfer(real: Tensor, mask: Tensor, others: Others, plan: CompositePlan, rng: np.random.Generator) -> Tensor:
     """One of three transfers, mixed with the original: iHarmony4 has both mild and full ones."""
     picture = real.clone()
     ways = (appearance.transfer_mean_std, appearance.transfer_covariance, appearance.transfer_histogram)
@@ -83,18 +83,18 @@ def tone_of(
     }
 
 
-def _tone(real: Tensor, mask: Tensor, others: Others, plan: Plan, rng: np.random.Generator) -> Tensor:
+def _tone(real: Tensor, mask: Tensor, others: Others, plan: CompositePlan, rng: np.random.Generator) -> Tensor:
     """Another exposure, white balance, curve and saturation."""
     same = plan.tones[0] == plan.tones[1]
     strength = plan.tones[0] if same else rng.uniform(*plan.tones, len(real))
     return appearance.tone(real, **tone_of(len(real), strength, rng))
 
 
-def _slight(real: Tensor, mask: Tensor, others: Others, plan: Plan, rng: np.random.Generator) -> Tensor:
+def _slight(real: Tensor, mask: Tensor, others: Others, plan: CompositePlan, rng: np.random.Generator) -> Tensor:
     return appearance.tone(real, **tone_of(len(real), 0.15, rng))
 
 
-CHANGES: dict[str, Callable[[Tensor, Tensor, Others, Plan, np.random.Generator], Tensor]] = {
+CHANGES: dict[str, Callable[[Tensor, Tensor, Others, CompositePlan, np.random.Generator], Tensor]] = {
     "ffhqh": _ffhqh,
     "transfer": _transfer,
     "tone": _tone,

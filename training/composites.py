@@ -20,7 +20,7 @@ from harmonyrt.training.changes import CHANGES, Others, chosen_by_lot, tone_of
 from harmonyrt.training.edges import given_masks, stripped
 from harmonyrt.training.layers import Layers, in_8_bits, taken_apart
 from harmonyrt.training.pictures import Album
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 from harmonyrt.training.regions import merged_region, superpixels
 
 
@@ -80,7 +80,7 @@ def light_of(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
 class Composer:
     """Makes batches from an album."""
 
-    def __init__(self, album: Album, plan: Plan) -> None:
+    def __init__(self, album: Album, plan: CompositePlan) -> None:
         self.album, self.plan = album, plan
         self.masked = [i for i, picture in enumerate(album.pictures) if picture.mask is not None]
         anywhere = plan.masks.get("superpixels") or (self.masked and plan.masks.get("foreign"))
@@ -254,7 +254,7 @@ class Composer:
         return self._bounded(real, changed, mask, meant)
 
     def _bounded(self, real: Tensor, changed: Tensor, mask: Tensor, least: Tensor | None) -> Tensor:
-        """Changes scaled to the plan's largest error and, where `least` (N,) says so, to its smallest."""
+        """Changes scaled to the plan's largest error and, where `least` (N,) is set, to its smallest."""
         changed = changed.nan_to_num(0.0).clamp(0, 1)
         error = (changed - real).square()
         fmse = (error * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)).clamp(min=1)) * 255**2

@@ -11,7 +11,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.models import IHARMONY4, PHNetConfig
 from harmonyrt.training.losses import LOSSES
 from harmonyrt.training.optimizers import OptimizerName
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Stage:
         freeze: names of submodules whose weights stand still, for example ``("encoder",)``.
         extractor: False cuts the PFE's gate off the SE block (the paper's first stage), in validation and in what is
             shipped as well.
-        settled_norms: measure BatchNorm's statistics anew on this stage's pictures, then train with them as they
+        settled_norms: measure BatchNorm's statistics again on this stage's pictures, then train with them as they
             stand: small batches of large pictures otherwise train one network and ship another.
         head_alone: train a PHNet's colour head by itself: a fiftieth of the work. Composites must be made in layers.
     """
@@ -84,7 +84,7 @@ class TrainConfig:
 
     Attributes:
         data: data root (folders of images/ and masks/, folders of photos), or a dataset in iHarmony4's layout.
-        out: run folder: checkpoint.pt, log.jsonl, grids/. A run that is there already is resumed.
+        out: run folder: checkpoint.pt, log.jsonl, grids/. An existing run is resumed.
         steps, minutes, epochs: length of the run; exactly one. Minutes count while the program runs, pauses included.
             In an epoch as many composites are seen as the training split has: the dataset's, or one of each photo.
         schedule: ``cosine`` falls to 1 % of the stage's rate over the whole run; ``constant`` is what was released (a
@@ -117,7 +117,7 @@ class TrainConfig:
     warmup_steps: int = 100
     ema: float = 0.998
     seed: int = 0
-    plan: Plan = field(default_factory=Plan)
+    plan: CompositePlan = field(default_factory=CompositePlan)
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "cpu"
     threads: int | None = None

@@ -1,4 +1,4 @@
-"""Blurs, growing and shrinking of batches, each sample by an amount of its own. All take and return (N,C,H,W)."""
+"""Blurs, growing and shrinking of batches, each sample by its own amount. All take and return (N,C,H,W)."""
 
 from __future__ import annotations
 

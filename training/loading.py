@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from harmonyrt.common import HarmonyError
 from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.pictures import Album, find_pictures
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 
 Tensors = tuple[Tensor, ...]
 """composite, mask, real, where the truth is known, and the lights of samples made in layers (``Batch.lights``; NaN for
@@ -24,7 +24,7 @@ others)."""
 class Synthesis:
     """Composites made from a data root's training split."""
 
-    def __init__(self, root: Path, plan: Plan) -> None:
+    def __init__(self, root: Path, plan: CompositePlan) -> None:
         album = Album([p for p in find_pictures(root) if p.split == "train"])
         if not album.pictures:
             raise HarmonyError(f"{root} has no pictures in its train split; give a folder with more pictures")

@@ -1,7 +1,7 @@
 """Pictures and masks on disk, which split each belongs to, and a cache of them in memory.
 
 A data root holds any number of folders with ``images/`` and ``masks/`` (same stems), and folders of photos without
-masks. Optional lists stand in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can be
+masks. Optional lists are in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can be
 learned from them), ``near_duplicates.txt`` (pairs that must share a split) and ``outlines.json`` (COCO polygons: masks
 for photos that have none, and more objects in those that have one).
 """
@@ -118,7 +118,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _groups(names: Iterable[str], pairs: Iterable[list[str]]) -> list[list[str]]:
-    """Names joined by pairs, or by a shared stem: the same COCO picture can stand in two folders."""
+    """Names joined by pairs, or by a shared stem: the same COCO picture can be in two folders."""
     parent = {name: name for name in names}
 
     def top(name: str) -> str:

@@ -18,7 +18,7 @@ PAIRS = (*BOUNDS, "exposures")
 
 
 @dataclass(frozen=True)
-class Plan:
+class CompositePlan:
     """How composites are made. Kinds and masks are weights of a lottery.
 
     Attributes:
@@ -97,8 +97,8 @@ class Plan:
             raise HarmonyError(f"a plan's white_balance is a number from 0 on, not {self.white_balance!r}")
 
 
-def read_plan(path: str | Path) -> Plan:
-    """A plan from JSON: an object with any of :class:`Plan`'s attributes, or a run's config.json, which has one.
+def read_plan(path: str | Path) -> CompositePlan:
+    """A plan from JSON: an object with attributes of :class:`CompositePlan`, or a run's config.json, which has one.
 
     Raises:
         HarmonyError: no such file, no JSON, or something in it that no plan has.
@@ -111,14 +111,14 @@ def read_plan(path: str | Path) -> Plan:
         ) from None
     if isinstance(content, dict) and isinstance(content.get("plan"), dict):
         content = content["plan"]
-    names = [entry.name for entry in fields(Plan)]
+    names = [entry.name for entry in fields(CompositePlan)]
     if not isinstance(content, dict) or not set(content) <= set(names):
         raise HarmonyError(f"{path} is not a plan; give a JSON object with any of {', '.join(names)}")
     for name in PAIRS:
         if isinstance(content.get(name), list):
             content[name] = tuple(content[name])
     try:
-        return Plan(**content)
+        return CompositePlan(**content)
     except HarmonyError as error:
         raise HarmonyError(f"{path}: {error}") from None
 
@@ -141,7 +141,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-TEST_PLAN = Plan(
+TEST_PLAN = CompositePlan(
     kinds={"ffhqh": 0.27, "transfer": 0.43, "tone": 0.3},
     masks={"own": 1.0},
     photos=0.0,
@@ -151,5 +151,5 @@ TEST_PLAN = Plan(
     regraded=0.0,
 )
 """Validation and test: whole pictures, human masks, changed foregrounds only."""
-SAME_PLAN = Plan(kinds={"same": 1.0}, masks={"own": 1.0}, photos=0.0, crops=0.0, hard_edges=1.0, regraded=0.0)
+SAME_PLAN = CompositePlan(kinds={"same": 1.0}, masks={"own": 1.0}, photos=0.0, crops=0.0, hard_edges=1.0, regraded=0.0)
 """Pictures that are right already, to measure what the network spoils."""

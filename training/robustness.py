@@ -1,6 +1,6 @@
 """How weights do on composites as they come in life: ``python -m harmonyrt.training.robustness WEIGHTS --data DIR``.
 
-Prints a table, or JSON with ``--json``. What the cases are stands in ``robustness_cases.py``.
+Prints a table, or JSON with ``--json``. The cases are in ``robustness_cases.py``.
 """
 
 from __future__ import annotations

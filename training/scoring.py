@@ -20,7 +20,7 @@ from harmonyrt.models import load_phnet
 from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.losses import blend
 from harmonyrt.training.pictures import Album, Split, find_pictures
-from harmonyrt.training.plan import SAME_PLAN, TEST_PLAN, Plan
+from harmonyrt.training.plan import SAME_PLAN, TEST_PLAN, CompositePlan
 
 SIZE = 256
 SEED = 7
@@ -43,7 +43,7 @@ def _held_out(root: str | Path, split: Split) -> Album:
     return Album(pictures)
 
 
-def _drawn(album: Album, size: int, plan: Plan, seed: int) -> list[Batch]:
+def _drawn(album: Album, size: int, plan: CompositePlan, seed: int) -> list[Batch]:
     whole = Composer(album, plan).batch(size, len(album), [seed], range(len(album)))
     cut = lambda n: slice(n, n + 8)  # noqa: E731
     return [

@@ -15,7 +15,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.pictures import Album, Picture, find_pictures
-from harmonyrt.training.plan import TEST_PLAN, Plan
+from harmonyrt.training.plan import TEST_PLAN, CompositePlan
 from harmonyrt.training.regions import merged_region, superpixels
 
 SPLITS = ("train", "val", "test")
@@ -38,7 +38,7 @@ class SynthesisConfig:
     data: Path
     out: Path
     variants: int = 2
-    plan: Plan = field(default_factory=lambda: TEST_PLAN)
+    plan: CompositePlan = field(default_factory=lambda: TEST_PLAN)
     photos: bool = True
     seed: int = 0
 

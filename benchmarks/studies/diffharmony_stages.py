@@ -338,7 +338,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def table(report: dict[str, Any]) -> list[str]:
     """A report as a Markdown table: the fastest call of each variant, and what a stage needs.
 
-    A row is one interleaved run, so that its figures may be compared; a later run of the same variants stands for an
+    A row is one interleaved run, so that its figures may be compared; a later run of the same variants replaces an
     earlier one.
     """
     runs: dict[tuple[str, tuple[str, ...]], dict[str, float]] = {}

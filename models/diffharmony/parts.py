@@ -59,7 +59,7 @@ def find_parts(
     """Find each part's folder; arguments as of :func:`harmonyrt.models.diffharmony.load_diffharmony`.
 
     Raises:
-        HarmonyError: a folder that is missing, or has no UNet of its own.
+        HarmonyError: a folder that is missing, or has no UNet.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -110,7 +110,7 @@ def _unet(folder: Path) -> tuple[Path, tuple[str, ...]]:
             f" UNet's folder in diffusers layout ({CONFIG} next to the weights)"
         )
     raise HarmonyError(
-        f"{folder} has no UNet: neither a subfolder unet/ nor {CONFIG} and weights of its own; give the tuned UNet's"
+        f"{folder} has no UNet: neither a subfolder unet/ nor {CONFIG} and weights; give the tuned UNet's"
         " folder, or a whole Stable Diffusion inpainting folder"
     )
 

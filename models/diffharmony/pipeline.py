@@ -93,7 +93,7 @@ class DiffHarmony:
             The run; `image` is the result in [0, 1].
 
         Raises:
-            HarmonyError: sizes or values outside what is said above.
+            HarmonyError: sizes or values outside these ranges.
         """
         mask = self._checked(composite, mask)
         steps = len(noise.ancestral)
@@ -146,7 +146,7 @@ class DiffHarmony:
         return trace
 
     def _checked(self, composite: Tensor, mask: Tensor) -> Tensor:
-        """The mask as 0 and 1, in a tensor of its own: the caller's stays as it is."""
+        """The mask as 0 and 1, in a new tensor: the caller's stays as it is."""
         height, width = composite.shape[-2:]
         if height % self.vae.factor or width % self.vae.factor:
             raise HarmonyError(

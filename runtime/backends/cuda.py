@@ -1,6 +1,6 @@
 """CUDA as the TensorRT backend uses it: memory, streams, events and graphs, through cuda-python.
 
-This is the seam that tests replace: :class:`Cuda` has no logic of its own, it turns errors into sentences. Addresses,
+This is the seam that tests replace: :class:`Cuda` has no logic, it turns errors into sentences. Addresses,
 streams, events and graphs are integers or opaque handles; sizes are bytes.
 """
 

@@ -138,7 +138,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.intra_op_num_threads = options.threads or cores()  # its own default is every core of the machine
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3  # errors; what matters is said in our own words
+    settings.log_severity_level = 3  # errors; our own messages cover the rest
     device = options.device or "cpu"
     providers: list = ["CPUExecutionProvider"]
     if _is_cuda(device):

@@ -185,7 +185,7 @@ def cache_key(
 
 
 class _Export(io.BytesIO):
-    """What OpenVINO exports into: a part of a file, so that no second copy of the model stands in memory.
+    """What OpenVINO exports into: a part of a file, so that no second copy of the model is in memory.
 
     It takes nothing but a BytesIO, and does not pass exceptions on.
     """

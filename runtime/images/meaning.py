@@ -111,7 +111,7 @@ def _is_adobe_rgb(image: Image.Image) -> bool:
         exif = image.getexif()
         index = exif.get_ifd(ExifTags.IFD.Interop).get(1, "")
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
-    except Exception:  # damaged EXIF is said elsewhere
+    except Exception:  # damaged EXIF is reported elsewhere
         return False
     index = index.decode("latin-1") if isinstance(index, bytes) else str(index)
     return index.strip("\0 ") == _ADOBE_RGB_FILE and space != 1

@@ -67,7 +67,7 @@ def of_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None, *, g
         return None
     if gamma is not None and not 0.1 < gamma < 10:
         return None
-    # A gAMA of 0.45455 stands for sRGB's curve, as everywhere (PNG 3rd edition, annex C).
+    # A gAMA of 0.45455 means sRGB's curve, as everywhere (PNG 3rd edition, annex C).
     try:
         return make_profile(chromaticities or _SRGB_PRIMARIES, None if plain_gamma else 1 / (gamma or 1), grey=grey)
     except (np.linalg.LinAlgError, ZeroDivisionError, struct.error):

@@ -53,7 +53,7 @@ class Pairing:
 def paired(composites: Path, masks: Path) -> Pairing:
     """Pair `composites/NAME.jpg` with `masks/NAME.png`, whatever the suffixes.
 
-    A composite NAME_1 that has no mask of its own takes the mask NAME, as in iHarmony4, where several composites
+    A composite NAME_1 that has no mask itself takes the mask NAME, as in iHarmony4, where several composites
     share a mask. A letter with an accent may be one character in one name and two in the other, as between Linux and
     macOS. Folders inside the folders are not entered; names that begin with a dot are passed over.
 

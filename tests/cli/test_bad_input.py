@@ -241,7 +241,7 @@ def test_checkpoints_that_do_not_load(place, run, names):
 
 
 def test_a_missing_extra_is_named_with_its_command(place, bundle):
-    """In a process of its own, whose imports of torch and openvino fail."""
+    """In a separate process whose imports of torch and openvino fail."""
     blocked = (
         "import sys\n"
         "class Block:\n"

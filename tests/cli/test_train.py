@@ -10,7 +10,7 @@ from PIL import Image
 
 pytest.importorskip("torch")
 from harmonyrt.training.config import Stage
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_plan_reaches_the_loop(data, asked, run):
     Path("plan.json").write_text(json.dumps({"crops": 0.25}))
     done = run("train", data, "-o", "run", "--steps", 1, "--plan", "plan.json")
     assert done.code == 0, done.err
-    assert asked.configs[0].plan == Plan(crops=0.25)
+    assert asked.configs[0].plan == CompositePlan(crops=0.25)
     Path("plan.json").write_text(json.dumps({"cropped": 0.25}))
     done = run("train", data, "-o", "run", "--steps", 1, "--plan", "plan.json")
     assert done.code == 2

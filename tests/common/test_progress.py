@@ -1,4 +1,4 @@
-"""What is said during work: names may hold anything, and lines go where there is no terminal."""
+"""Messages during work: names may hold anything, and lines go where there is no terminal."""
 
 import io
 import sys

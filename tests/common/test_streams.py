@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, narrow or left: what is lost is said, and the work goes on."""
+"""Standard streams that are closed, full, narrow or left: losses are reported, and the work goes on."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ needs_full = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/d
 
 @pytest.fixture
 def ran(tmp_path):
-    """Run the lines of `work()` in a process of its own, its streams as the shell is told to; `done` shows its end."""
+    """Run the lines of `work()` in a separate process, its streams as the shell is told to; `done` shows its end."""
 
     def run(work: str, streams: str = "", env: dict | None = None):
         lines = "".join(f"    {line}\n" for line in [*work.strip().splitlines(), "open('done', 'w').close()"])

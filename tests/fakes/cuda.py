@@ -1,6 +1,6 @@
 """CUDA and TensorRT without a GPU: as strict as the real ones where it matters, and as late as they may be.
 
-Device memory is memory of the host at addresses of its own. Work that is put on a stream runs when somebody waits for
+Device memory is memory of the host at its own addresses. Work that is put on a stream runs when somebody waits for
 it, and only what that waits for runs with it: where order between streams is missing, or memory of the host is used
 again too early, results are wrong. Recording follows the rules of CUDA's programming guide: not the default stream; no
 waiting, no memory and no copies of pageable memory; streams join by an event of the recording and must be joined back.
@@ -44,7 +44,7 @@ class Capture:
 
 
 class SimulatedCuda:
-    """Stands in for `cuda.Cuda`. Notes copies ("up", "down", "on the GPU"), launches, waits and so on in `log`."""
+    """A fake `cuda.Cuda`. Notes copies ("up", "down", "on the GPU"), launches, waits and so on in `log`."""
 
     def __init__(self, capability=(8, 9), count=1, driver=13) -> None:
         self.blocks: dict[int, ctypes.Array] = {}

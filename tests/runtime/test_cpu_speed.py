@@ -31,7 +31,7 @@ def _own_cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def measurements(monkeypatch):
-    """Stands in for the measurement; counts."""
+    """A fake measurement that counts its calls."""
     made = []
 
     def now(openvino):

@@ -32,7 +32,7 @@ def mask():
 
 
 def carried(picture, mask, change, pool=None):
-    """Carry back what `change` does, as a network that makes no mistakes would have said it at 64 px."""
+    """Upsample what `change` does, as a network that makes no mistakes would have said it at 64 px."""
     fitted = fit(picture, mask, (SIDE, SIDE), binary_mask=True)
     target = change(picture.astype(np.float32) / 255)
     output = resample(target, SIDE, SIDE).transpose(2, 0, 1)

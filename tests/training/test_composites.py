@@ -12,7 +12,7 @@ import torch
 from harmonyrt.common import HarmonyError
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.pictures import Album, find_pictures
-from harmonyrt.training.plan import SAME_PLAN, TEST_PLAN, Plan, read_plan
+from harmonyrt.training.plan import SAME_PLAN, TEST_PLAN, CompositePlan, read_plan
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,14 @@ def _fmse(batch):
 
 
 def test_a_batch_depends_on_its_seed_alone(album):
-    first, again, other = (Composer(album, Plan()).batch(48, 8, [3, step]) for step in (1, 1, 2))
+    first, again, other = (Composer(album, CompositePlan()).batch(48, 8, [3, step]) for step in (1, 1, 2))
     assert torch.equal(first.composite, again.composite)
     assert torch.equal(first.mask, again.mask)
     assert not torch.equal(first.composite, other.composite)
 
 
 def test_a_batch_holds_pictures_in_8_bits(album):
-    batch = Composer(album, Plan()).batch(48, 16, [0])
+    batch = Composer(album, CompositePlan()).batch(48, 16, [0])
     assert batch.composite.shape == batch.real.shape == (16, 3, 48, 48)
     assert batch.mask.shape == (16, 1, 48, 48)
     for picture in (batch.composite, batch.real):
@@ -43,7 +43,7 @@ def test_a_batch_holds_pictures_in_8_bits(album):
 
 @pytest.mark.parametrize("kind", ["ffhqh", "transfer", "tone", "slight"])
 def test_every_kind_changes_the_foreground_and_nothing_else(album, kind):
-    plan = replace(Plan(), kinds={kind: 1.0}, hard_edges=1.0)
+    plan = replace(CompositePlan(), kinds={kind: 1.0}, hard_edges=1.0)
     batch = Composer(album, plan).batch(48, 16, [1])
     assert torch.equal(batch.composite * (1 - batch.mask), batch.real * (1 - batch.mask))
     assert (_fmse(batch) > 0.5).float().mean() > 0.8
@@ -52,7 +52,7 @@ def test_every_kind_changes_the_foreground_and_nothing_else(album, kind):
 
 def test_slight_changes_are_smaller_than_tone_changes(album):
     slight, tone = (
-        _fmse(Composer(album, replace(Plan(), kinds={kind: 1.0})).batch(48, 24, [1])).mean()
+        _fmse(Composer(album, replace(CompositePlan(), kinds={kind: 1.0})).batch(48, 24, [1])).mean()
         for kind in ("slight", "tone")
     )
     assert slight * 4 < tone
@@ -83,21 +83,21 @@ def test_the_test_plan_changes_every_picture(album):
 
 @pytest.mark.parametrize("mask", ["own", "inverted", "foreign", "superpixels"])
 def test_every_kind_of_mask_covers_part_of_the_picture(album, mask):
-    plan = replace(Plan(), masks={mask: 1.0, "superpixels": 1e-9}, photos=0.0)
+    plan = replace(CompositePlan(), masks={mask: 1.0, "superpixels": 1e-9}, photos=0.0)
     covered = Composer(album, plan).batch(48, 16, [2]).mask.mean((1, 2, 3))
     assert covered.min() > 0.005
     assert covered.max() < 0.98
 
 
 def test_photos_without_masks_borrow_one(album):
-    batch = Composer(album, replace(Plan(), photos=1.0)).batch(48, 12, [4])
+    batch = Composer(album, replace(CompositePlan(), photos=1.0)).batch(48, 12, [4])
     assert (batch.mask.mean((1, 2, 3)) > 0.005).all()
 
 
 def test_a_plan_is_read_from_json(tmp_path):
     path = tmp_path / "plan.json"
     path.write_text(json.dumps({"kinds": {"tone": 1}, "regrading": [0, 0.5]}))
-    assert read_plan(path) == Plan(kinds={"tone": 1}, regrading=(0, 0.5))
+    assert read_plan(path) == CompositePlan(kinds={"tone": 1}, regrading=(0, 0.5))
     path.write_text(json.dumps({"seed": 3, "plan": asdict(TEST_PLAN)}))  # as a run's config.json has it
     assert read_plan(path) == TEST_PLAN
 
@@ -131,10 +131,10 @@ def test_a_plan_that_cannot_be_is_one_sentence(tmp_path, content, named):
 
 
 def test_photos_are_drawn_only_when_the_plan_has_a_mask_for_them(album):
-    whole = Composer(album, Plan(masks={"own": 1.0}, photos=1.0))
-    assert whole.photos == [n for n in Composer(album, Plan()).photos if album.masks(n)]
+    whole = Composer(album, CompositePlan(masks={"own": 1.0}, photos=1.0))
+    assert whole.photos == [n for n in Composer(album, CompositePlan()).photos if album.masks(n)]
     whole.batch(48, 8, [5])
     bare = Album([picture for picture in album.pictures if not picture.masks])
     assert len(bare)
     with pytest.raises(HarmonyError, match="superpixels"):
-        Composer(bare, Plan(masks={"own": 1.0})).batch(48, 2, [6])
+        Composer(bare, CompositePlan(masks={"own": 1.0})).batch(48, 2, [6])

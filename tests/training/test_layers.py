@@ -13,9 +13,9 @@ from harmonyrt.training.composites import Composer
 from harmonyrt.training.filters import blurred, filled, grown, rolled
 from harmonyrt.training.layers import taken_apart, without_object
 from harmonyrt.training.pictures import Album, find_pictures
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 
-LAYERED = Plan(kinds={"tone": 1.0}, photos=0.0, crops=0.0, moved=0.6, in_place=0.4, regraded=0.0)
+LAYERED = CompositePlan(kinds={"tone": 1.0}, photos=0.0, crops=0.0, moved=0.6, in_place=0.4, regraded=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_one_object_meets_several_scenes_in_one_look(album):
 
 def test_old_plans_draw_what_they_drew(album):
     """Fixed composites are comparable only as long as the same seed draws the same change."""
-    batch = Composer(album, Plan()).batch(48, 8, [3, 1])
+    batch = Composer(album, CompositePlan()).batch(48, 8, [3, 1])
     assert batch.agreed is None
     assert not any("," in kind for kind in batch.kinds)
 
@@ -132,7 +132,7 @@ def test_layered_batches_repeat_and_are_in_8_bits(album):
 )
 def test_plans_that_cannot_be_are_refused(changes, named):
     with pytest.raises(HarmonyError, match=named):
-        Plan(**changes)
+        CompositePlan(**changes)
 
 
 def test_filters_act_on_each_sample_by_its_own_amount():

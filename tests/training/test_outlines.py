@@ -14,7 +14,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.outlines import SHIPPED, read_outlines
 from harmonyrt.training.pictures import Album, find_pictures
-from harmonyrt.training.plan import Plan
+from harmonyrt.training.plan import CompositePlan
 
 
 def write(path: Path, name: str, *objects, width: int = 100, height: int = 50, **more) -> Path:
@@ -75,7 +75,7 @@ def test_outlines_are_masks_of_training_pictures_only(small_data, tmp_path):
         assert len(picture.outlines) == (picture.split == "train")
         assert album.masks(index) == len(picture.outlines) + (picture.mask is not None)
     photo = next(n for n, p in enumerate(album.pictures) if p.mask is None)
-    composer = Composer(album, replace(Plan(), masks={"own": 1.0}, crops=0.0, regraded=0.0))
+    composer = Composer(album, replace(CompositePlan(), masks={"own": 1.0}, crops=0.0, regraded=0.0))
     batch = composer.batch(64, 2, [1], indices=[photo, photo])
     expected = np.zeros((64, 64), bool)
     expected[16:48, 16:48] = True

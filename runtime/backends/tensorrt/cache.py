@@ -1,7 +1,7 @@
 """Kernels that TensorRT for RTX compiled on this GPU, kept on disk so that they are compiled once.
 
 TensorRT itself checks what it is given (version, GPU, driver) and refuses what does not fit; it is then filled
-anew. Damage it does not find: the cache does. Nothing here may stop a run.
+again. It does not notice damage; the cache does. Nothing here may stop a run.
 """
 
 from __future__ import annotations

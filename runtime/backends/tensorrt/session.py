@@ -148,7 +148,7 @@ class TensorRTSession:
         Args:
             inputs: C-contiguous device arrays by input name: `__cuda_array_interface__` or DLPack.
             outputs: device arrays to write into, by output name; None for new ones. Freeing device memory makes the
-                GPU wait, so a loop is faster with outputs of its own.
+                GPU wait, so a loop is faster with its own outputs.
             stream: handle of the caller's CUDA stream; 0 for the default one.
 
         Returns:
@@ -216,7 +216,7 @@ class TensorRTSession:
         missing = ", ".join(name for name in self._outputs if name not in outputs)
         if not self.recordable:
             kinds = "engines of dynamic shapes, of TensorRT for RTX, and those that refused it once"
-            raise HarmonyError(f"{kinds} cannot be recorded into a CUDA graph of yours: end the recording, then run it")
+            raise HarmonyError(f"{kinds} cannot be recorded into your CUDA graph: end the recording, then run it")
         if not self._has_run or shapes != self._shapes:
             raise HarmonyError("what was never run cannot be recorded: run it once with these shapes before")
         if missing:

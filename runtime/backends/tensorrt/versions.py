@@ -135,7 +135,7 @@ def load(target: str) -> ModuleType:
 
 
 def _load_rtx_libraries() -> None:
-    """The wheel of TensorRT for RTX brings its libraries in a package of its own, whose import loads them."""
+    """The wheel of TensorRT for RTX brings its libraries in a separate package, whose import loads them."""
     try:
         importlib.import_module("tensorrt_rtx_libs")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-// Whatever text stands in manifest.json, the parser and the reader of DiffHarmony's loop read it or throw their own
+// Whatever text is in manifest.json, the parser and the reader of DiffHarmony's loop read it or throw their own
 // error.
 #include "diffusion.hpp"
 #include "sampling_schedule.hpp"

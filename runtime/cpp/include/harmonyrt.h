@@ -201,7 +201,7 @@ typedef struct hrt_mask {
     int64_t label; /* 1 to 255: this value is the foreground, everything else background; 0: none is chosen */
 } hrt_mask;
 
-/* Tells how many of a run's parts are done, from 0 to all of them; in a batch it begins anew with each run. PHNet has one
+/* Tells how many of a run's parts are done, from 0 to all of them; in a batch it starts again with each run. PHNet has one
  * part. DiffHarmony has: encoding, each step, decoding, and refining where the bundle has a refiner. Return 0 to go on,
  * anything else to stop: the call then returns HRT_CANCELLED, and the session can be used again at once. To stop a call
  * from another thread, return a flag of your own that this thread sets. */

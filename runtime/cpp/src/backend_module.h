@@ -49,7 +49,7 @@ typedef struct hrt_module_request {
 } hrt_module_request;
 
 /* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */
-enum { HRT_MODULE_NO_MEMORY = 2 }; /* they failed for want of it */
+enum { HRT_MODULE_NO_MEMORY = 2 }; /* they ran out of it */
 
 typedef struct hrt_backend_module {
     int32_t abi;

@@ -12,7 +12,7 @@ namespace hrt {
 
 using CacheKey = std::map<std::string, std::string>;
 
-// A key as it stands in an entry: lines of name=value by name, with single spaces in values.
+// A key as an entry holds it: lines of name=value by name, with single spaces in values.
 std::string key_text(const CacheKey &key);
 
 // The name of an entry's file.

@@ -11,7 +11,7 @@ namespace hrt {
 int cores();
 
 // The least CPU quota of this process's control group and of those around it (versions 1 and 2), in cores; none without
-// one. `root` stands for "/" in tests.
+// one. Tests pass another `root` than "/".
 std::optional<double> cores_by_quota(const std::string &root = "/");
 
 // The processor's name, and its features as Linux names them, sorted, with a space between; "" elsewhere.

@@ -48,7 +48,7 @@ Options filled(const Options *given, const char *name) {
     return options;
 }
 
-// Writes `value` to a caller's struct of its own size.
+// Writes `value` to a caller's struct of the size it was compiled with.
 template <class Struct>
 void answer(Struct value, Struct *out, const char *name) {
     if (out == nullptr) throw Error(HRT_INVALID_ARGUMENT, std::string(name) + " is NULL; give a struct to fill");

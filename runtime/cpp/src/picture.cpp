@@ -98,7 +98,7 @@ std::size_t checked_output_stride(const std::uint8_t *output, std::size_t stride
     const bool same = first == other && stride == picture.stride;
     const bool apart = first >= other ? first - other >= other_size : other - first >= size;
     if (!same && !apart) {
-        invalid("the output overlaps the picture; give a buffer of its own, or the picture's own with the same stride");
+        invalid("the output overlaps the picture; give a separate buffer, or the picture's own with the same stride");
     }
     return stride;
 }

@@ -1,4 +1,4 @@
-// The hand-made networks of tests/vectors, computed here. Stands in for ONNX Runtime.
+// The hand-made networks of tests/vectors, computed here. Replaces ONNX Runtime in tests.
 //
 // Environment variables make it misbehave: HRT_STAND_IN=open, run, allocate, allocate-by-words or
 // run-out-of-memory fails there, and HRT_STAND_IN=nan gives

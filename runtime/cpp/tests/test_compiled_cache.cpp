@@ -174,7 +174,7 @@ TEST_CASE("an entry of another key, of others, a link and a pipe are not taken")
     CHECK(put(folder).find("other users may write the folder") != std::string::npos);
 }
 
-TEST_CASE("what fails while an entry is written leaves nothing and is said") {
+TEST_CASE("what fails while an entry is written leaves nothing and is reported") {
     const Folder folder;
     hrt::CompiledCache cache(folder.path.c_str());
     cache.write(kKey, [](std::ostream &stream) {

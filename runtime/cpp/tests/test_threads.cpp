@@ -44,7 +44,7 @@ TEST_CASE("eight threads that share a model give the bytes that one gives") {
     CHECK(wrong == 0);
 }
 
-// Inference engines are not instrumented: sanitizers would see races of their own.
+// Inference engines are not instrumented: sanitizers would report races inside them.
 TEST_CASE("sessions of one model run at once on OpenVINO, each with its own picture" *
           doctest::skip(sizeof HRT_SANITIZED > 1)) {
     if (!std::filesystem::exists(HRT_MODULE_FOLDER "/libharmonyrt_openvino.so")) {

@@ -1,4 +1,4 @@
-"""Folders as users have them, and what is said when they are not as they should be."""
+"""Folders as users have them, and the errors for folders that are not as they should be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharing device memory by the two protocols; the CPU's DLPack stands in for the GPU's."""
+"""Sharing device memory by the two protocols; the CPU's DLPack replaces the GPU's."""
 
 from __future__ import annotations
 

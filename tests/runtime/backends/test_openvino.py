@@ -72,7 +72,7 @@ def test_winograd_in_bf16_is_announced_where_it_is_measured_slower(
     speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": 2.0}, 10.0)
     monkeypatch.setattr(openvino, "kept", lambda cache: speed)
     engine = dataclasses.replace(engine_of(bundle, precision=precision), rewrites=("winograd",))
-    with contextlib.suppress(HarmonyError):  # this CPU may lack BF16: it is said before
+    with contextlib.suppress(HarmonyError):  # this CPU may lack BF16: that is announced earlier
         open_session(bundle, engine)
     assert ("measured faster in BF16 without Winograd" in caplog.text) == warned
 

@@ -232,7 +232,7 @@ def _the_stream_cannot_be_recorded(model, device):
     [_tensorrt_refuses, _memory_is_asked_for, _cuda_cannot_make_the_graph, _the_stream_cannot_be_recorded],
 )
 def test_a_recording_that_fails_is_said_once_and_the_picture_is_right(schedule, on_device, device, breaks):
-    model, one = on_device(schedule), RunOptions(steps=1)  # one step: no session records a graph of its own before
+    model, one = on_device(schedule), RunOptions(steps=1)  # one step: no session records a graph itself before
     model.run(*arrays(), one)
     breaks(model, device)
     begun = []

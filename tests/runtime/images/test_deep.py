@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits per channel: every bit is read, and where that is impossible it is said."""
+"""Pictures with more than 8 bits per channel: every bit is read, or an error says that this is impossible."""
 
 import contextlib
 import io

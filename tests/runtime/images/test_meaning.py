@@ -1,4 +1,4 @@
-"""What colours mean travels with the picture or is said: without a profile, an untouched background looks different."""
+"""What colours mean travels with the image or is reported as lost; else the background would look different."""
 
 import io
 import struct

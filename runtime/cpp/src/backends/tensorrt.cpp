@@ -273,7 +273,7 @@ public:
     }
 
 private:
-    // The names that runs are given must be there. What else the engine answers with gets memory of its own: every
+    // The names that runs are given must be there. What else the engine answers with gets its own memory: every
     // tensor of a plan needs an address.
     void check_names(const char *file) {
         std::vector<std::string> found;
