@@ -1,6 +1,7 @@
-"""Tables from committed JSON: `python -m harmonyrt.benchmarks.report.tables` renews three documents.
+"""Tables from committed JSON: `python -m harmonyrt.benchmarks.report.tables` renews four documents.
 
-They keep what is outside their marks: README.md has one table, docs/benchmarks.md three, results/README.md all.
+They keep what is outside their marks: README.md has one table, docs/benchmarks.md three, weights/README.md those of
+quality, results/README.md all others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from harmonyrt.benchmarks.compare import Measured
 from harmonyrt.benchmarks.report.front_page import front_page, readme
 from harmonyrt.benchmarks.report.goals import goals
 from harmonyrt.benchmarks.report.pictures import draw, frame_rates
+from harmonyrt.benchmarks.report.quality import quality
 from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read, short_machine_line
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -158,6 +160,7 @@ def documents(root: Path) -> dict[Path, str]:
         root / "README.md": readme(runs),
         root / "docs" / "benchmarks.md": front_page(runs, elsewhere, results / "opening.json"),
         results / "README.md": "\n".join([*index(results), tables(results)]),
+        root / "weights" / "README.md": quality(results),
     }
 
 
