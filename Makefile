@@ -9,7 +9,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo test test-fast cpp lint bench bench-guard wheel docs clean
+.PHONY: demo serve test test-fast cpp lint bench bench-guard wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -20,6 +20,13 @@ $(SET_UP): pyproject.toml constraints.txt
 
 demo: $(SET_UP)
 	$(BIN)/python -m harmonyrt.cli.demo
+
+# Serves the shipped weights at http://127.0.0.1:8000, page included; PORT=0 takes any free port. Ctrl-C stops it.
+PORT ?= 8000
+SERVED := engines/phnet-128-fp32
+serve: $(SET_UP)
+	test -f $(SERVED)/manifest.json || $(BIN)/harmonyrt build phnet --sizes 128 --targets onnx openvino --output engines
+	$(BIN)/harmonyrt serve $(SERVED) --port $(PORT)
 
 # Everything, in parallel; then the tests that need the machine for themselves. Skips for anything but a GPU, optimum or
 # C++ are failures here.

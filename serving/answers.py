@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,13 +43,15 @@ async def send_whole(send: Any, status: int, headers: Headers, body: bytes | mem
     await send({"type": "http.response.body", "body": bytes(body)})
 
 
-async def send_problem(send: Any, receive: Any, problem: Problem, body_read: bool) -> None:
-    """Send a problem; where the request's body was not read to its end, read on for a moment before closing.
+async def send_problem(send: Any, receive: Any, problem: Problem, body_read: bool, protocol: bool = False) -> None:
+    """Send a problem; with `protocol` as the open inference protocol has errors.
 
-    A connection that is closed with bytes unread is reset, and the client may lose the answer.
+    Where the request's body was not read to its end, read on for a moment before closing: a connection that is closed
+    with bytes unread is reset, and the client may lose the answer.
     """
-    body = problem.body()
-    headers: Headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    body = json.dumps({"error": problem.detail}).encode() if protocol else problem.body()
+    media_type = b"application/json" if protocol else MEDIA_TYPE.encode()
+    headers: Headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in problem.headers.items()]
     if body_read:
         await send({"type": "http.response.start", "status": problem.status, "headers": headers})

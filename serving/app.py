@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmonyrt.serving import documents, v1
+from harmonyrt.serving import documents, v1, v2
 from harmonyrt.serving.frame import Frame
 from harmonyrt.serving.problems import Problem
 from harmonyrt.serving.service import Service
@@ -49,6 +49,7 @@ def create_app(service: Service) -> "FastAPI":
         raise _problem(error)
 
     v1.add_routes(app, service)
+    v2.add_routes(app, service)
     _add_watching(app, service)
     if PAGE.is_dir():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

@@ -47,7 +47,7 @@ class Frame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, seen = time.perf_counter(), _Seen()
+        started, seen = time.perf_counter(), _Seen(whole=not _has_body(scope))
         name = secrets.token_hex(8)
 
         async def framed(message: dict[str, Any]) -> None:
@@ -62,6 +62,7 @@ class Frame:
         async def counted() -> Any:
             message = await receive()
             seen.received += len(message.get("body", b""))
+            seen.whole = not message.get("more_body", False)
             return message
 
         try:
@@ -76,7 +77,7 @@ class Frame:
                 raise  # the answer has begun: the connection is closed without its end
             state = scope.setdefault("state", {})
             state["detail"] = problem.detail
-            await send_problem(framed, counted, problem, state.get("body_read", False) or not _has_body(scope))
+            await send_problem(framed, counted, problem, seen.whole, scope["path"].startswith("/v2"))
         finally:
             self._say(scope, seen, name, time.perf_counter() - started)
 
@@ -117,7 +118,7 @@ def _has_body(scope: dict[str, Any]) -> bool:
 
 
 class _Seen:
-    """What went through."""
+    """What went through; `whole`: the request's body has been read to its end."""
 
-    def __init__(self) -> None:
-        self.status, self.received, self.sent = LEFT, 0, 0
+    def __init__(self, whole: bool) -> None:
+        self.status, self.received, self.sent, self.whole = LEFT, 0, 0, whole

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -95,7 +96,9 @@ def _logging(kind: str) -> Iterator[None]:
         logger.addHandler(handler)
         logger.setLevel(level)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what libraries remark about the files of strangers
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.removeHandler(handler)

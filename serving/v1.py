@@ -71,7 +71,6 @@ async def _harmonize(service: Service, request: "Request") -> Any:
     service.room.check_open()
     with service.body() as body:
         form = await read_form(request.receive, request.headers, _KNOWN, body)
-        request.state.body_read = True
         run = Run()
         run.seconds["upload"] = time.perf_counter() - came
         request.state.stages = run.seconds

@@ -12,7 +12,7 @@ from typing import Any
 
 from harmonyrt.common import HarmonyError, HarmonyNote
 from harmonyrt.common.errors import Cancelled
-from harmonyrt.runtime.caller import heard
+from harmonyrt.runtime.caller import Sentence, heard
 from harmonyrt.runtime.images.encode import LAYERED, WRITABLE, save
 from harmonyrt.runtime.images.inputs import Inputs, Placing, Reading, read_composed, read_pair, with_match
 from harmonyrt.runtime.images.masks import MaskFile
@@ -122,9 +122,14 @@ def harmonize(model: Model, wish: Wish, max_megapixels: float, run: Run) -> Answ
         run.seconds |= {"fit": timings.fit, "engine": timings.engine, "upsample": timings.carry_back}
         with run.stage("encode"):
             body, media_type, more = _written(result, inputs, wish)
-    sentences = [f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {text}" for text, kind in heard_sentences]
+    sentences = said(heard_sentences)
     sentences += [*model.notes, *(f"note: {note}" for note in (*inputs.notes, *more))]
     return Answer(body, media_type, tuple(sentences))
+
+
+def said(heard_sentences: list[Sentence]) -> list[str]:
+    """What the runtime warned about, as the command line says it."""
+    return [f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {text}" for text, kind in heard_sentences]
 
 
 def _inputs(wish: Wish, max_megapixels: float) -> Inputs:
