@@ -9,6 +9,7 @@ let said = "";
 
 export function showAction() {
   const { running, result, error } = state;
+  const hadFocus = [at("go"), at("cancel")].includes(document.activeElement);
   showProgress(running);
   at("cancel").hidden = !running;
   at("go").hidden = Boolean(running);
@@ -17,8 +18,16 @@ export function showAction() {
   at("error").hidden = !error;
   if (at("error").textContent !== error) at("error").textContent = error;
   showDownload(running ? null : result);
+  if (hadFocus) keepFocus(running, result);
   showNotes(result?.notes ?? []);
   say(running ? running.stage : result ? "Done. The picture is harmonized." : "");
+}
+
+/** The button that was pressed is gone: the focus goes to the one that comes next. */
+function keepFocus(running, result) {
+  if (!document.activeElement.matches("#go, #cancel") || document.activeElement.hidden) {
+    (running ? at("cancel") : result ? at("download") : at("go")).focus({ preventScroll: true });
+  }
 }
 
 function showProgress(running) {

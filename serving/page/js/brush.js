@@ -6,6 +6,11 @@ import { view } from "./view.js";
 
 let open = null;
 
+/** The stroke that is being painted, or null. */
+export function openStroke() {
+  return open;
+}
+
 /** Whether there is something to paint on. */
 function paintable() {
   return state.way === "mask" ? base() : placed();

@@ -1,18 +1,27 @@
 // Draws the stage: the picture, the cut-out on it, the mask over it, the answer beside it. Never more than the screen
 // needs: previews until somebody zooms in further, then the visible part of the full picture.
 
+import { openStroke } from "./brush.js";
 import { cutoutPreview, maskPreview } from "./layers.js";
 import { newCanvas } from "./pictures.js";
 import { box } from "./placement.js";
+import { Sheet, identity } from "./sheets.js";
 import { base, placed, state } from "./state.js";
+import { drawStroke } from "./strokes.js";
 import { toCanvas, view, visibleSpan } from "./view.js";
 
 /** Above so many device pixels for one of the picture, pixels are shown as squares. */
 const SQUARES = 4;
 const TINT = "#e6267f";
-export const HANDLE = 22; // CSS pixels around a corner that belong to it
+const TINT_SHARE = 0.5;
+/** CSS pixels around a corner of the cut-out that belong to it. */
+export const HANDLE = 22;
+/** A scaled cut-out is kept up to this many times the stage's pixels. */
+const MOST_KEPT = 2;
 
-let scratch = null;
+const sheets = { base: new Sheet(), cutout: new Sheet(), answer: new Sheet(), tint: new Sheet() };
+/** How much of the open stroke is on the tint already. */
+const live = { stroke: null, points: 0 };
 
 /** @param {CanvasRenderingContext2D} context @param {{point: number[] | null}} cursor of the brush, in picture pixels */
 export function draw(context, cursor) {
@@ -20,13 +29,25 @@ export function draw(context, cursor) {
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, view.width, view.height);
   if (!picture) return;
+  context.drawImage(sheetOf(sheets.base, picture), 0, 0);
+  if (placed()) drawCutout(context);
+  if (state.tool === "compare" && state.result) drawAnswer(context, picture);
+  if (state.tool === "brush") drawBrush(context, cursor);
+  if (state.tool === "place" && placed()) drawFrame(context);
+}
+
+const viewKey = () => [view.scale, view.x, view.y].join();
+
+function sheetOf(sheet, picture) {
+  return sheet.show(`${identity(picture)},${viewKey()}`, view.width, view.height, (context) => {
+    setSmoothing(context);
+    drawPicture(context, picture);
+  });
+}
+
+function setSmoothing(context) {
   context.imageSmoothingEnabled = view.scale < SQUARES;
   context.imageSmoothingQuality = "medium";
-  drawPicture(context, picture);
-  drawCutout(context);
-  if (state.tool === "compare" && state.result) drawAnswer(context, picture);
-  if (state.tool === "brush") drawBrush(context, picture, cursor);
-  if (state.tool === "place" && placed()) drawFrame(context);
 }
 
 function drawPicture(context, picture) {
@@ -59,19 +80,41 @@ function checkers(context, x, y, width, height) {
   context.fillRect(x, y, width, height);
 }
 
-function drawCutout(context, source = cutoutPreview()) {
-  if (!source) return;
-  const { flip } = state.placement;
+/** The cut-out where it was placed, as far as it lies on the photo. */
+function drawCutout(context) {
+  const photo = base();
   const { x, y, width, height } = box();
   const [left, top] = toCanvas(x, y);
-  const photo = base();
+  const [wide, high] = [width * view.scale, height * view.scale];
   context.save();
   context.beginPath();
   context.rect(view.x, view.y, photo.width * view.scale, photo.height * view.scale);
   context.clip();
-  context.translate(left + (flip ? width * view.scale : 0), top);
+  if (wide * high > MOST_KEPT * view.width * view.height) {
+    setSmoothing(context);
+    drawFlipped(context, cutoutPreview(), left, top, wide, high);
+  } else {
+    context.drawImage(keptCutout(wide, high), Math.round(left), Math.round(top));
+  }
+  context.restore();
+}
+
+/** The cut-out at the size that it has on the screen. An open stroke changes it when it ends. */
+function keptCutout(wide, high) {
+  const strokes = state.strokes.place.filter((stroke) => stroke !== openStroke()).map(identity);
+  const key = [identity(placed()), state.placement.flip, wide, high, ...strokes].join();
+  return sheets.cutout.show(key, Math.max(1, Math.round(wide)), Math.max(1, Math.round(high)), (context) => {
+    setSmoothing(context);
+    drawFlipped(context, cutoutPreview(), 0, 0, context.canvas.width, context.canvas.height);
+  });
+}
+
+function drawFlipped(context, source, left, top, wide, high) {
+  const { flip } = state.placement;
+  context.save();
+  context.translate(left + (flip ? wide : 0), top);
   context.scale(flip ? -1 : 1, 1);
-  context.drawImage(source, 0, 0, width * view.scale, height * view.scale);
+  context.drawImage(source, 0, 0, wide, high);
   context.restore();
 }
 
@@ -84,33 +127,61 @@ function drawAnswer(context, picture) {
   context.rect(at, 0, view.width - at, view.height);
   context.clip();
   context.globalAlpha = state.result.strength > 0 ? Math.min(1, state.strength / state.result.strength) : 1;
-  drawPicture(context, state.result.picture);
+  context.drawImage(sheetOf(sheets.answer, state.result.picture), 0, 0);
   context.restore();
 }
 
-function drawBrush(context, picture, cursor) {
-  scratch ??= newCanvas(1, 1);
-  const { canvas } = scratch;
-  if (canvas.width !== view.width || canvas.height !== view.height) {
-    canvas.width = view.width;
-    canvas.height = view.height;
-  }
-  scratch.globalCompositeOperation = "source-over";
-  scratch.clearRect(0, 0, view.width, view.height);
-  if (state.way === "place") {
-    drawCutout(scratch);
-  } else {
-    const mask = maskPreview();
-    if (mask) scratch.drawImage(mask, view.x, view.y, picture.width * view.scale, picture.height * view.scale);
-  }
-  scratch.globalCompositeOperation = "source-in";
-  scratch.fillStyle = TINT;
-  scratch.fillRect(0, 0, view.width, view.height);
+function drawBrush(context, cursor) {
   context.save();
-  context.globalAlpha = 0.5;
-  context.drawImage(canvas, 0, 0);
+  context.globalAlpha = TINT_SHARE;
+  context.drawImage(tint(), 0, 0);
   context.restore();
   if (cursor.point) ring(context, toCanvas(...cursor.point), (state.brush.size / 2) * view.ratio);
+}
+
+/** The mask as a tint over the stage. The open stroke is drawn on it as it grows. */
+function tint() {
+  const stroke = openStroke();
+  const mask = state.way === "mask" ? maskPreview() : null;
+  const strokes = state.strokes[state.way].filter((one) => one !== stroke).map(identity);
+  const ground = mask ? identity(mask) : [identity(placed()), ...Object.values(state.placement)].join();
+  const key = [state.way, ground, viewKey(), ...strokes].join();
+  const canvas = sheets.tint.show(key, view.width, view.height, (context) => {
+    paintMask(context, mask);
+    context.globalCompositeOperation = "source-in";
+    context.fillStyle = context.strokeStyle = TINT;
+    context.fillRect(0, 0, view.width, view.height);
+    context.globalCompositeOperation = "source-over";
+    Object.assign(live, { stroke, points: 0 });
+  });
+  if (stroke) extendTint(sheets.tint.context, stroke);
+  return canvas;
+}
+
+function paintMask(context, mask) {
+  const { width, height } = base();
+  if (mask) context.drawImage(mask, view.x, view.y, width * view.scale, height * view.scale);
+  else if (placed()) drawCutout(context);
+}
+
+function extendTint(context, stroke) {
+  if (live.stroke !== stroke) Object.assign(live, { stroke, points: 0 });
+  if (live.points === stroke.points.length) return;
+  const { placement } = state;
+  context.save();
+  context.translate(view.x, view.y);
+  context.scale(view.scale, view.scale);
+  if (state.way === "place") {
+    // bringing back shows what there was: only where the cut-out is
+    context.translate(placement.x + (placement.flip ? box().width : 0), placement.y);
+    context.scale(placement.flip ? -placement.scale : placement.scale, placement.scale);
+    context.beginPath();
+    context.rect(0, 0, placed().width, placed().height);
+    context.clip();
+  }
+  drawStroke(context, stroke, 1, Math.max(0, live.points - 1));
+  context.restore();
+  live.points = stroke.points.length;
 }
 
 function ring(context, [x, y], radius) {

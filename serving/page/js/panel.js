@@ -4,7 +4,7 @@ import { undo, undoAll } from "./brush.js";
 import { HELP, setBrush } from "./keys.js";
 import { maskLooksInverted } from "./layers.js";
 import { centreOnPhoto, box, place, resize, sizeShare } from "./placement.js";
-import { modelNames } from "./request.js";
+import { listModels } from "./request.js";
 import { cancel, run, runSoon } from "./run.js";
 import { element, showSlots } from "./slots.js";
 import { addAnywhere, chooseWay, startOver } from "./sources.js";
@@ -25,11 +25,8 @@ export function listenToPanel() {
   listenToPlacement();
   listenToBrush();
   listenToSettings();
-  at("cancel").addEventListener("click", () => {
-    cancel();
-    at("go").focus();
-  });
-  for (const button of document.querySelectorAll("[data-tool]")) {
+  at("cancel").addEventListener("click", cancel);
+  for (const button of document.querySelectorAll(".tool")) {
     button.addEventListener("click", () => {
       state.tool = button.dataset.tool;
       changed();
@@ -95,10 +92,11 @@ function listenToSettings() {
 /** Offer a choice where the server has several models. */
 export async function loadModels() {
   try {
-    const names = await modelNames(apiKey());
-    at("model").replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
-    at("model-row").hidden = names.length < 2;
-    state.model = names.length < 2 ? "" : names[0];
+    state.models = await listModels(apiKey());
+    at("model").replaceChildren(...state.models.map(({ name }) => element("option", { value: name, textContent: name })));
+    at("model-row").hidden = state.models.length < 2;
+    state.model = state.models.length < 2 ? "" : state.models[0].name;
+    state.needsKey = false;
   } catch (error) {
     state.needsKey = error.status === 401; // else harmonizing will say what is wrong
   }
@@ -111,7 +109,7 @@ export function showPanel() {
   showSlots();
   for (const radio of document.getElementsByName("way")) radio.checked = radio.value === state.way;
   at("start-over").hidden = !any;
-  for (const button of document.querySelectorAll("[data-tool]")) {
+  for (const button of document.querySelectorAll(".tool")) {
     const { tool } = button.dataset;
     button.hidden = tool === "place" && state.way !== "place";
     button.disabled = !base() || !TOOLS[tool]();

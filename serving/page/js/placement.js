@@ -69,10 +69,12 @@ export function sizeShare() {
   return box().height / state.pictures.background.height;
 }
 
-/** Give it another height, about its own middle. */
+/** Give it another height, as a share of the photo's, about its own middle. */
 export function resize(share) {
+  const cutout = placed();
   const { x, y, width, height } = box();
-  scaleAbout(share / sizeShare(), x + width / 2, y + height / 2);
+  const scale = inRange((share * state.pictures.background.height) / cutout.height);
+  place({ scale, x: x + (width - cutout.width * scale) / 2, y: y + (height - cutout.height * scale) / 2 });
 }
 
 /** A point of the photo in pixels of the cut-out, unflipped: what strokes on a cut-out are measured in. */

@@ -1,5 +1,7 @@
 // The one request that matters: POST /v1/harmonize, with progress, cancelling and a second try when the server is busy.
 
+import { lastStage, resultOf } from "./events.js";
+
 /** What went wrong, as a sentence. */
 export class Problem extends Error {
   constructor(message, status = 0) {
@@ -8,6 +10,7 @@ export class Problem extends Error {
   }
 }
 
+const EVENTS = "text/event-stream";
 const TRIES = 6;
 const LONGEST_WAIT = 30; // seconds
 const NO_ANSWER = "The server did not answer. See whether it is still running, then try again.";
@@ -16,34 +19,38 @@ const NO_ANSWER = "The server did not answer. See whether it is still running, t
  * Send a form until the server takes it.
  *
  * @param {FormData} form
- * @param {{key: string, signal: AbortSignal, onProgress: (stage: string, share: number | null) => void}} options
+ * @param {{key: string, streamed: boolean, signal: AbortSignal, onProgress: (stage: string, share: number | null) => void}}
+ *   options streamed: for models that take long, and tell how far they are
  * @returns {Promise<{blob: Blob, notes: string[]}>}
  */
-export async function harmonize(form, { key, signal, onProgress }) {
+export async function harmonize(form, options) {
   for (let left = TRIES; ; left -= 1) {
-    const answer = await send(form, key, signal, onProgress);
-    if (answer.status === 200) return { blob: answer.response, notes: notesOf(answer) };
-    const wait = retryAfter(answer);
-    if (wait === null || left <= 1) throw await problemOf(answer);
+    const request = await send(form, options);
+    if (request.status === 200) return options.streamed ? readStream(request.responseText) : readAnswer(request);
+    const wait = retryAfter(request);
+    if (wait === null || left <= 1) throw await problemOf(request);
     for (let second = wait; second > 0; second -= 1) {
-      onProgress(`The server is busy. Trying again in ${second} s`, null);
-      await sleep(1000, signal);
+      options.onProgress(`The server is busy. Trying again in ${second} s`, null);
+      await sleep(1000, options.signal);
     }
   }
 }
 
-/** Names of the server's models, the default one first. */
-export async function modelNames(key) {
+/**
+ * The server's models, the default one first.
+ *
+ * @returns {Promise<{name: string, family: string, fields?: string[]}[]>}
+ */
+export async function listModels(key) {
   const response = await fetch("v1/models", { headers: credentials(key) });
-  if (!response.ok) throw new Problem(await sentence(await response.text(), response.status), response.status);
-  const { models } = await response.json();
-  return models.map((model) => model.name);
+  if (!response.ok) throw new Problem(sentence(await response.text(), response.status), response.status);
+  return (await response.json()).models;
 }
 
 const credentials = (key) => (key ? { Authorization: `Bearer ${key}` } : {});
 
 /** One try. XMLHttpRequest, since fetch tells nothing of how much has been sent. */
-function send(form, key, signal, onProgress) {
+function send(form, { key, streamed, signal, onProgress }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const stop = () => request.abort();
@@ -52,11 +59,16 @@ function send(form, key, signal, onProgress) {
       act(value);
     };
     request.open("POST", "v1/harmonize");
-    request.responseType = "blob";
+    request.responseType = streamed ? "text" : "blob";
+    if (streamed) request.setRequestHeader("Accept", EVENTS);
     for (const [name, value] of Object.entries(credentials(key))) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded, total }) => onProgress("Sending", total ? loaded / total : null);
     request.upload.onload = () => onProgress("Harmonizing", null);
-    request.onprogress = ({ loaded, total }) => total && request.status === 200 && onProgress("Receiving", loaded / total);
+    request.onprogress = ({ loaded, total }) => {
+      if (request.status !== 200) return;
+      if (streamed) showLastStage(request.responseText, onProgress);
+      else if (total) onProgress("Receiving", loaded / total);
+    };
     request.onload = () => settle(resolve, request);
     request.onerror = () => settle(reject, new Problem(NO_ANSWER));
     request.onabort = () => settle(reject, new DOMException("cancelled", "AbortError"));
@@ -85,20 +97,21 @@ function sleep(milliseconds, signal) {
   });
 }
 
-async function problemOf(answer) {
-  return new Problem(await sentence(await answer.response.text(), answer.status), answer.status);
+async function problemOf(request) {
+  const text = request.responseType === "text" ? request.responseText : await request.response.text();
+  return new Problem(sentence(text, request.status), request.status);
 }
 
-/** The sentence of an application/problem+json, as one: with a capital and a full stop. */
-async function sentence(text, status) {
+/** The sentence of an application/problem+json, with a capital and a full stop. */
+function sentence(text, status) {
   let detail = "";
   try {
-    detail = JSON.parse(text).detail ?? "";
+    detail = JSON.parse(text).detail;
   } catch {
     // not the server's own words: a proxy's page, say
   }
-  if (typeof detail !== "string" || !detail) return `The server answered ${status} without saying why. Try again, or ask who runs it.`;
-  return asSentence(detail);
+  if (typeof detail === "string" && detail) return asSentence(detail);
+  return `The server answered ${status} without saying why. Try again, or ask who runs it.`;
 }
 
 export function asSentence(text) {
@@ -106,12 +119,24 @@ export function asSentence(text) {
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 
-/** What the command line would say on stderr: one header each, percent-encoded, joined by commas. */
-function notesOf(answer) {
-  const notes = [];
-  for (const name of ["HarmonyRT-Warning", "HarmonyRT-Note"]) {
-    const value = answer.getResponseHeader(name);
-    if (value) notes.push(...value.split(",").map((part) => asSentence(decodeURIComponent(part.trim()))));
-  }
-  return notes;
+function readAnswer(request) {
+  return { blob: request.response, notes: notesOf(request) };
+}
+
+/** What the command line would say on stderr: a header for each sentence, percent-encoded, joined by commas. */
+function notesOf(request) {
+  const values = ["HarmonyRT-Warning", "HarmonyRT-Note"].map((name) => request.getResponseHeader(name));
+  return values.filter(Boolean).flatMap((value) => value.split(",").map((part) => asSentence(decodeURIComponent(part.trim()))));
+}
+
+function showLastStage(text, onProgress) {
+  const stage = lastStage(text);
+  if (stage) onProgress(stage.name, stage.share);
+}
+
+function readStream(text) {
+  const { result, problem } = resultOf(text);
+  if (problem) throw new Problem(sentence(JSON.stringify(problem), problem.status), problem.status);
+  if (!result) throw new Problem(NO_ANSWER);
+  return { blob: result.blob, notes: result.sentences.map((each) => asSentence(each.replace(/^(note|warning): /, ""))) };
 }

@@ -50,6 +50,7 @@ async function ask(key, running) {
   const { blob, notes } = await harmonize(form, {
     key,
     signal,
+    streamed: model()?.fields?.includes("steps") ?? false,
     onProgress(stage, share) {
       Object.assign(running, { stage, share });
       changed();
@@ -70,6 +71,9 @@ async function ask(key, running) {
     setSplit(foregroundMiddle());
   }
 }
+
+/** The chosen model, as the server describes it. */
+const model = () => state.models.find(({ name }) => name === state.model) ?? state.models[0];
 
 async function formOf(signal) {
   const pair = await fullSize();

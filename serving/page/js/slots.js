@@ -1,6 +1,7 @@
 // The slots of the panel: one for each picture of the chosen way, with a thumbnail once it is filled.
 
 import { newCanvas } from "./pictures.js";
+import { identity } from "./sheets.js";
 import { SLOTS, addTo, fill } from "./sources.js";
 import { state } from "./state.js";
 
@@ -78,12 +79,4 @@ export function icon(name) {
   use.setAttribute("href", `#${name}`);
   svg.append(use);
   return svg;
-}
-
-const numbers = new WeakMap();
-let count = 0;
-
-function identity(picture) {
-  if (!numbers.has(picture)) numbers.set(picture, (count += 1));
-  return numbers.get(picture);
 }

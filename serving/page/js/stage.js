@@ -53,7 +53,7 @@ export function showStage() {
 }
 
 function measure() {
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = Math.min(2, window.devicePixelRatio || 1); // finer screens show no more of a photo
   const width = Math.max(1, Math.round(stage.clientWidth * ratio));
   const height = Math.max(1, Math.round(stage.clientHeight * ratio));
   if (width === view.width && height === view.height && ratio === view.ratio) return;

@@ -22,7 +22,10 @@ export const state = {
   split: 0.5,
   strength: 1,
   format: "",
+  /** Chosen by name; "" is the default one. */
   model: "",
+  /** As the server describes them. @type {{name: string, fields?: string[]}[]} */
+  models: [],
   /** The server's answer. @type {{blob: Blob, name: string, picture: Picture, strength: number, notes: string[]} | null} */
   result: null,
   /** The request that runs. @type {{controller: AbortController, stage: string, share: number | null} | null} */

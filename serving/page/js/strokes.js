@@ -14,6 +14,7 @@ export class StrokeLayer {
    */
   constructor(ground, width, height, scale) {
     Object.assign(this, { ground, scale, context: newCanvas(width, height) });
+    this.context.fillStyle = this.context.strokeStyle = "#fff";
     this.clear();
   }
 
@@ -26,7 +27,6 @@ export class StrokeLayer {
     this.drawn = [];
     this.context.clearRect(0, 0, width, height);
     if (this.ground === "white") {
-      this.context.fillStyle = "#fff";
       this.context.fillRect(0, 0, width, height);
     } else if (this.ground) {
       this.context.drawImage(this.ground, 0, 0, width, height);
@@ -49,13 +49,12 @@ export class StrokeLayer {
   }
 }
 
-/** Draw one stroke, from one of its points on. */
-function drawStroke(context, { erase, radius, points }, scale, from) {
+/** Draw one stroke, from one of its points on, in the context's fill and stroke colour. */
+export function drawStroke(context, { erase, radius, points }, scale, from) {
   const [first, ...rest] = points.slice(from);
   context.save();
   context.globalCompositeOperation = erase ? "destination-out" : "source-over";
   context.lineCap = context.lineJoin = "round";
-  context.fillStyle = context.strokeStyle = "#fff";
   context.lineWidth = 2 * radius * scale;
   context.beginPath();
   if (rest.length === 0) {

@@ -1,0 +1,80 @@
+"""A cut-out on a photo: placed by mouse and by numbers, composed at full size."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from fakes.browser import flat
+from fakes.served import decoded
+
+GREEN, ORANGE = (40, 150, 60), (230, 120, 30)
+
+
+def test_a_cut_out_is_placed_at_full_size_and_the_download_is_the_answer(page, files, heard):
+    page.give("#choose", files["photo.png"], files["cutout.png"])
+    page.set("#size", 100 * 60 / 200)  # the cut-out's own
+    page.set("#left", 50)
+    page.set("#top", 30)
+    page.harmonize()
+    photo, cutout = decoded(files["photo.png"].read_bytes()), decoded(files["cutout.png"].read_bytes())
+    composite, mask = heard.composite, heard.mask
+    there = np.zeros((200, 320), bool)
+    there[30:90, 50:130] = cutout[..., 3] > 0
+    assert composite.shape == photo.shape
+    assert np.array_equal(mask > 127, there)
+    assert np.array_equal(composite[~there], photo[~there])
+    assert (composite[there] == ORANGE).all()
+    page.click("#download")
+    path = page.downloaded()
+    assert path.name == "photo-harmonized.png"
+    assert path.read_bytes() == heard.answers[-1]
+    assert np.allclose(decoded(path.read_bytes())[there], np.array(ORANGE) * 0.9, atol=2)
+
+
+def test_the_mouse_places_and_sizes_and_flip_mirrors(page, files, heard):
+    two_sided = flat((*ORANGE, 255), 80, 60)
+    two_sided[:, :40, :3] = (20, 20, 220)
+    two_sided[0, 0, 3] = 0
+    Image.fromarray(two_sided).save(files["cutout.png"])
+    page.give("#choose", files["photo.png"], files["cutout.png"])
+    left, top, size = (page.number(f"#{name}") for name in ("left", "top", "size"))
+    page.drag("#stage", (0, 60), (-60, -30), (-30, -20))
+    assert page.number("#left") < left
+    assert page.number("#top") < top
+    assert page.number("#size") == size
+    left, top, right, bottom = page.corners()
+    page.drag("#stage", (right, bottom), ((left - right) / 3, (top - bottom) / 3))
+    assert page.number("#size") < size
+    page.click("#flip")
+    page.harmonize()
+    rows, columns = np.nonzero(heard.mask > 127)
+    composite = heard.composite
+    middle = (rows.min() + rows.max()) // 2
+    assert composite[middle, columns.min() + 3, 0] > 200  # what was right is left now
+    assert composite[middle, columns.max() - 3, 2] > 200
+
+
+def test_a_turned_photo_is_upright(page, files, heard, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    Image.fromarray(flat(GREEN, 320, 200)).save(tmp_path / "turned.jpg", exif=exif)
+    page.give("#choose", tmp_path / "turned.jpg", files["cutout.png"])
+    page.harmonize()
+    assert heard.composite.shape == (320, 200, 3)
+    assert heard.wishes[-1].format == ".jpg"  # as the photo came
+
+
+def test_erasing_cuts_the_cut_out_itself_and_follows_it(page, files, heard):
+    page.give("#choose", files["photo.png"], files["cutout.png"])
+    page.click("[data-tool=brush]")
+    page.click("input[name=brush][value=erase]")
+    left, top, right, _ = page.corners()
+    page.drag("#stage", (left + 5, top + 12), (right - left - 10, 0))  # along the upper edge
+    page.click("[data-tool=place]")
+    page.set("#left", 10)
+    page.harmonize()
+    erased = 200 - 120 + 3  # a row: the cut-out was placed 120 high, at the lower edge
+    assert (heard.mask[erased, 20:150] == 0).all()
+    assert (heard.composite[erased, 20:150, 0] < 100).all()  # the photo shows
+    assert heard.mask[195, 20] == 255
