@@ -9,7 +9,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo serve test test-fast cpp lint bench bench-guard wheel docs clean
+.PHONY: demo serve test test-fast test-serve cpp lint bench bench-guard wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -33,12 +33,17 @@ serve: $(SET_UP)
 test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(PYTEST) --strict-skips $(PARALLEL) -m "not alone"
-	$(PYTEST) --strict-skips -m alone
+	$(PYTEST) --strict-skips $(PARALLEL) -m "not alone and not browser"
+	$(PYTEST) --strict-skips -m "alone and not browser"
 
 # While working: no builds that take long, no wheels, no C++.
 test-fast: $(SET_UP)
-	$(PYTEST) $(PARALLEL) -m "not slow and not alone"
+	$(PYTEST) $(PARALLEL) -m "not slow and not alone and not browser"
+
+# The page in a real Chromium, which comes from Debian by tests/serving/install_deps.sh.
+test-serve: $(SET_UP)
+	sh tests/serving/install_deps.sh
+	$(PYTEST) --strict-skips -m browser
 
 # libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
 cpp: $(SET_UP)
