@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
+FLEET := .venv-fleet
 PYTEST := $(BIN)/python -m pytest
 # Workers of a parallel test run, each of up to 2 GB. They take whole files, whose tests share what they have built.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo serve test test-fast test-serve cpp lint bench bench-guard wheel docs clean
+.PHONY: demo serve test test-fast test-serve test-fleet cpp lint bench bench-guard wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -45,6 +46,16 @@ test-serve: $(SET_UP)
 	sh tests/serving/install_deps.sh
 	$(PYTEST) --strict-skips -m browser
 
+# Ray, and a real S3 server: in an environment of their own, without torch.
+test-fleet: $(FLEET)/.set-up
+	$(FLEET)/bin/python -m pytest --strict-skips tests/fleet
+
+$(FLEET)/.set-up: pyproject.toml constraints.txt
+	test -x $(FLEET)/bin/python || $(PYTHON) -m venv $(FLEET)
+	$(FLEET)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
+		--editable ".[fleet,openvino]" s3fs "moto[server]" pytest filelock
+	touch $@
+
 # libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
 cpp: $(SET_UP)
 	sh runtime/cpp/check.sh $(BIN)/python
@@ -74,4 +85,4 @@ docs: $(SET_UP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FLEET) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from harmonyrt.cli import (
+    batch,
     bench,
     calibrate,
     compose,
@@ -68,6 +69,7 @@ def build() -> None:
 app.command("harmonize")(harmonize.harmonize)
 app.command("compose")(compose.compose)
 app.command("video")(video.video)
+app.command("batch")(batch.batch)
 app.command("verify")(verify.verify)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)

@@ -66,6 +66,9 @@ OPTIONAL = [
     "uvicorn",
     "python_multipart",
     "prometheus_client",
+    "ray",
+    "pyarrow",
+    "fsspec",
 ]
 BUILD_ONLY = ["torch", "onnx", "onnxscript", "safetensors", "matplotlib", "psutil"]
 

@@ -1,0 +1,144 @@
+"""Workers as actors of a Ray cluster. Ray places them, starts machines for them if it scales, and notices who died."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import is_dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.errors import require
+from harmonyrt.fleet import stores
+from harmonyrt.fleet.bundles import BundleSource
+from harmonyrt.fleet.loop import Job, Timed, WorkerDied
+
+
+class _Actor:
+    """One worker; Ray makes it where there is room."""
+
+    def __init__(self) -> None:
+        self._work: Timed | None = None
+
+    def open(self, job: Job) -> None:
+        self._work = Timed(job)
+
+    def do(self, rows: list[Any]) -> tuple[float, list[Any]]:
+        assert self._work is not None, "opened before"
+        return self._work(rows)
+
+
+class RayPool:
+    """Actors; use it as a context manager, which ends them.
+
+    Args:
+        job: what they do.
+        address: of a cluster, ``"auto"`` for the one that this machine belongs to, ``"local"`` for a new one.
+        workers: None for as many as the cluster has room for now. A cluster that scales gets machines for more.
+        cpus: cores of each.
+        gpus: cards of each.
+        most: no more than this.
+
+    Raises:
+        HarmonyError: Ray is not installed, there is no cluster at the address, or it has no room for one worker.
+    """
+
+    def __init__(
+        self, job: Job, address: str, workers: int | None, cpus: int = 1, gpus: float = 0, most: int | None = None
+    ) -> None:
+        self._ray = ray = require("ray", "fleet", "--ray")
+        self._own = _connected(ray, address)
+        self._job, self._actors = job, {}  # type: ignore[var-annotated]
+        size = workers or _fitting(ray, cpus, gpus)
+        self.size = max(1, min(size, most) if most else size)
+        kind = ray.remote(_Actor)
+        self._kind = kind.options(num_cpus=cpus, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")
+        errors = ("RayActorError", "ObjectLostError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError")
+        self._died = tuple(getattr(ray.exceptions, name) for name in errors)
+        bundle = getattr(job, "bundle", None)
+        if isinstance(bundle, BundleSource) and is_dataclass(job) and not stores.is_remote(bundle.path):
+            refs = {name: ray.put(bundle.read(name)) for name in bundle.names}
+            self._job = replace(job, bundle=bundle.with_content(_Content(refs)))  # type: ignore[type-var,arg-type]
+
+    def start(self, worker: int) -> Any:
+        """Ask for an actor and let it open the job."""
+        self._end(worker)
+        actor = self._actors[worker] = self._kind.remote()
+        return actor.open.remote(self._job)
+
+    def submit(self, worker: int, rows: list[Any]) -> Any:
+        """Hand over rows."""
+        return self._actors[worker].do.remote(rows)
+
+    def wait(self, handles: list[Any], seconds: float) -> list[Any]:
+        """Those that are done."""
+        done, _ = self._ray.wait(handles, num_returns=1, timeout=seconds)
+        if done and len(handles) > 1:
+            done, _ = self._ray.wait(handles, num_returns=len(handles), timeout=0)
+        return done
+
+    def result(self, handle: Any) -> Any:
+        """What an actor returned."""
+        try:
+            return self._ray.get(handle)
+        except self._died:
+            raise WorkerDied from None
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, HarmonyError):
+                raise error.cause from None
+            raise
+
+    def _end(self, worker: int) -> None:
+        actor = self._actors.pop(worker, None)
+        if actor is not None:
+            self._ray.kill(actor)
+
+    def __enter__(self) -> RayPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for worker in list(self._actors):
+            self._end(worker)
+        if self._own:
+            self._ray.shutdown()
+
+
+class _Content:
+    """A bundle's files, out of Ray's object store: they travel once to a machine that has none of them."""
+
+    def __init__(self, refs: dict[str, Any]) -> None:
+        self._refs = refs
+
+    def __call__(self, name: str) -> bytes:
+        import ray
+
+        return ray.get(self._refs[name])
+
+
+def _connected(ray: Any, address: str) -> bool:
+    """Join a cluster; whether it is to be left again in the end."""
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    if address == "local":
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = stores.without_secrets(" ".join(str(error).split()))[:200]
+        raise HarmonyError(
+            f"there is no Ray cluster at {address} ({said}); start one with ray start --head, or pass --ray local"
+        ) from None
+    return True
+
+
+def _fitting(ray: Any, cpus: int, gpus: float) -> int:
+    there = ray.cluster_resources()
+    size = int(there.get("CPU", 0) // cpus)
+    if gpus:
+        size = min(size, int(there.get("GPU", 0) / gpus))
+    if size < 1:
+        found = f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} cards"
+        raise WorkFailed(f"the cluster has {found}, less than one worker needs; add machines, or ask for less a worker")
+    return size
