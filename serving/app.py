@@ -4,6 +4,7 @@
 
 import contextlib
 import importlib.metadata
+import mimetypes
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ def create_app(service: Service) -> "FastAPI":
     >>> app = create_app(Service.open(Settings((Path("engines/phnet-256-fp32"),))))      # doctest: +SKIP
     """
     from fastapi import FastAPI, Request
-    from fastapi.staticfiles import StaticFiles
     from starlette.exceptions import HTTPException
 
     @contextlib.asynccontextmanager
@@ -51,9 +51,23 @@ def create_app(service: Service) -> "FastAPI":
     v1.add_routes(app, service)
     v2.add_routes(app, service)
     _add_watching(app, service)
-    if PAGE.is_dir():
-        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    _add_page(app)
     return app
+
+
+def _add_page(app: "FastAPI") -> None:
+    from fastapi import Response
+    from fastapi.staticfiles import StaticFiles
+
+    class Page(StaticFiles):
+        def file_response(self, *arguments: Any, **options: Any) -> Response:
+            response = super().file_response(*arguments, **options)
+            response.headers["Cache-Control"] = "no-cache"  # asked for again each time: no module of an older version
+            return response
+
+    # Systems without a list of types have none for WebP, and browsers show no picture that comes as text.
+    mimetypes.add_type("image/webp", ".webp")
+    app.mount("/", Page(directory=PAGE, html=True), name="page")
 
 
 def _problem(error: Any) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -111,6 +112,39 @@ class Browser:
         for move in moves:
             actions.move_by_offset(*map(round, move))
         actions.release().perform()
+
+    def pinch(self, selector: str, middle: tuple[float, float], start: float, end: float) -> None:
+        """Two fingers, level, whose distance changes; places as those of `drag`."""
+        box = self.run(
+            "const b = arguments[0].getBoundingClientRect(); return [b.x, b.y, b.width, b.height]", self.the(selector)
+        )
+        x, y = box[0] + box[2] / 2 + middle[0], box[1] + box[3] / 2 + middle[1]
+        for step in range(7):
+            apart = start + (end - start) * max(0, step - 1) / 5
+            points = [{"x": x - apart / 2, "y": y, "id": 1}, {"x": x + apart / 2, "y": y, "id": 2}]
+            kind = "touchStart" if step == 0 else "touchMove"
+            self._tell("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        self._tell("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def hand_over(self, kind: str, *files: Path) -> None:
+        """Drop files on the page, or paste them."""
+        given = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
+        self.run(
+            """
+            const [kind, given] = arguments;
+            const data = new DataTransfer();
+            for (const [name, text] of given) {
+              const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+              data.items.add(new File([bytes], name, {type: 'image/png'}));
+            }
+            const options = {bubbles: true, cancelable: true};
+            const event = kind === 'drop' ? new DragEvent(kind, {...options, dataTransfer: data})
+                                          : new ClipboardEvent(kind, {...options, clipboardData: data});
+            document.body.dispatchEvent(event);
+        """,
+            kind,
+            given,
+        )
 
     def press(self, *keys: str) -> None:
         """Press keys where the focus is."""

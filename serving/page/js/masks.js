@@ -1,6 +1,6 @@
 // Masks: how a mask's file is read and judged. A mask here is a canvas whose alpha is the mask.
 
-import { newCanvas } from "./pictures.js";
+import { decode, newCanvas } from "./pictures.js";
 
 /** Levels up to this one, and none above, are labels: everything but 0 is foreground (the runtime's rule). */
 const HIGHEST_LABEL = 32;
@@ -14,7 +14,7 @@ const HIGHEST_LABEL = 32;
  * @param {boolean} invert
  */
 export async function readMask(file, width, height, invert) {
-  const raw = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" });
+  const raw = await decode(file, { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" });
   const context = newCanvas(width, height, { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(raw, 0, 0, context.canvas.width, context.canvas.height);

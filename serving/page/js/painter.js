@@ -38,9 +38,11 @@ export function draw(context, cursor) {
 
 const viewKey = () => [view.scale, view.x, view.y].join();
 
-function sheetOf(sheet, picture) {
+/** @param {boolean} alone nothing lies under it: what is transparent shows checkers */
+function sheetOf(sheet, picture, alone = true) {
   return sheet.show(`${identity(picture)},${viewKey()}`, view.width, view.height, (context) => {
     setSmoothing(context);
+    if (alone && picture.hasAlpha) checkers(context, view.x, view.y, picture.width * view.scale, picture.height * view.scale);
     drawPicture(context, picture);
   });
 }
@@ -53,7 +55,6 @@ function setSmoothing(context) {
 function drawPicture(context, picture) {
   const width = picture.width * view.scale;
   const height = picture.height * view.scale;
-  if (picture.hasAlpha) checkers(context, view.x, view.y, width, height);
   if (view.scale <= picture.previewScale || picture.preview === picture.bitmap) {
     context.drawImage(picture.preview, view.x, view.y, width, height);
     return;
@@ -127,7 +128,7 @@ function drawAnswer(context, picture) {
   context.rect(at, 0, view.width - at, view.height);
   context.clip();
   context.globalAlpha = state.result.strength > 0 ? Math.min(1, state.strength / state.result.strength) : 1;
-  context.drawImage(sheetOf(sheets.answer, state.result.picture), 0, 0);
+  context.drawImage(sheetOf(sheets.answer, state.result.picture, !state.result.isLayer), 0, 0);
   context.restore();
 }
 

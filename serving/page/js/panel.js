@@ -12,7 +12,14 @@ import { zoom, zoomFit, zoomFull } from "./stage.js";
 import { base, changed, maskSource, outdated, placed, state } from "./state.js";
 
 const at = (id) => document.getElementById(id);
-const FORMATS = [["", "Like the photo"], ["png", "PNG"], ["jpg", "JPEG"], ["webp", "WebP"]];
+const FORMATS = [
+  ["", "Like the photo"],
+  ["png", "PNG"],
+  ["jpg", "JPEG"],
+  ["webp", "WebP"],
+  ["layer", "The foreground alone"],
+];
+const KEEP = [["", "Colour and light"], ["luminance", "Colour only"], ["hue", "Light only"]];
 const TOOLS = { place: () => state.way === "place", brush: () => true, compare: () => state.result !== null };
 const apiKey = () => at("key").value.trim();
 
@@ -74,13 +81,15 @@ function listenToBrush() {
 }
 
 function listenToSettings() {
-  at("format").append(...FORMATS.map(([value, textContent]) => element("option", { value, textContent })));
+  for (const [name, choices] of [["format", FORMATS], ["keep", KEEP]]) {
+    at(name).append(...choices.map(([value, textContent]) => element("option", { value, textContent })));
+  }
   at("strength").addEventListener("input", ({ target }) => {
     state.strength = Number(target.value);
     changed();
     runSoon(apiKey());
   });
-  for (const name of ["format", "model"]) {
+  for (const name of ["format", "keep", "model"]) {
     at(name).addEventListener("change", ({ target }) => {
       state[name] = target.value;
       runSoon(apiKey());
@@ -174,7 +183,7 @@ function showMask() {
   at("mask-hint").hidden = !hint;
   if (at("mask-hint").textContent !== hint) at("mask-hint").textContent = hint;
   at("fit").checked = state.fit;
-  at("fit-row").hidden = !differs();
+  at("fit-row").hidden = !differs() || liesOnItsSide();
 }
 
 /** Whether the mask has another size than the composite. */
@@ -183,10 +192,17 @@ function differs() {
   return state.way === "mask" && composite && mask && (mask.width !== composite.width || mask.height !== composite.height);
 }
 
+/** Whether its sides are exchanged: then the server turns it, where the photo was turned by its EXIF orientation. */
+function liesOnItsSide() {
+  const { composite, mask } = state.pictures;
+  return mask.width === composite.height && mask.height === composite.width;
+}
+
 function maskHint() {
   if (state.way === "place") return placed() ? "" : HELP.background[0];
   const { composite, mask } = state.pictures;
   if (!maskSource()) return "There is no mask yet. Add one, or paint over the pasted object.";
+  if (differs() && liesOnItsSide()) return "The mask lies on its side. It is turned if the photo was turned by its EXIF orientation.";
   if (differs() && !state.fit) {
     return `The mask is ${mask.width} × ${mask.height} and the composite ${composite.width} × ${composite.height}. Stretch it if it shows the same view.`;
   }

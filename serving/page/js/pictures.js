@@ -38,11 +38,21 @@ export class Picture {
 export async function readPicture(file, name = file.name || "pasted.png") {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+    bitmap = await decode(file, { imageOrientation: "from-image" });
   } catch {
     throw new Error(`“${name}” is not a picture that this browser can show. Bring a PNG, JPEG or WebP file.`);
   }
   return new Picture(file, name, bitmap, await reduced(bitmap, PREVIEW));
+}
+
+/** Decode with options; older browsers refuse those that they do not know, and mostly do the same without. */
+export async function decode(file, options) {
+  try {
+    return await createImageBitmap(file, options);
+  } catch (error) {
+    if (error instanceof TypeError) return createImageBitmap(file);
+    throw error;
+  }
 }
 
 async function reduced(bitmap, side) {

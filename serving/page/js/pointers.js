@@ -3,7 +3,7 @@
 import { endStroke, extendStroke, startStroke } from "./brush.js";
 import { HANDLE } from "./painter.js";
 import { box, place, scaleAbout } from "./placement.js";
-import { cursor, onCanvas, redraw, stage, zoom, zoomFit, zoomFull } from "./stage.js";
+import { cursor, onCanvas, redraw, setSplit, splitAt, stage, zoom, zoomFit, zoomFull } from "./stage.js";
 import { base, placed, state } from "./state.js";
 import { pan, toCanvas, toPicture, view, zoomTo } from "./view.js";
 
@@ -61,6 +61,10 @@ function single(at) {
     }
     if (isOver(point)) return { kind: "move", start, point };
   }
+  if (state.tool === "compare" && state.result && view.fitted) {
+    setSplit(splitAt(at[0]));
+    return { kind: "split" };
+  }
   return { kind: "pan" };
 }
 
@@ -91,6 +95,9 @@ function follow(event) {
       break;
     case "scale":
       scaleAbout(Math.max(0.01, distance(point, gesture.anchor) / gesture.reach), ...gesture.anchor, gesture.start);
+      break;
+    case "split":
+      setSplit(splitAt(at[0]));
       break;
     case "pan":
       pan(base(), at[0] - before[0], at[1] - before[1]);

@@ -31,7 +31,7 @@ export async function run(key) {
     await ask(key, running);
   } catch (error) {
     if (state.running !== running) return;
-    if (error.name !== "AbortError") {
+    if (!controller.signal.aborted) {
       state.error = error.message || "The browser ran out of memory. Bring a smaller picture.";
       state.needsKey = error instanceof Problem && error.status === 401;
     }
@@ -44,8 +44,8 @@ export async function run(key) {
 async function ask(key, running) {
   const { signal } = running.controller;
   await nextFrame(); // so that "Preparing" is seen before the canvas works
-  const name = `${base().stem}-harmonized`;
-  const { strength } = state;
+  const name = `${base().stem}-${state.format === "layer" ? "layer" : "harmonized"}`;
+  const { strength, format } = state;
   const form = await formOf(signal);
   const { blob, notes } = await harmonize(form, {
     key,
@@ -64,7 +64,7 @@ async function ask(key, running) {
   }
   state.result?.picture.close();
   const first = state.result === null;
-  state.result = { blob, name: file, picture, strength, notes };
+  state.result = { blob, name: file, picture, strength, isLayer: format === "layer", notes };
   state.needsKey = false;
   if (first) {
     state.tool = "compare";
@@ -81,8 +81,10 @@ async function formOf(signal) {
   const form = new FormData();
   form.append("composite", pair.composite, pair.compositeName);
   if (pair.mask) form.append("mask", pair.mask, "mask.png");
-  const format = state.format || (state.way === "place" ? (FORMATS[base().file.type] ?? "png") : "");
+  if (state.format === "layer") form.append("output", "layer");
+  const format = state.format === "layer" ? "png" : state.format || (state.way === "place" ? (FORMATS[base().file.type] ?? "png") : "");
   if (format) form.append("format", format);
+  if (state.keep) form.append("keep", state.keep);
   form.append("strength", String(state.strength));
   if (pair.fit) form.append("fit_mask", "true");
   if (pair.invert) form.append("invert_mask", "true");

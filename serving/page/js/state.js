@@ -21,12 +21,15 @@ export const state = {
   tool: "place",
   split: 0.5,
   strength: 1,
+  /** What stays as it was: "luminance", "hue" or "" (nothing). */
+  keep: "",
+  /** A format of the API, "layer" (the foreground alone), or "" (as the photo came). */
   format: "",
   /** Chosen by name; "" is the default one. */
   model: "",
   /** As the server describes them. @type {{name: string, fields?: string[]}[]} */
   models: [],
-  /** The server's answer. @type {{blob: Blob, name: string, picture: Picture, strength: number, notes: string[]} | null} */
+  /** The server's answer. @type {{blob: Blob, name: string, picture: Picture, strength: number, isLayer: boolean, notes: string[]} | null} */
   result: null,
   /** The request that runs. @type {{controller: AbortController, stage: string, share: number | null} | null} */
   running: null,

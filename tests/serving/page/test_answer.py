@@ -74,3 +74,19 @@ def test_notes_of_the_runtime_are_shown(page, files):
     page.give("#file-mask", files["mask.png"])
     page.harmonize()
     assert page.the("#notes").text.endswith(".")
+
+
+def test_what_stays_is_chosen_and_the_layer_alone_is_had(page, files, heard):
+    page.give("#choose", files["composite.png"], files["mask.png"])
+    page.set("#keep", "hue")
+    page.set("#format", "layer")
+    page.harmonize()
+    assert heard.wishes[-1].keep == "hue"
+    page.click("#download")
+    assert page.downloaded().name == "composite-layer.png"
+    layer = decoded(page.downloaded().read_bytes())
+    assert layer.shape[2] == 4
+    assert np.array_equal(layer[..., 3], decoded(files["mask.png"].read_bytes()))
+    page.the("#divider").send_keys(Keys.HOME)
+    assert page.pixel(0.9, 0.9)[:2] == [40, 150]  # the composite shows around the layer
+    assert page.pixel(0.5, 0.5)[1] < 140

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from fakes.browser import flat
@@ -78,3 +79,29 @@ def test_erasing_cuts_the_cut_out_itself_and_follows_it(page, files, heard):
     assert (heard.mask[erased, 20:150] == 0).all()
     assert (heard.composite[erased, 20:150, 0] < 100).all()  # the photo shows
     assert heard.mask[195, 20] == 255
+
+
+def test_two_fingers_size_the_cut_out(page, files):
+    page.give("#choose", files["photo.png"], files["cutout.png"])
+    size = page.number("#size")
+    left, top, right, bottom = page.corners()
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    page.pinch("#stage", middle, 40, 80)
+    assert page.number("#size") == pytest.approx(2 * size, abs=4)
+    page.click("[data-tool=brush]")
+    page.until(lambda: page.shown("#mask-card"), "no brush")
+    zoom = page.text("#zoom-now")
+    page.pinch("#stage", (0, 0), 40, 120)
+    page.until(lambda: page.text("#zoom-now") != zoom, "it does not zoom")
+    assert not page.the("#undo").is_enabled()  # two fingers paint nothing
+
+
+def test_files_may_be_dropped_and_pasted(page, files):
+    page.hand_over("drop", files["photo.png"])
+    page.until(lambda: page.shown("#stage"), "the photo is not there")
+    assert "cut-out" in page.text("#stage-help")
+    page.hand_over("paste", files["cutout.png"])
+    page.the("#place-card")
+    page.hand_over("drop", files["mask.png"], files["composite.png"])
+    page.the("#mask-card")
+    assert page.run("return document.querySelector('input[name=way]:checked').value") == "mask"
