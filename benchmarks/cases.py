@@ -58,9 +58,9 @@ class Loaded:
 
     Attributes:
         call: does the work once.
-        about: what it turned out to be, for example ``{"backend": "openvino", "precision": "fp32"}``.
+        about: what was loaded, for example ``{"backend": "openvino", "precision": "fp32"}``.
         output: the last output, to compare cases with each other.
-        stages: milliseconds of the last call's parts; nothing for a call that has none.
+        stages: milliseconds of the last call's parts; empty for a call that has none.
     """
 
     call: Callable[[], object]

@@ -33,7 +33,7 @@ class Budget:
         rounds: turns of every case.
         seconds: length of one turn.
         least: samples in one turn at least.
-        burn_in_seconds: after this an unstable burn-in is given up, and reported.
+        burn_in_seconds: after this an unstable burn-in is abandoned, and reported.
     """
 
     rounds: int = 7
@@ -57,7 +57,7 @@ class Measured:
 
     Attributes:
         case: what was timed.
-        about: backend, device, target, precision, model, as they turned out.
+        about: backend, device, target, precision, model, as chosen.
         latency: over all rounds.
         load_ms: opening with an empty cache, without the imports of the process.
         first_call_ms: the first call after opening.
@@ -100,7 +100,7 @@ class Worker:
         """Send one request and wait for its answer.
 
         Raises:
-            HarmonyError: what the case refused.
+            HarmonyError: the case failed.
             WorkFailed: the process died.
         """
         process = self._process
@@ -147,7 +147,7 @@ def measure(
     Args:
         cases: the first is the baseline.
         budget: how long.
-        on_step: told what is being done.
+        on_step: called with the current step.
 
     Raises:
         HarmonyError: a case does not exist or cannot run here.

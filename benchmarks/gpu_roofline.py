@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Peak:
-    """Vendor data sheet: TFLOP/s in FP32 and, dense and by tensor cores, in FP16; GB/s of memory."""
+    """Data-sheet peaks: TFLOP/s in FP32 and (dense, tensor cores) in FP16; memory GB/s."""
 
     fp32: float
     fp16: float

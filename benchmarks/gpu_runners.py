@@ -295,7 +295,7 @@ def compiled_in_child(checkpoint: str | None, size: int, batch: int) -> dict[str
 
 
 def onnxruntime_cuda(network: Network, precision: str, size: int, batch: int) -> dict[str, Any]:
-    """ONNX Runtime's CUDA provider, buffers bound on the device (CUDA graphs off); refused where it is not there."""
+    """ONNX Runtime's CUDA provider, buffers bound on the device (CUDA graphs off); refused if it is missing."""
     try:
         import onnxruntime
     except ImportError:

@@ -1,11 +1,11 @@
-"""Everything that a GPU can do with PHNet, in under eight minutes: engines, gates, latencies, roofline; JSON out.
+"""Measure everything about PHNet on a GPU, in under eight minutes: engines, gates, latencies, roofline; JSON out.
 
     python benchmarks/gpu_suite.py --output runs/my-gpu.json
 
 Builds every engine that the installed flavours of TensorRT can, holds each against its gate on real composites, and
 measures sizes 256, 512 and 1024 at batch 1, 4 and 16: device latency from CUDA events, end to end from host arrays to
 host arrays, FPS; next to PyTorch (eager FP32, eager FP16, torch.compile max-autotune FP16; channels_last) and ONNX
-Runtime's CUDA provider. What is not there is listed with its reason, and the exit code is 0 all the same.
+Runtime's CUDA provider. What is missing is listed with the reason, and the exit code is still 0.
 
 Needs torch and numpy; for engines also onnx, onnxscript and TensorRT. Runs from a checkout that was not installed.
 """
@@ -142,7 +142,7 @@ def _empty_report(argv: list[str] | None) -> dict[str, Any]:
 
 
 def _all_steps(suite: Suite, arguments: argparse.Namespace) -> None:
-    """Most telling first: what the budget does not reach is what is missed least."""
+    """Most informative first, since the budget may end before the rest."""
     gpu = suite.report["machine"]["card"]
     reason = runners.why_no_gpu()
     if reason is None:
@@ -254,7 +254,7 @@ def machine() -> dict[str, Any]:
 
 
 def clocks(*fields: str) -> dict[str, str] | None:
-    """What nvidia-smi says of the first GPU; None without it."""
+    """What nvidia-smi reports about the first GPU; None without it."""
     fields = fields or ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
     try:
         command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]

@@ -80,7 +80,7 @@ def read(path: str | Path) -> Run:
     except (OSError, ValueError) as error:
         raise HarmonyError(f"{path} cannot be read as a benchmark ({error}); run the benchmark again") from None
     if not isinstance(data, dict) or data.get("kind") != KIND or data.get("schema") != SCHEMA:
-        raise HarmonyError(f"{path} is no benchmark of schema {SCHEMA}; run the benchmark again")
+        raise HarmonyError(f"{path} is not a benchmark of schema {SCHEMA}; run the benchmark again")
     measured = tuple(_measured(row) for row in data["measured"])
     data["budget"] = Budget(**data.pop(_NAMES["budget"]))
     return Run(**{**data, "measured": measured})

@@ -1,4 +1,4 @@
-"""What a machine can do, and the command that adds what it cannot.
+"""What a machine can do, and how to add what it cannot.
 
 The facts about GPUs, drivers and TensorRT releases, with their sources, are the table in
 `harmonyrt.runtime.backends.tensorrt.versions`, which the exporter and the runtime read too.
@@ -26,8 +26,8 @@ class Ability:
     Attributes:
         what: for example ``"run bundles with OpenVINO on the CPU"``.
         able: whether it can be done.
-        why: what it runs with, or what is in the way.
-        to_do: what would make it possible or better; empty where there is nothing to do.
+        why: what it runs with, or what prevents it.
+        to_do: what would make it possible or better; empty if there is nothing to do.
     """
 
     what: str
@@ -147,7 +147,7 @@ def _build_ahead(machine: Machine) -> Ability:
 
 
 def _notes_about_gpus(machine: Machine) -> list[Ability]:
-    """What only owners of a V100 need to know."""
+    """Notes for V100 owners."""
     return [
         Ability(
             f"use CUDA 13 and current TensorRT on {gpu.name}",

@@ -31,9 +31,7 @@ def bench(
         list[Path] | None,
         typer.Argument(help="Bundles to time side by side; the first is the baseline. Default: the best in ./engines."),
     ] = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Say that several bundles are meant to be compared; two at least.")
-    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare several bundles, at least two.")] = False,
     against: Annotated[
         list[Torch] | None, typer.Option(help="Add PyTorch of the same network; the first one becomes the baseline.")
     ] = None,
@@ -57,7 +55,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.001, help="Length of one turn.")] = 0.7,
     save: Annotated[Path | None, typer.Option(help="Write the run as JSON here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the run here (.png or .svg).")] = None,
-    name: Annotated[str, typer.Option(help="What the run is called in tables.")] = "bench",
+    name: Annotated[str, typer.Option(help="Name of the run in tables.")] = "bench",
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON instead of a table.")] = False,
 ) -> None:
     """Time engines in separate processes, taking turns; a ratio is given only between sides of one run."""
@@ -78,7 +76,7 @@ def bench(
         kind_of(plot)
     chosen = list(bundles or [chosen_bundle(None)[0]])
     if compare and len(chosen) < 2:
-        raise HarmonyError("--compare needs two bundles at least; name another one")
+        raise HarmonyError("--compare needs at least two bundles; name another one")
     common = {"threads": threads, "device": device}
     cases: list[Case] = []
     for path in chosen:
@@ -143,7 +141,7 @@ def _pair(text: str | None) -> tuple[int, int] | None:
 
 
 def _command() -> str:
-    """This command line, as somebody else would type it."""
+    """This command line, for others to repeat."""
     return "harmonyrt " + " ".join(shlex.quote(argument) for argument in sys.argv[1:])
 
 

@@ -23,29 +23,29 @@ class Method(str, Enum):
 
 
 def calibrate(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what was found.")] = Path(
-        "calibration-run"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("calibration-run"),
     checkpoint: Annotated[Path | None, typer.Option(help="Weights. Default: the shipped weights.")] = None,
     network_output: Annotated[
-        str | None, typer.Option(help="sigmoid or residual, where the weights' file does not say what it predicts.")
+        str | None, typer.Option(help="sigmoid or residual, if the weights' file does not say what it predicts.")
     ] = None,
-    patch_shrinkage: Annotated[float | None, typer.Option(help="Of the weights, where their file is silent.")] = None,
-    change_shrinkage: Annotated[float | None, typer.Option(help="Of the weights, where their file is silent.")] = None,
+    patch_shrinkage: Annotated[float | None, typer.Option(help="Of the weights, if their file does not say.")] = None,
+    change_shrinkage: Annotated[float | None, typer.Option(help="Of the weights, if their file does not say.")] = None,
     composites: Annotated[
         Path | None, typer.Option(help="Folder of composites to learn from. Default: the shipped pictures.")
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of their masks, named alike.")] = None,
-    count: Annotated[int, typer.Option(min=4, help="How many composites at most; every third one only judges.")] = 24,
+    masks: Annotated[Path | None, typer.Option(help="Folder of their masks, with the same names.")] = None,
+    count: Annotated[
+        int, typer.Option(min=4, help="How many composites at most; every third one is held out to measure the result.")
+    ] = 24,
     size: Annotated[int, typer.Option(min=16, help="Side at which the network is calibrated.")] = 256,
     method: Annotated[
-        Method, typer.Option(help="How much of the values' range 8 bits cover; best tries them all.")
+        Method, typer.Option(help="How to choose the range that 8 bits cover; best tries all methods.")
     ] = Method.mse,
     least_db: Annotated[
-        float, typer.Option(help="Layers go back to FP32 until no composite is below this PSNR against FP32.")
+        float, typer.Option(help="Layers return to FP32 until no composite is below this PSNR against FP32.")
     ] = 46.0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Find INT8 ranges on real composites and measure what each layer costs.
 
@@ -58,7 +58,9 @@ def calibrate(
     from harmonyrt.common.streams import current as streams
 
     if (composites is None) != (masks is None):
-        raise HarmonyError("composites and masks come together; pass both --composites and --masks, or neither")
+        raise HarmonyError(
+            "composites need masks and masks need composites; pass both --composites and --masks, or neither"
+        )
     for package in ("torch", "onnx", "matplotlib"):
         require(package, "calibration", "harmonyrt calibrate")
     from harmonyrt.calibration.calibrate import CALIBRATION_FILE, PLOT_FILE

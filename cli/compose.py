@@ -56,7 +56,7 @@ def compose(
 
 
 def check_outputs(outputs: dict[str, Path | None], inputs: tuple[str | None, ...]) -> None:
-    """Say early what writing would say late: formats, folders, an output that is an input or another output.
+    """Check before the work what writing would refuse: formats, folders, an output that is an input or another output.
 
     Raises:
         HarmonyError: one of these.

@@ -17,7 +17,7 @@ from harmonyrt.common.progress import printable, say
 
 
 def print_path(path: str | Path) -> None:
-    """The path of a file that was written; as it is, for other programs, and harmless on a terminal."""
+    """The path of a file that was written; unchanged for other programs, escaped on a terminal."""
     print(printable(str(path)) if sys.stdout.isatty() else path, flush=True)
 
 
@@ -38,9 +38,9 @@ def say_passed_over(data: Path) -> None:
 
 @contextlib.contextmanager
 def collected() -> Iterator[list[str]]:
-    """Collect what the runtime logs and warns about, to be said once the work has gone well.
+    """Collect what the runtime logs and warns about, to print once the work has succeeded.
 
-    An error then stands alone on stderr.
+    If it fails, the error is the only line on stderr.
     """
     lines: list[str] = []
     handler = _Collector(lines)
@@ -61,7 +61,7 @@ def collected() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Say the project's warnings as lines on stderr, every one, where nothing collects them; others as Python does."""
+    """Print all of the project's warnings as lines on stderr; other warnings as Python does."""
     others = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
@@ -92,7 +92,7 @@ class _Collector(logging.Handler):
 
 @contextlib.contextmanager
 def silent_libraries() -> Iterator[None]:
-    """Drop what libraries in C print about a damaged file (libtiff does): the error that follows says it better."""
+    """Drop what libraries in C print about a damaged file (libtiff does): the error that follows is clearer."""
     sys.stderr.flush()
     try:
         kept = os.dup(2)

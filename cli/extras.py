@@ -14,7 +14,7 @@ from harmonyrt.runtime.lut import ColourLut, check_cube
 
 @dataclass(frozen=True)
 class Extras:
-    """Files that were asked for; None where not."""
+    """Requested files; None if not requested."""
 
     layer: Path | None = None
     lut: Path | None = None
@@ -25,7 +25,7 @@ class Extras:
         return [path for path in (self.layer, self.lut) if path is not None]
 
     def check(self, output: str, inputs: tuple[str | None, ...]) -> None:
-        """Say early what writing would say late.
+        """Check before the work what writing would refuse.
 
         Raises:
             HarmonyError: a format that has no alpha or is no LUT's, a folder that is missing, or a name used twice.
@@ -39,7 +39,7 @@ class Extras:
         taken = {Path(path).resolve() for path in (output, *inputs) if path and path != "-"}
         for path in self.paths:
             if path.resolve() in taken:
-                raise HarmonyError(f"{path} is an input or output of this command already; choose another name")
+                raise HarmonyError(f"{path} is already an input or output of this command; choose another name")
             taken.add(path.resolve())
 
     def write(self, result: Any) -> tuple[list[str], dict[str, Any]]:
@@ -73,7 +73,7 @@ NO_EXTRAS = Extras()
 
 
 def say_residual(told: dict[str, Any]) -> None:
-    """What a LUT misses, in a line; nothing where none was written."""
+    """What a LUT misses, in a line; nothing if none was written."""
     if "lut" in told:
         lut = told["lut"]
         say(

@@ -12,7 +12,7 @@ from harmonyrt.cli.compose import AT_HELP, PREMULTIPLIED_HELP, SCALE_HELP
 
 
 class Existing(str, Enum):
-    """What to do when an output exists already."""
+    """What to do when an output already exists."""
 
     replace = "replace"  # type: ignore[assignment]  # the option's value; nobody calls str.replace on it
     skip = "skip"
@@ -54,7 +54,7 @@ def harmonize(
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="The mask is white on the background.")] = False,
     label: Annotated[
         list[int] | None,
-        typer.Option("--label", help="Of a mask that holds labels: which one is the foreground. May be given again."),
+        typer.Option("--label", help="Of a mask that holds labels: which one is the foreground. May be repeated."),
     ] = None,
     alpha_mask: Annotated[
         bool, typer.Option("--alpha-mask", help="The composite's alpha is the mask; the output has none.")
@@ -90,7 +90,7 @@ def harmonize(
         typer.Option("--format", help="Format for stdout (default png) and folders (default: the composite's)."),
     ] = None,
     existing: Annotated[
-        Existing, typer.Option(help="Outputs that exist already: replace, skip or refuse them.")
+        Existing, typer.Option(help="Outputs that already exist: replace, skip or refuse them.")
     ] = Existing.replace,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
     device: Annotated[

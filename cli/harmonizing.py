@@ -1,4 +1,4 @@
-"""What `harmonyrt harmonize` does with one picture, once its options are read."""
+"""`harmonyrt harmonize` for one picture, once its options are read."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def run_one(options: Options) -> int:
     for extra in options.extras.paths:
         is_there(extra, options.existing)
     if output != STREAM and is_there(Path(output), options.existing):
-        say(f"{output} is there already: skipped")
+        say(f"{output} already exists: skipped")
         return 0
     with collected() as remarks:
         inputs = read_inputs(options, options.composite, options.mask)
@@ -144,7 +144,7 @@ def run_one(options: Options) -> int:
 
 
 def _checked_output(options: Options, output: str | None) -> str:
-    """The output, once it and the inputs go together."""
+    """The output, once it and the inputs are compatible."""
     if output is None:
         raise HarmonyError("no output was given; name it with -o harmonized.png, or -o - for stdout")
     _check_background(options)
@@ -175,7 +175,7 @@ def _check_background(options: Options) -> None:
             ("--premultiplied", options.premultiplied),
         ):
             if given:
-                raise HarmonyError(f"{option} is for a cut-out that goes on a background; name that with --background")
+                raise HarmonyError(f"{option} is for pasting a cut-out; name the background with --background")
         return
     refused = {
         str(options.mask): options.mask,
@@ -196,19 +196,19 @@ def _check_no_input(output: Path, *inputs: str | Path | None) -> None:
 
 
 def is_there(output: Path, existing: str) -> bool:
-    """Whether to skip an output that exists already. A named pipe or a device is no output of an earlier run."""
+    """Whether to skip an output that already exists. A named pipe or a device is no output of an earlier run."""
     if is_special(output):
         return False
     if existing == "refuse" and output.exists():
-        raise HarmonyError(f"{output} is there already; choose another output, or pass --existing replace")
+        raise HarmonyError(f"{output} already exists; choose another output, or pass --existing replace")
     return existing == "skip" and output.exists()
 
 
 def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:
-    """Read a pair; the mask inverted, resized or taken from the alpha channel as wished, or both made of a cut-out.
+    """Read a pair; the mask inverted, resized or taken from the alpha channel as asked, or both made from a cut-out.
 
     Raises:
-        HarmonyError: either cannot be read, or they do not go together.
+        HarmonyError: either cannot be read, or they do not match.
     """
     source, name = (read_stdin(), "the picture from stdin") if composite == STREAM else (composite, composite)
     how = Reading(options.fit_mask, options.invert_mask, options.label or None, options.max_megapixels)
@@ -227,7 +227,7 @@ def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:
 
 @contextlib.contextmanager
 def opened(options: Options) -> Iterator[tuple[Any, list[str]]]:
-    """The runtime, and the lines that it and we have for the user."""
+    """The runtime, and the lines that are to be shown to the user."""
     from harmonyrt.runtime.harmonizer import Harmonizer
     from harmonyrt.runtime.trained_sizes import outside_trained_sizes
 
@@ -248,7 +248,7 @@ def opened(options: Options) -> Iterator[tuple[Any, list[str]]]:
                     f"{given} is for diffharmony and {bundle} holds {harmonizer.info.model}; leave it out"
                 )
             if harmonizer.info.random_weights:
-                lines.append("warning: the weights of this bundle are random: its pictures mean nothing")
+                lines.append("warning: the weights of this bundle are random: its pictures are meaningless")
             if note := outside_trained_sizes(harmonizer.info.config, harmonizer.info.size):
                 lines.append(f"note: {Path(bundle).name}: {note}")
             yield harmonizer, lines

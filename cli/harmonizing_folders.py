@@ -19,7 +19,7 @@ def run_folder(options: Options) -> int:
     """Harmonize every pair of two folders.
 
     Returns:
-        0; or 1 if the work failed for some picture, 2 if only input was at fault.
+        0; or 1 if the work failed for some picture, 2 if only the input was wrong.
 
     Raises:
         HarmonyError: wrong usage, or no bundle that opens.
@@ -89,7 +89,7 @@ def _one_of_many(harmonizer: Any, options: Options, pair: Pair, target: Path) ->
 
 
 def _say_new(lines: list[str], said: set[str], name: str) -> None:
-    """Say what was collected; warnings with the picture's name, everything else once."""
+    """Print what was collected; warnings with the picture's name, everything else once."""
     for line in lines:
         if line.startswith("warning: "):
             say(f"{line} ({name})")

@@ -15,7 +15,7 @@ def info(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Show what is in a bundle, after proving its files whole by their hashes."""
+    """Show what is in a bundle, after checking its files by their hashes."""
     from harmonyrt.cli.bundles import chosen_bundle
     from harmonyrt.common.progress import say
     from harmonyrt.runtime.bundle import open_bundle
@@ -34,7 +34,7 @@ def info(
 
 
 def described(manifest: Any) -> list[str]:
-    """Lines about a :class:`harmonyrt.runtime.manifest.Manifest`."""
+    """Describe a :class:`harmonyrt.runtime.manifest.Manifest`."""
     model = manifest.model
     weights = "RANDOM WEIGHTS, for timing only" if model.random_weights else f"sha256 {model.checkpoint_sha256[:12]}…"
     if manifest.size is None:

@@ -1,4 +1,4 @@
-"""`harmonyrt train`: the training loop's options in plain words."""
+"""`harmonyrt train`: the options of the training loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Loss(str, Enum):
 
 
 class Precision(str, Enum):
-    """What the loop computes in."""
+    """Precision of the training loop."""
 
     bf16 = "bf16"
     fp32 = "fp32"
@@ -52,7 +52,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A whole course from training/plans/, such as shipped: how the shipped weights were made. Hours.",
+            help="A training course from training/plans/; shipped is how the shipped weights were made. Takes hours.",
         ),
     ] = None,
     optimizer: Annotated[Optimizer | None, typer.Option(help="Default: the recipe's.")] = None,
@@ -91,7 +91,7 @@ def train(
 ) -> None:
     """Train PHNet on composites that are made from photos as it goes.
 
-    Ctrl-C ends it after the step in hand; the same command goes on.
+    Ctrl-C ends it after the current step; the same command continues.
     """
     from harmonyrt.cli.console import print_json, say_passed_over
     from harmonyrt.common import HarmonyError
@@ -132,7 +132,7 @@ def train(
     else:
         print(result.weights)
     if not result.finished:
-        say(f"stopped at step {result.steps}; the same command goes on from there")
+        say(f"stopped at step {result.steps}; run the same command again to continue")
         raise typer.Exit(130)
 
 
@@ -145,7 +145,7 @@ def _run_preset(name: str, data: Path, output: Path, init: Path | None, machine:
     say(f"preset {name}: {course.about} It takes {course.hours}.")
     weights, last = run_course(course, configs(course, data, output, init, **machine), output, run)
     if weights is None:
-        say(f"stopped at step {last.steps} of a run of the preset; the same command goes on from there")
+        say(f"stopped at step {last.steps} of a run of the preset; run the same command again to continue")
         raise typer.Exit(130)
     if as_json:
         print_json({"weights": str(weights), "validation": last.validation})

@@ -1,4 +1,4 @@
-"""`harmonyrt verify`: the parity of a bundle that was built before, or elsewhere."""
+"""`harmonyrt verify`: check the parity of an existing bundle."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def verify(
         typer.Option(help="Checkpoint that the bundle was built from. Default: the shipped weights."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Check a bundle's hashes, and measure its engines against the PyTorch network again.
 
-    Leaves with 1 when an engine is outside its gate.
+    Exits with 1 if an engine fails its gate.
     """
     from harmonyrt.cli.bundles import chosen_bundle
     from harmonyrt.cli.console import print_json
@@ -61,7 +61,7 @@ def _plain(check: Any) -> dict[str, Any]:
 
 
 def described(check: Any) -> str:
-    """A line about an :class:`harmonyrt.export.phnet.verify.EngineCheck`."""
+    """Describe an :class:`harmonyrt.export.phnet.verify.EngineCheck`."""
     name = f"{check.engine.target} {check.engine.precision}"
     if check.problem is not None:
         return f"FAILED   {name}: {check.problem}"

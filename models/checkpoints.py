@@ -22,7 +22,7 @@ _HEADS = r"(?:encoder|decoder|skip|normalizers)\.\d+|feature_extractor|SE_block"
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a caller knows of a PHNet's tensors and their file may not say; None leaves it to the file.
+    """What a caller knows about a PHNet's tensors; None takes what the file says.
 
     Attributes:
         output: ``"sigmoid"`` or ``"residual"``.
@@ -40,7 +40,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class OpenedPHNet:
-    """A network, and in sentences what its file left to be assumed or chosen."""
+    """A network, and sentences about what was assumed because its file does not say."""
 
     network: PHNet
     notes: tuple[str, ...] = ()
@@ -71,11 +71,11 @@ def load_phnet(path: str | Path, output: str | None = None) -> PHNet:
 
 
 def open_phnet(path: str | Path, meaning: Meaning = Meaning()) -> OpenedPHNet:
-    """As :func:`load_phnet`, with what was assumed as sentences instead of warnings.
+    """Like :func:`load_phnet`, but assumptions are returned as sentences instead of warned about.
 
     Args:
         path: the file.
-        meaning: what the caller knows better than the file, or the file does not say.
+        meaning: what the caller says about the weights; it overrides the file.
     """
     path = Path(path)
     tensors, metadata = read_tensors(path)
@@ -108,13 +108,13 @@ def _meaning(
         if header[name] != carried[name] and name not in chosen:
             raise HarmonyError(
                 f"{path} says {name} {carried[name]!r} in its tensor {CARRIER} and {header[name]!r} in its metadata;"
-                f" say which holds with --{_OPTIONS.get(name, name).replace('_', '-')}, or download it again"
+                f" choose one with --{_OPTIONS.get(name, name).replace('_', '-')}, or download it again"
             )
     said = {**header, **carried, **chosen}
     notes = []
     if "extractor" not in said and not any(name.startswith("feature_extractor.") for name in tensors):
         said["extractor"] = False
-        notes.append(f"{path.name} has no feature extractor (PFE); it was taken as a network without one")
+        notes.append(f"{path.name} has no feature extractor (PFE); it is treated as a network without one")
     if "output" in said:
         return said, tuple(notes)
     sentence = (
@@ -157,7 +157,7 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
 
 @dataclass(frozen=True)
 class Advice:
-    """How :func:`checked_tensors` ends its sentences: what was expected by whom, and what to do.
+    """The endings of the sentences of :func:`checked_tensors`: what was expected, and what to do.
 
     Attributes:
         missing: after "is missing; ".

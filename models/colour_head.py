@@ -1,10 +1,10 @@
-"""A colour map for the whole object, from what object and scene look like: joins PHNet where its config asks for it.
+"""A colour map for the whole object, from what object and scene look like: added to PHNet if its config asks for it.
 
-PHNet's encoder normalises every picture and is not shown the mask, and its reach is about 130 pixels: what the scene's
-light is, it can hardly know. This head sees both, in their absolute colours, on 64 x 64 cells whatever the size of the
-picture, estimates the light of each, and predicts one map of colours, which is applied to the object before PHNet sees
-it. It has no part in released checkpoints. Maps instead of pixels, as in PCT-Net (Guerreiro et al. 2023), here one for
-the object.
+PHNet's encoder normalises every picture, does not see the mask, and has a receptive field of about 130 pixels, so it
+can hardly know the scene's light. This head sees both, in their absolute colours, on 64 x 64 cells whatever the
+picture's size, estimates the light of each, and predicts one map of colours, which is applied to the object before
+PHNet sees it. Released checkpoints have none. Maps instead of pixels, as in PCT-Net (Guerreiro et al. 2023), here one
+for the object.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ColourHead(nn.Module):
         return self.change(image, self.estimates(image, mask)[0])
 
     def estimates(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The map's coefficients (B,15), and the light of object and scene (B,3), each against what is usual."""
+        """The map's coefficients (B,15), and the light of object and scene (B,3), each relative to the average."""
         of_object, object_statistics = self._described(image, mask)
         of_scene, scene_statistics = self._described(image, 1 - mask)
         one, other = self.object(of_object), self.scene(of_scene)

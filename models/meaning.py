@@ -1,7 +1,7 @@
-"""What a PHNet's tensors mean, kept where copies do not lose it: in a tensor of the file.
+"""What a PHNet's tensors mean, stored in a tensor of the file so that copies keep it.
 
 Tools that prune, merge or cast weights save tensors and drop a safetensors file's metadata. Without it a network that
-predicts a change is taken for one that predicts a picture, and nothing in the shapes objects. So the files that we
+predicts a change is taken for one that predicts a picture, and the shapes cannot tell. So the files that we
 write say it twice: as metadata, for people and tools that read the header, and as the tensor :data:`CARRIER`.
 
 The carrier is a uint8 tensor with the bytes of a JSON object. Casting a whole file to float16 or bfloat16 and back
@@ -33,12 +33,12 @@ LARGEST_SIDE = 16384
 
 
 def meaning_of(config: PHNetConfig) -> dict[str, Any]:
-    """The fields that shapes do not tell, as JSON can hold them."""
+    """The fields that shapes cannot tell, as JSON values."""
     return {name: getattr(config, name) for name in FIELDS} | {"trained_sizes": list(config.trained_sizes)}
 
 
 def as_metadata(config: PHNetConfig) -> dict[str, str]:
-    """The same as the texts of a safetensors header; what is as in released checkpoints is left out, but for output."""
+    """The same as strings for a safetensors header; values of released checkpoints are left out, except output."""
     meaning = meaning_of(config)
     if meaning.pop("extractor") is False:
         return {**as_metadata(replace(config, extractor=True)), "extractor": "false"}
@@ -57,7 +57,7 @@ def without_carrier(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_carrier(tensors: Mapping[str, Tensor], where: str) -> dict[str, Any]:
-    """What the carrier among `tensors` says, checked; {} where there is none.
+    """The checked content of the carrier among `tensors`; {} if there is none.
 
     Raises:
         HarmonyError: it is damaged, as after merging files that say different things.
@@ -80,10 +80,10 @@ def read_carrier(tensors: Mapping[str, Tensor], where: str) -> dict[str, Any]:
 
 
 def read_metadata(metadata: Mapping[str, str], where: str) -> dict[str, Any]:
-    """What a safetensors header says, checked; {} where it says nothing.
+    """The checked meaning in a safetensors header; {} if it has none.
 
     Raises:
-        HarmonyError: a field is not what it can be.
+        HarmonyError: a field has an impossible value.
     """
     found: dict[str, Any] = {name: metadata[name] for name in FIELDS if name in metadata}
     for name in FIELDS[1:]:
@@ -97,7 +97,7 @@ def checked(meaning: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The known fields of a meaning, as :class:`PHNetConfig` takes them.
 
     Raises:
-        HarmonyError: a field is not what it can be.
+        HarmonyError: a field has an impossible value.
     """
     found = {name: meaning[name] for name in FIELDS if name in meaning}
     if "output" in found and found["output"] not in OUTPUTS:
@@ -108,9 +108,9 @@ def checked(meaning: Mapping[str, Any], where: str) -> dict[str, Any]:
         share = found.get(name, 0.0)
         number = isinstance(share, (int, float)) and not isinstance(share, bool)
         if not number or not 0 <= share <= 1:  # NaN is refused as well
-            raise HarmonyError(f"{where}: {name} {str(share)!r} is no share from 0 to 1; download the file again")
+            raise HarmonyError(f"{where}: {name} {str(share)!r} is not a number from 0 to 1; download the file again")
     sizes = found.get("trained_sizes", [])
     sides = isinstance(sizes, (list, tuple)) and all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sizes)
     if not sides:
-        raise HarmonyError(f"{where}: trained_sizes {sizes!r:.60} is no list of sides in pixels; download it again")
+        raise HarmonyError(f"{where}: trained_sizes {sizes!r:.60} is not a list of sides in pixels; download it again")
     return found

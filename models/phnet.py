@@ -67,7 +67,7 @@ class PHNetConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def __repr__(self) -> str:
-        """Without what changes nothing: training runs go on only where this text is the same."""
+        """Without what changes nothing: a run resumes only if this text is the same."""
         left_out = {"trained_sizes", *(["extractor"] if self.extractor else [])}
         shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in left_out]
         return f"PHNetConfig({', '.join(shown)})"

@@ -1,7 +1,7 @@
-"""Files of named tensors, recognised by what is in them: safetensors and PyTorch files, whatever their suffix.
+"""Files of named tensors, recognised by content: safetensors and PyTorch files, whatever their suffix.
 
-No code of a file is run. What lies around the tensors (wrappers of training scripts, prefixes of frameworks) becomes
-part of their names here, and :func:`network_in` finds the network among them by its own names.
+No code of a file is run. Wrappers of training scripts and prefixes of frameworks become
+part of the tensors' names here, and :func:`network_in` finds the network among them by its own names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_WEIGHTS = re.compile(r"optim|^opt$|exp_avg|momentum|^grads?$", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Taken:
-    """A network's tensors by the names of its state dict, and in sentences what was chosen to get them."""
+    """A network's tensors by the names of its state dict, and sentences about what was chosen."""
 
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ def network_in(tensors: Mapping[str, Tensor], heads: str, where: str | Path) -> 
         has one. All tensors, as they are named, when no name fits.
 
     Raises:
-        HarmonyError: several networks, and no telling which one is meant.
+        HarmonyError: several networks, and it is unclear which one is meant.
     """
     where = Path(where).name
     named = _unwrapped(tensors)
@@ -201,7 +201,7 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _networks(tensors: Mapping[str, Tensor], heads: str) -> list[_Network]:
-    """What stands below each prefix that is followed by names of the network; shortest prefix first."""
+    """The tensors below each prefix that is followed by names of the network; shortest prefix first."""
     pattern = re.compile(rf"((?:[^.]+\.)*?)(?:{heads})(?![^.])")
     prefixes = {match[1] for name in tensors if (match := pattern.match(name))}
     below: dict[str, dict[str, Tensor]] = {
@@ -237,7 +237,7 @@ def _chosen(whole: Sequence[_Network], where: str) -> tuple[_Network, list[str]]
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """One network under two names, as frameworks save a module that two others hold."""
+    """One network under two names, as frameworks save a shared module."""
     return one.keys() == other.keys() and all(
         a.shape == b.shape and a.dtype == b.dtype and a.layout == b.layout and torch.equal(a, b)
         for a, b in ((tensor, other[name]) for name, tensor in one.items())

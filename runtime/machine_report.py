@@ -82,12 +82,12 @@ class Machine:
 
 def machine() -> Machine:
     """Inspect this machine."""
-    cards, driver = _gpus()
+    gpus, driver = _gpus()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         cpu=_cpu(),
-        cards=cards,
+        cards=gpus,
         driver=driver,
         packages={name: _version(distributions) for name, distributions in PACKAGES.items()},
         providers=_providers(),
@@ -121,8 +121,8 @@ def _gpus() -> tuple[tuple[Gpu, ...], str | None]:
     for fields in ("name,compute_cap,driver_version,memory.total", "name,driver_version,memory.total"):
         rows = _asked(program, fields)
         if rows:
-            cards = tuple(Gpu(row[0], row[1] if len(row) == 4 else None, row[-1]) for row in rows)
-            return cards, rows[0][-2]
+            gpus = tuple(Gpu(row[0], row[1] if len(row) == 4 else None, row[-1]) for row in rows)
+            return gpus, rows[0][-2]
     return (), None
 
 

@@ -32,7 +32,7 @@ def keep_norms_in_float32(network: PHNet) -> None:
 
 
 def accelerate(network: PHNet) -> None:
-    """Replace, in place, what ``torch.compile`` makes nothing good of; norms are in float32 as well."""
+    """Replace, in place, the modules that ``torch.compile`` does not speed up; norms are in float32 as well."""
     for block in network.encoder:
         norm = block.get_submodule("1")
         assert isinstance(norm, nn.InstanceNorm2d)
@@ -54,7 +54,7 @@ def _convolution(parent: nn.Module, name: str) -> nn.Conv2d | nn.ConvTranspose2d
 
 
 class Float32InstanceNorm(nn.InstanceNorm2d):
-    """PyTorch's instance norm, in float32 whatever surrounds it."""
+    """PyTorch's instance norm, always in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

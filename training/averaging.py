@@ -1,7 +1,7 @@
-"""The mean of several runs' weights: ``python -m harmonyrt.training.averaging A B -o MEAN.safetensors``.
+"""Average the weights of several runs: ``python -m harmonyrt.training.averaging A B -o MEAN.safetensors``.
 
-Runs that began with the same weights and trained on make different mistakes; where they stayed in one valley of the
-loss, their mean makes fewer than each ("model soups", arXiv 2203.05482). Judge it on the validation split before use.
+Runs that began with the same weights and trained on make different mistakes; if they stayed in one valley of the
+loss, their mean makes fewer than each ("model soups", arXiv 2203.05482). Score it on the validation split before use.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def average(
     shares: Sequence[float] | None = None,
     patch_shrinkage: float | None = None,
 ) -> Path:
-    """Write the mean of PHNet weights, every tensor by itself.
+    """Write the mean of PHNet weights, tensor by tensor.
 
     Args:
         files: two or more, of one configuration and output kind.
         path: .safetensors file, replaced in one rename.
         shares: of each file, above 0 and with the sum 1; None for equal ones.
-        patch_shrinkage: to which every network is brought first; None: they must agree.
+        patch_shrinkage: that every network is converted to first; None: they must agree.
 
     Raises:
         HarmonyError: fewer than two files, one that does not open, different networks, or shares that do not fit.
@@ -52,7 +52,7 @@ def average(
     configs = [network.config for network in networks]
     for file, config in zip(files, configs, strict=True):
         if config != configs[0]:
-            raise HarmonyError(f"{file} is another network than {files[0]}: found {config}; give files of one kind")
+            raise HarmonyError(f"{file} is a different network from {files[0]}: found {config}; give files of one kind")
     states = [network.state_dict() for network in networks]
     mean = {name: _mean([state[name] for state in states], shares) for name in states[0]}
     sizes = tuple(sorted({size for config in configs for size in config.trained_sizes}))
@@ -60,7 +60,7 @@ def average(
 
 
 def _mean(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Counters, which are no floats, come from the first."""
+    """Counters (not floats) come from the first file."""
     first = values[0]
     if not first.is_floating_point():
         return first
@@ -69,7 +69,7 @@ def _mean(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; the exit code."""
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description="Average the weights of several PHNet runs.")
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file that is written")

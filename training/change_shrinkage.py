@@ -1,6 +1,6 @@
-"""Trained weights that change less where they change little: ``python -m harmonyrt.training.change_shrinkage W``.
+"""Make trained weights withhold small changes: ``python -m harmonyrt.training.change_shrinkage W``.
 
-A network's small changes are mostly guesses: the composite was nearly right, and what is done to it spoils it about as
+A network's small changes are mostly guesses: the composite was nearly right, and a change spoils it about as
 often as not. Withholding a share of them (``PHNetConfig.change_shrinkage``) costs next to no error, since they are
 small, and saves some of these pictures. The share is no weight to be trained, as training pictures are spoilt less
 often than others: choose it on the validation split (``python -m harmonyrt.training.scoring FILE --split val``).
@@ -28,7 +28,7 @@ def with_change_shrinkage(weights: Path, share: float, path: Path) -> Path:
         path: .safetensors file, replaced in one rename.
 
     Raises:
-        HarmonyError: the file does not open or has a sigmoid output, or the share is none.
+        HarmonyError: the file does not open or has a sigmoid output, or the share is out of range.
     """
     if not 0 <= share <= 1:
         raise HarmonyError(f"change_shrinkage is a share from 0 to 1, not {share}; give another")
@@ -40,7 +40,7 @@ def with_change_shrinkage(weights: Path, share: float, path: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; the exit code."""
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description="Withhold a share of the small changes that PHNet weights predict.")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--share", type=float, required=True, help="0 to 1; 0 takes it back")

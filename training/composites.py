@@ -95,7 +95,7 @@ class Composer:
         self.labels: dict[int, np.ndarray] = {}
 
     def batch(self, size: int, count: int, seed: Sequence[int], indices: Sequence[int] | None = None) -> Batch:
-        """Make `count` samples of size x size pixels; `indices` chooses the pictures instead of the lottery."""
+        """Make `count` samples of size x size pixels; `indices` chooses the pictures instead of a draw."""
         rng = np.random.default_rng(list(seed))
         if self.plan.in_layers:
             return self._layered(size, count, rng, indices)
@@ -162,7 +162,7 @@ class Composer:
         return self._bounded(layers.layer, changed, layers.alpha, least=None)
 
     def _with_edges(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """Masks and edges as in life, on the plan's share of samples."""
+        """Masks and edges as in practice, on the plan's share of samples."""
         if not self.plan.spoilt_edges:
             return batch
         count = len(batch.mask)

@@ -1,4 +1,4 @@
-"""What a training run is: data classes, and the runs that the project knows by name."""
+"""Configuration of training runs, and the runs that the project knows by name."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Stage:
         batch: pictures per step.
         share: how much of the run it takes, against the other stages' shares.
         lr: learning rate before the schedule's factor.
-        freeze: names of submodules whose weights stand still, for example ``("encoder",)``.
+        freeze: names of submodules whose weights are frozen, for example ``("encoder",)``.
         extractor: False cuts the PFE's gate off the SE block (the paper's first stage), in validation and in what is
             shipped as well.
-        settled_norms: measure BatchNorm's statistics again on this stage's pictures, then train with them as they
-            stand: small batches of large pictures otherwise train one network and ship another.
+        settled_norms: measure BatchNorm's statistics again on this stage's pictures, then train with them
+            fixed: small batches of large pictures otherwise train one network and ship another.
         head_alone: train a PHNet's colour head by itself: a fiftieth of the work. Composites must be made in layers.
     """
 
@@ -97,7 +97,7 @@ class TrainConfig:
         workers: processes that make batches; 0 makes them in the training process.
         ship: where to write the averaged weights at every validation.
         init: weights to start from; their configuration and output kind replace `network`.
-        colour_head: join the weights of `init` by a colour head that changes nothing yet, where they have none.
+        colour_head: add a colour head that changes nothing yet to the weights of `init`, if they have none.
         patch_shrinkage: of the network (:class:`harmonyrt.models.PHNetConfig`); None leaves it as `network` or `init`
             has it.
     """

@@ -1,4 +1,4 @@
-"""Masks and edges as they come in life: masks that are off by some pixels, strips at the edge that belong nowhere."""
+"""Masks and edges as they occur in practice: masks off by some pixels, strips of unrelated content at the edge."""
 
 from __future__ import annotations
 

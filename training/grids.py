@@ -1,4 +1,4 @@
-"""Picture grids: rows of composite | mask | harmonized | real, to be looked at."""
+"""Grids of pictures to look at: rows of composite | mask | harmonized | real."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches for a run, by step: from a data root (composites made on the fly) or from an iHarmony4-layout dataset."""
+"""Batches for a run by step, from a data root (composites made on the fly) or a dataset in iHarmony4's layout."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _tensors(composites, masks, reals) -> Tensors:
 
 
 class _Steps(Dataset):
-    """Item n is the batch of step n, whoever makes it: that is what makes a run resumable."""
+    """Item n is the batch of step n, whichever process makes it, so a run can be resumed."""
 
     def __init__(self, source: Synthesis | PairedDataset, size: int, batch: int, seed: int) -> None:
         self.source, self.size, self.batch, self.seed = source, size, batch, seed

@@ -81,12 +81,12 @@ def paper_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) ->
 
 
 def foreground_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
-    """What the shipped weights were trained with in the end: error of the blended picture, per foreground pixel.
+    """The loss of the shipped weights' last runs: error of the blended picture, per foreground pixel.
 
-    Three views of one error. The squared one is the fMSE that is reported, and is ruled by the pictures that are
+    Three views of one error. The squared one is the fMSE that is reported, and is dominated by the pictures that are
     furthest off; the absolute one weighs pictures more evenly; the logarithm is a PSNR per picture, and counts nine
-    times where a picture came out worse than it went in. Its floor, an error of 2/255, is where changes stop being
-    seen.
+    times if a picture came out worse than it went in. Its floor, an error of 2/255, is where changes become
+    invisible.
     """
     pixels = 3 * mask.sum((1, 2, 3)).clamp(min=mask.shape[-1] * mask.shape[-2] * A_MIN / 256**2)
     error = blend(output, composite, mask) - real

@@ -1,4 +1,4 @@
-"""Optimizers by name: AdamW is PyTorch's, Lion is written here."""
+"""Optimizers by name: PyTorch's AdamW, and Lion."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def read_outlines(path: str | Path) -> dict[str, tuple[Outline, ...]]:
             found[image["file_name"]] = (*found.get(image["file_name"], ()), Outline(polygons))
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise HarmonyError(
-            f"{path} is not a COCO annotation file with polygons ({error!r}); mend it or remove it"
+            f"{path} is not a COCO annotation file with polygons ({error!r}); fix it or remove it"
         ) from None
     return found
 

@@ -1,4 +1,4 @@
-"""How fast steps are, plain and compiled, in one interleaved run on this CPU: ``python -m harmonyrt.training.pace``."""
+"""Measure plain and compiled steps in one interleaved run on this CPU: ``python -m harmonyrt.training.pace``."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Step:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; the exit code."""
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description="Time training steps of the 10 M PHNet, plain and compiled.")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=12)

@@ -1,9 +1,9 @@
 """Gradients of one batch on several CPU threads or processes, each with a part of the batch and a replica.
 
-PyTorch's own threads meet after every operation. Where other programs use the machine too, each meeting waits for a
-thread that was put aside: two threads of a busy two-core machine then trained at a third of one thread's pace
-(0.3 steps/s against 1.1). Replicas meet once per step. A compiled network's code keeps Python's lock, so its replicas
-are processes: two threads then trained at 1.5 times one thread's pace, two processes at 2.0 times.
+PyTorch's own threads synchronise after every operation. If other programs use the machine too, each waits for a
+descheduled thread: two threads of a busy two-core machine then trained at a third of one thread's pace
+(0.3 steps/s against 1.1). Replicas synchronise once per step. A compiled network holds Python's global lock, so its
+replicas are processes: two threads then trained at 1.5 times one thread's pace, two processes at 2.0 times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Part = tuple[tuple[Tensor, ...], float]
 
 
 class Backward(Protocol):
-    """What puts the gradients of a batch's mean loss into a network's parameters."""
+    """Something that computes the gradients of a batch's mean loss."""
 
     def backward(self, loss_of: LossOf, batch: tuple[Tensor, ...]) -> float: ...
 
@@ -115,7 +115,9 @@ class CompiledProcesses:
                     if parameter.grad is not None:
                         parameter.grad += gradient
         except (EOFError, ConnectionError):
-            raise HarmonyError("a process of this training run has died; run it again and it goes on") from None
+            raise HarmonyError(
+                "a process of this training run has died; run the same command again to continue"
+            ) from None
         return loss
 
     def close(self) -> None:

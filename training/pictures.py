@@ -1,4 +1,4 @@
-"""Pictures and masks on disk, which split each belongs to, and a cache of them in memory.
+"""Pictures and masks on disk, their splits, and a cache of them in memory.
 
 A data root holds any number of folders with ``images/`` and ``masks/`` (same stems), and folders of photos without
 masks. Optional lists are in the root: ``low_chroma.txt`` (near-grey pictures, left out: nothing about colour can be

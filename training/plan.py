@@ -19,7 +19,7 @@ PAIRS = (*BOUNDS, "exposures")
 
 @dataclass(frozen=True)
 class CompositePlan:
-    """How composites are made. Kinds and masks are weights of a lottery.
+    """How composites are made. Kinds and masks are drawn by weight.
 
     Attributes:
         kinds: ``ffhqh`` (paper, 3.2), ``transfer`` (colour statistics of another picture, as iHarmony4), ``tone``
@@ -47,8 +47,8 @@ class CompositePlan:
         independent: share of objects, with several scenes, whose look is drawn for itself instead of changed from the
             truth, and is the same over all of its scenes.
         looks: how strong that look is, drawn between two bounds; 1 is as strong as kind ``tone``.
-        spoilt_edges: share of samples whose mask or edge is as in life (``edges.py``): masks off by up to 4 pixels of
-            128, blurred, strips at the edge that belong nowhere.
+        spoilt_edges: share of samples with imperfect masks or edges (``edges.py``): masks off by up to 4 pixels of 128,
+            blurred, or with strips of unrelated content at the edge.
     """
 
     kinds: dict[str, float] = field(default_factory=KINDS.copy)

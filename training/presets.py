@@ -1,4 +1,4 @@
-"""Whole courses by name: runs one after another, each from the weights of the one before, and the last steps.
+"""Training courses by name: runs in sequence, each from the weights of the previous one, and the final steps.
 
 A course is a JSON file in ``training/plans/``: ``about`` (a sentence), ``hours`` (on what machine), ``runs`` and
 ``finish``. A run has a ``name``, a ``plan`` (a file next to it), ``stages`` (:class:`Stage`'s attributes), ``steps``,
@@ -27,7 +27,7 @@ PLANS = Path(__file__).parent / "plans"
 
 @dataclass(frozen=True)
 class Course:
-    """A course as its file has it."""
+    """A course as read from its file."""
 
     name: str
     about: str
@@ -84,16 +84,16 @@ def _stage(settings: dict[str, Any]) -> Stage:
 def run_course(
     course: Course, runs: list[TrainConfig], out: Path, train: Callable[[TrainConfig], Any]
 ) -> tuple[Path | None, Any]:
-    """Train run after run, and finish.
+    """Train the runs in order, and finish.
 
     Args:
         course: what is run.
         runs: its configurations.
         out: folder of the course.
-        train: runs one configuration, or goes on with it.
+        train: runs or resumes one configuration.
 
     Returns:
-        The finished weights, ``out/weights.safetensors`` (None when a run was interrupted: the same command goes on),
+        The finished weights, ``out/weights.safetensors`` (None if a run was interrupted: the same command resumes it),
         and the last run's result.
     """
     result = None
@@ -107,7 +107,7 @@ def run_course(
 
 
 def finish(shares: dict[Path, float], out: Path, settings: dict[str, Any]) -> Path:
-    """The last steps: the mean of weights by their shares; how much of small changes is withheld; the trained sizes."""
+    """The final steps: average weights by share, set how much of small changes is withheld, and the trained sizes."""
     path = out / "weights.safetensors"
     files = list(shares)
     mean = average(files, path, list(shares.values())) if len(files) > 1 else files[0]

@@ -1,4 +1,4 @@
-"""Does a change follow the scene? The object stays as it is, the scene round it gets another light.
+"""Does a change follow the scene? The object stays as it is, and the scene around it is relit.
 
 1 means that the object's brightness (or its colour, for warm and cool) changes by as much as the scene's was; 0 that
 the network does not look at the scene.

@@ -1,4 +1,4 @@
-"""What a run says as it goes: a bar on a terminal, plain lines elsewhere (both on stderr), JSON lines in a file."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere (both on stderr), JSON lines in a file."""
 
 from __future__ import annotations
 

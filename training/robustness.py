@@ -1,4 +1,4 @@
-"""How weights do on composites as they come in life: ``python -m harmonyrt.training.robustness WEIGHTS --data DIR``.
+"""Score weights on realistic composites: ``python -m harmonyrt.training.robustness WEIGHTS --data DIR``.
 
 Prints a table, or JSON with ``--json``. The cases are in ``robustness_cases.py``.
 """
@@ -147,14 +147,14 @@ def suite(
     Args:
         network: a PHNet in eval mode.
         root: data root.
-        split: validation chooses, the test split is read once.
+        split: choose by validation; read the test split once.
         size: side of the pictures, a multiple of 8.
         only: what a case's name must contain; bases are run as well.
         seed: of the layered composites.
-        precision: ``"fp32"``, or ``"bf16"``: faster on CPUs that have it, and hardly another figure.
+        precision: ``"fp32"``, or ``"bf16"``: faster on CPUs that have it, with nearly the same figures.
 
     Returns:
-        ``cases`` by name, ``bins`` of the moved objects, ``follows`` (:func:`relighting.following`), and what was run.
+        ``cases`` by name, ``bins`` of the moved objects, ``follows`` (:func:`relighting.following`), and the settings.
     """
     pictures = [p for p in find_pictures(root) if p.split == split and p.mask is not None]
     if not pictures:
@@ -212,8 +212,8 @@ def table(report: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; the exit code."""
-    parser = argparse.ArgumentParser(description="Score PHNet weights on composites as they come in life.")
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Score PHNet weights on composites as they occur in practice.")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder of pictures and masks")
     parser.add_argument("--split", choices=("val", "test"), default="val")

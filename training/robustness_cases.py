@@ -1,4 +1,4 @@
-"""The cases of the robustness suite: fixed composites, and each of them as it comes in life.
+"""The cases of the robustness suite: fixed composites, and each of them as it occurs in practice.
 
 Pixels are given for pictures of 128 x 128 and grow with the size.
 """
@@ -120,7 +120,7 @@ def masks_off(mask: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _polygon(mask: np.ndarray) -> Tensor:
-    """The outline by points every 24 degrees from its centre, joined by straight lines: a mask drawn in haste."""
+    """The outline by points every 24 degrees from its centre, joined by straight lines: a mask drawn hastily."""
     rows, columns = np.nonzero(mask > 0.5)
     y, x = rows.mean(), columns.mean()
     angle, away = np.arctan2(rows - y, columns - x), np.hypot(rows - y, columns - x)
@@ -216,7 +216,7 @@ def _probe(name: str, composite: Tensor, mask: Tensor, real: Tensor) -> Case:
 
 
 def fine_off(mask: Tensor, pixels: int = 2, of: int = 768) -> Tensor:
-    """Masks grown by some pixels of a larger picture, and brought back: what a slip in a full-size mask comes to."""
+    """Masks grown by some pixels of a larger picture, then scaled back: the effect of a slip in a full-size mask."""
     side = mask.shape[-1]
     times = max(1, round(of / side))
     large = functional.interpolate(blurred(mask, torch.full((len(mask),), 0.5)), scale_factor=times, mode="bilinear")

@@ -1,4 +1,4 @@
-"""What composites in layers are trained with: errors where the truth is known, of pixels and of the whole object."""
+"""The loss for composites in layers: errors where the truth is known, per pixel and of the whole object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harmonyrt.training.losses import blend
 
 LEAST_PIXELS = 40
 FLOOR = (2 / 255) ** 2
-"""Mean square where changes stop being seen."""
+"""Mean square below which changes are invisible."""
 SPOILT = 2
 """How many times more the logarithm counts what lies past the composite's own error. Eight made the network timid."""
 MEAN = 5.0

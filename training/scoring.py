@@ -1,4 +1,4 @@
-"""How good weights are on fixed composites; ``python -m harmonyrt.training.scoring WEIGHTS --data DIR`` prints JSON."""
+"""Score weights on fixed composites: ``python -m harmonyrt.training.scoring WEIGHTS --data DIR`` prints JSON."""
 
 from __future__ import annotations
 

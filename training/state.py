@@ -1,4 +1,4 @@
-"""What a run must remember to go on after it was killed, and the averaged weights."""
+"""What a run needs to resume after it was killed, and the averaged weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: stages, mixed precision, averaged weights, validation. A killed run goes on where it was."""
+"""The training loop: stages, mixed precision, averaged weights, validation. A killed run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class TrainResult:
 
 
 def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
-    """Train, or go on with, the run in ``config.out``.
+    """Train, or resume, the run in ``config.out``.
 
-    SIGINT and SIGTERM end it after the step in hand, with a checkpoint; the same call resumes it.
+    SIGINT and SIGTERM end it after the current step, with a checkpoint; the same call resumes it.
 
     Raises:
         HarmonyError: the data, the run folder or the device cannot be used.
@@ -107,7 +107,7 @@ def with_extractor(network: PHNet) -> PHNet:
 
 
 def with_colour_head(network: PHNet) -> PHNet:
-    """The same weights, joined by a colour head that does nothing yet; a network that has one is returned as it is."""
+    """The same weights with a colour head that changes nothing yet; a network that has one is returned unchanged."""
     if network.colour_head is not None:
         return network
     joined = PHNet(dataclasses.replace(network.config, colour_head=True))
@@ -133,7 +133,7 @@ class _Run:
         torch.manual_seed(config.seed)
         network = load_phnet(config.init) if config.init else PHNet(config.network)
         if not network.config.extractor and any(stage.extractor for stage in config.stages):
-            report.say("the weights to start from have no feature extractor; it starts afresh")
+            report.say("the weights to start from have no feature extractor; it starts from random values")
             network = with_extractor(network)
         if config.patch_shrinkage is not None:
             network = with_patch_shrinkage(network, config.patch_shrinkage)

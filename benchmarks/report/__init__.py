@@ -1,1 +1,1 @@
-"""What the documents say of committed runs: tables, goals, plots, and the guard against slower engines."""
+"""What the documents show of committed runs: tables, goals, plots, and the guard against slower engines."""

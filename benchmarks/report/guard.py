@@ -82,7 +82,7 @@ def folder_of(floor: Floor, bundles: Path) -> Path:
 
 
 def build_all(wanted: Sequence[Floor], bundles: Path, checkpoint: Path) -> int:
-    """Build every floor's bundle; what is already there and unchanged stays. Returns the build's exit code."""
+    """Build every floor's bundle; what exists and is unchanged stays. Returns the build's exit code."""
     from harmonyrt.export.build_engines import main as build
 
     with_baselines = [*wanted, *(plain(floor) for floor in wanted if floor.against == "none")]

@@ -20,7 +20,7 @@ def draw(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Draw latency distributions, and frame rates by size and engine for each network.
 
     Returns:
-        The files, PNG; one that nothing was measured for is not drawn.
+        The files, PNG; those without measurements are not drawn.
 
     Raises:
         HarmonyError: matplotlib is missing, or `folder` cannot be written.
@@ -42,7 +42,7 @@ Key = tuple[str, int, int, str]
 
 
 def frame_rates(runs: Sequence[Run]) -> dict[Key, Measured]:
-    """Engines and PyTorch by network, threads, size and name; of what several runs hold, the first."""
+    """Engines and PyTorch by network, threads, size and name; of duplicates, the first."""
     found: dict[Key, Measured] = {}
     for run in runs:
         for m in run.measured:

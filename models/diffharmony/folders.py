@@ -1,4 +1,4 @@
-"""Component folders as users have them (diffusers layout) -> modules, with one sentence where that fails.
+"""Component folders in diffusers layout -> modules; every failure is one sentence.
 
 A folder holds ``config.json`` and weights: safetensors, or a pickle that is read with ``weights_only``; whole or in
 numbered shards with an index. Older attention names are translated.
@@ -68,7 +68,7 @@ def load_diffharmony(
 
     Args:
         folder: with the subfolders ``unet/``, ``vae/``, ``scheduler/`` and ``text_encoder/``.
-        base: where subfolders are looked for that `folder` lacks (released fine-tunings often hold only a UNet);
+        base: where to look for subfolders that `folder` lacks (released fine-tunings often hold only a UNet);
             `folder` may then be the UNet's own folder.
         harmony_vae: folder of DiffHarmony++'s VAE, instead of ``vae/``.
         refiner: folder of the refinement UNet.
@@ -279,7 +279,7 @@ def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str, Tensor]) -> Any:
-    """Build without storage, check every tensor by name, then hand the file's tensors over as they are."""
+    """Build without storage, check every tensor by name, then assign the file's tensors."""
     try:
         with torch.device("meta"):
             network: nn.Module = kind(config)
@@ -293,7 +293,7 @@ def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str
 
 
 def _null_text(folder: Path, width: int) -> Tensor:
-    """The empty prompt's embedding; the text encoder is dropped once it has answered."""
+    """The empty prompt's embedding; the text encoder is dropped afterwards."""
     data = read_json(folder / CONFIG)
     data = data.get("text_config", data) if "hidden_size" not in data else data
     _only(data, folder, hidden_act=("quick_gelu", "gelu"))

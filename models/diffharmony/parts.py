@@ -29,7 +29,7 @@ CONDITION_CHANNELS = 1  # the mask
 
 @dataclass(frozen=True)
 class Parts:
-    """The folder of each part, and in sentences what was chosen among several.
+    """The folder of each part, and sentences about choices among several.
 
     Attributes:
         folders: by part: ``unet``, ``vae``, ``scheduler``, ``text_encoder``, and ``refiner`` where there is one.
@@ -106,7 +106,7 @@ def _unet(folder: Path) -> tuple[Path, tuple[str, ...]]:
         )
     if any(path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt") for path in folder.iterdir()):
         raise HarmonyError(
-            f"{folder} holds weights without a {CONFIG}, so there is no telling which network they are; give the"
+            f"{folder} holds weights without a {CONFIG}, so it is unknown which network they belong to; give the"
             f" UNet's folder in diffusers layout ({CONFIG} next to the weights)"
         )
     raise HarmonyError(
@@ -174,7 +174,7 @@ def check_parts(parts: Parts, unet: UNetConfig, vae: VAEConfig, refiner: Refiner
         )
     if unet.out_channels != latents:
         raise HarmonyError(
-            f"{where['unet']} answers with {unet.out_channels} channels, and {where['vae']} has latents of {latents};"
+            f"{where['unet']} outputs {unet.out_channels} channels, and {where['vae']} has latents of {latents};"
             " give the VAE that the UNet was trained with"
         )
     if (vae.in_channels, vae.out_channels) != (3, 3):
@@ -183,4 +183,4 @@ def check_parts(parts: Parts, unet: UNetConfig, vae: VAEConfig, refiner: Refiner
             " a Stable Diffusion inpainting folder"
         )
     if refiner is not None and refiner.out_channels != 3:
-        raise HarmonyError(f"{where['refiner']} answers with {refiner.out_channels} channels, not 3; give a refiner")
+        raise HarmonyError(f"{where['refiner']} outputs {refiner.out_channels} channels, not 3; give a refiner")

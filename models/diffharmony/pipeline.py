@@ -1,4 +1,4 @@
-"""DiffHarmony in PyTorch, both stages, with its noise as an argument: what every engine is measured against."""
+"""DiffHarmony in PyTorch, both stages, with its noise as an argument: the reference for every engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Noise:
 
 @dataclass
 class Trace:
-    """What a run passes through, for comparison in this order."""
+    """Intermediate results of a run, in the order in which to compare them."""
 
     unet_inputs: list[Tensor] = field(default_factory=list)
     predictions: list[Tensor] = field(default_factory=list)

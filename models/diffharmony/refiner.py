@@ -1,4 +1,4 @@
-"""The refinement UNet of stage two (DiffHarmony, 3.3): learns what the latent space lost, as a residual."""
+"""The refinement UNet of stage two (DiffHarmony, 3.3): predicts what the latent space lost, as a residual."""
 
 from __future__ import annotations
 

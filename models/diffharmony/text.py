@@ -1,4 +1,4 @@
-"""The text encoder, for the one text that DiffHarmony ever reads: the empty prompt, whose embedding is a constant."""
+"""The text encoder, for the only text that DiffHarmony uses: the empty prompt, whose embedding is a constant."""
 
 from __future__ import annotations
 

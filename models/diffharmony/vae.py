@@ -41,7 +41,7 @@ class VAEConfig:
 
 
 class Posterior:
-    """The encoder's answer: a normal distribution of latents.
+    """The encoder's output: a normal distribution of latents.
 
     Args:
         moments: (B,2*latent_channels,h,w), means then log-variances.
@@ -57,7 +57,7 @@ class Posterior:
 
 
 class EncoderLayers(nn.Module):
-    """What both encoders are made of."""
+    """The layers that both encoders share."""
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class EncoderLayers(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What `conv_in`, each resnet and each downsampling give, from `conv_in`'s output `x` on."""
+        """Outputs of `conv_in` (given as `x`), of each resnet and of each downsampling."""
         features = [x]
         for block in self.down_blocks:
             features += block(features[-1])

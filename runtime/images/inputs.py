@@ -66,7 +66,7 @@ def read_pair(
         mask_name: how messages name the mask.
 
     Raises:
-        HarmonyError: either cannot be read, or they do not go together.
+        HarmonyError: either cannot be read, or they do not match.
 
     Warns:
         HarmonyWarning: what is doubtful about the mask.
@@ -100,7 +100,7 @@ def read_composed(
         background_name: how messages name the background.
 
     Raises:
-        HarmonyError: either cannot be read, or they do not go together.
+        HarmonyError: either cannot be read, or they do not match.
     """
     limit = how.max_megapixels
     first = read_picture_file(cutout, name=cutout_name, max_megapixels=limit)

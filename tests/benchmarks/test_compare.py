@@ -64,7 +64,7 @@ def test_plot(run, tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"kind": "other"}))
-    with pytest.raises(HarmonyError, match="no benchmark"):
+    with pytest.raises(HarmonyError, match="not a benchmark"):
         read(tmp_path / "x.json")
 
 

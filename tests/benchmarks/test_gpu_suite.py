@@ -17,7 +17,7 @@ def test_a_machine_without_a_gpu_writes_a_report_of_skips(tmp_path, capsys, monk
     monkeypatch.setattr(gpu_suite, "clocks", lambda *fields: None)
     tiny = PHNet(PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))).eval()
     monkeypatch.setattr(gpu_suite.runners, "load_network", lambda path: gpu_suite.runners.Network(tiny, {}))
-    output = tmp_path / "new folder" / "card.json"
+    output = tmp_path / "new folder" / "gpu.json"
     arguments = ["--sizes", "64", "--batches", "1", "2", "--precisions", "int8", "--output", str(output)]
     assert gpu_suite.main(arguments) == 0
     report = json.loads(output.read_text())
@@ -33,7 +33,7 @@ def test_a_machine_without_a_gpu_writes_a_report_of_skips(tmp_path, capsys, monk
 
 
 def test_a_used_up_budget_is_a_reason_and_not_a_failure(tmp_path):
-    output = tmp_path / "card.json"
+    output = tmp_path / "gpu.json"
     assert gpu_suite.main(["--output", str(output), "--seconds", "0"]) == 0
     assert "time budget of 0 s was used up" in json.loads(output.read_text())["skipped"][0]["reason"]
 

@@ -26,7 +26,7 @@ def test_engine_and_whole_calls_are_kept_and_drawn(run, bundle, tmp_path):
     ("options", "sentence"),
     [
         (["--plot", "run.xyz"], "give a name that ends in .png or .svg"),
-        (["--compare"], "needs two bundles at least"),
+        (["--compare"], "needs at least two bundles"),
         (["--picture", "0x5"], "give height x width"),
         (["--backend", "tensorrt", "--backend", "onnxruntime", "--backend", "nonsense"], "'nonsense' is not known"),
     ],

@@ -91,10 +91,10 @@ def test_layer_and_lut_are_written_and_told(command):
     [
         (("--layer", "layer.jpg"), "JPEG has no transparency for a layer"),
         (("--layer", "no/layer.png"), "the folder no does not exist"),
-        (("--layer", "out.png"), "out.png is an input or output of this command already"),
+        (("--layer", "out.png"), "out.png is already an input or output of this command"),
         (("--lut", "composite.png"), "does not end in .cube"),
         (("--lut", "no/change.cube"), "the folder no does not exist"),
-        (("--at", "1,2"), "name that with --background"),
+        (("--at", "1,2"), "name the background with --background"),
         (("--background", "mask.png"), "the cut-out's own alpha is the mask"),
     ],
 )

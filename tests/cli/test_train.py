@@ -101,7 +101,7 @@ def test_an_interrupted_run_says_how_it_goes_on(data, asked, run):
     asked.ending.finished = False
     done = run("train", data, "-o", "run", "--minutes", 1)
     assert done.code == 130
-    assert "the same command goes on" in done.err
+    assert "run the same command again to continue" in done.err
 
 
 @pytest.mark.parametrize(

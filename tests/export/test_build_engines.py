@@ -220,7 +220,7 @@ def test_an_option_says_what_weights_mean(build, tiny_checkpoint, tmp_path):
         (("phnet", "--workspace", "99999999999"), "--workspace 99999999999 is not possible"),
         (("phnet", "--compute-capabilities", "new"), "compute capability 'new'"),
         (("phnet", "--network-output", "tanh"), "output 'tanh' is not known; use one of sigmoid, residual"),
-        (("phnet", "--patch-shrinkage", "2"), "no share from 0 to 1"),
+        (("phnet", "--patch-shrinkage", "2"), "not a number from 0 to 1"),
         (("phnet", "--speed", "9"), "unrecognized arguments: --speed 9"),
         ((), "required: model"),
     ],

@@ -181,9 +181,9 @@ def test_files_and_names_exist(document):
     for name in set(
         re.findall(rf"(?<![\w/.-])((?:{FOLDERS})/[\w./-]+\.(?:py|md|json|sh|h|hpp|cpp|c|jpg|png))\b", text)
     ):
-        beside = (ROOT / document).parent / name
+        sibling = (ROOT / document).parent / name
         shown = any(name in block.text for block in blocks(ROOT / document))
-        assert (ROOT / name).exists() or beside.exists() or shown or "my_" in name, f"{document}: there is no {name}"
+        assert (ROOT / name).exists() or sibling.exists() or shown or "my_" in name, f"{document}: there is no {name}"
     for name in set(re.findall(r"\bharmonyrt(?:\.[A-Za-z_]\w*)+", text)):
         if name not in NO_MODULES and not name.endswith((".h", ".hpp")):
             assert resolves(name), f"{document}: there is no {name}"

@@ -59,7 +59,9 @@ def test_shares_that_do_not_fit_are_one_sentence(runs, tmp_path, capsys, shares)
     assert "give one above 0 for each" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("chosen", "sentence"), [((0,), "two files or more, found 1"), ((0, 2), "is another network")])
+@pytest.mark.parametrize(
+    ("chosen", "sentence"), [((0,), "two files or more, found 1"), ((0, 2), "is a different network")]
+)
 def test_what_has_no_mean_is_one_sentence(runs, tmp_path, capsys, chosen, sentence):
     assert main([*(str(runs[n]) for n in chosen), "-o", str(tmp_path / "mean.safetensors")]) == 2
     assert sentence in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_a_dead_helper_ends_the_run_with_a_sentence(compiled):
     _, pool = compiled
     pool.helpers[0][0].kill()
     pool.helpers[0][0].join()
-    with pytest.raises(HarmonyError, match="has died; run it again"):
+    with pytest.raises(HarmonyError, match="has died; run the same command again"):
         pool.backward(_loss, (torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)))
 
 

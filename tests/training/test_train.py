@@ -195,7 +195,7 @@ def test_the_checkpoint_of_a_run_opens_as_its_average(extractor, config):
 def test_weights_without_the_extractor_are_gone_on_from(config):
     first, _ = _run(replace(config, stages=(Stage(32, 2, extractor=False),)))
     on, said = _run(replace(config, out=config.out / "on", init=first.weights))
-    assert "starts afresh" in said
+    assert "starts from random values" in said
     assert load_phnet(on.weights).config.extractor
     without = replace(config, out=config.out / "without", init=first.weights, stages=(Stage(32, 2, extractor=False),))
     again, _ = _run(without)

@@ -208,7 +208,7 @@ void harmonize(const Arguments &arguments) {
                  info.device, info.engine, opened);
 
     if (info.random_weights != 0)
-        std::fputs("warning: the weights of this bundle are random: its pictures mean nothing\n", stderr);
+        std::fputs("warning: the weights of this bundle are random: its pictures are meaningless\n", stderr);
     refuse_what_phnet_ignores(info, arguments.run);
     harmonyrt::HarmonizeOptions run = arguments.run;
     run.progress = show_progress;

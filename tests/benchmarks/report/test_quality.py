@@ -24,7 +24,7 @@ def row(text: str, start: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(f"| {start} |"))
 
 
-def test_the_card_has_the_tables_of_the_reports():
+def test_the_gpu_has_the_tables_of_the_reports():
     assert quality(RESULTS) in (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
 
 

@@ -239,8 +239,8 @@ def _narrowed(folder: Path, tensor: str, axis: int, count: int, **config: int) -
     [
         ("unet", ("conv_in.weight", 1, 4, {"in_channels": 4}), "takes 4 channels .*plain Stable Diffusion.* takes 9"),
         ("unet", ("conv_in.weight", 1, 8, {"in_channels": 8}), "takes 8 channels, and DiffHarmony's takes 9"),
-        ("unet", ("conv_out", 0, 3, {"out_channels": 3}), "answers with 3 channels"),
-        ("refiner", ("conv_out", 0, 1, {"out_channels": 1}), "answers with 1 channels"),
+        ("unet", ("conv_out", 0, 3, {"out_channels": 3}), "outputs 3 channels"),
+        ("refiner", ("conv_out", 0, 1, {"out_channels": 1}), "outputs 1 channels"),
     ],
 )
 def test_parts_that_do_not_belong_together(part, change, words, released):
