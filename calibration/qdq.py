@@ -120,11 +120,11 @@ def _give_own_constants(graph: onnx.GraphProto, layers: set[str]) -> None:
     for node in graph.node:
         if node.name not in layers:
             continue
-        for slot, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if name in tensors and users[name] > 1:
                 own = graph.initializer.add()
                 own.CopyFrom(tensors[name])
-                own.name = node.input[slot] = f"{name}/{node.name}"
+                own.name = node.input[index] = f"{name}/{node.name}"
 
 
 def _quantizer(model: onnx.ModelProto, layers: Sequence[Layer], ranges: dict, style: QdqStyle) -> QDQQuantizer:
@@ -172,6 +172,6 @@ def _restore_float_readers(graph: onnx.GraphProto, layers: Sequence[Layer], styl
     for node in graph.node:
         if node.name in quantized or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        for slot, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if name in exact and not (style.results and exact[name] in made):
-                node.input[slot] = exact[name]
+                node.input[index] = exact[name]

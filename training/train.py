@@ -194,7 +194,7 @@ class _Run:
         return stage.lr * warm * (FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * self.progress)) / 2)
 
     def go(self, interrupted: list[int]) -> TrainResult:
-        self._gate(self.config.stages[self.stage_index()])  # for a run that is over already
+        self._set_extractor(self.config.stages[self.stage_index()])  # for a run that is over already
         while self.progress < 1 and not interrupted:
             index = self.stage_index()
             with self._staged(index) as stage:
@@ -212,7 +212,7 @@ class _Run:
         self.report.say(f"stage {index + 1} of {len(self.config.stages)}: {stage}")
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not any(name.startswith(f"{frozen}.") for frozen in stage.freeze))
-        self._gate(stage)
+        self._set_extractor(stage)
         self.network.train()
         if stage.settled_norms:
             if self.settled_stage != index:
@@ -224,7 +224,7 @@ class _Run:
         finally:
             self.network.requires_grad_(True)
 
-    def _gate(self, stage: Stage) -> None:
+    def _set_extractor(self, stage: Stage) -> None:
         """With or without the feature extractor, as the stage says: what is trained, validated and shipped alike."""
         for network in (self.network, self.average.network):
             network.config = dataclasses.replace(network.config, extractor=stage.extractor and self.has_extractor)
