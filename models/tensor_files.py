@@ -31,7 +31,7 @@ _NO_WEIGHTS = re.compile(r"optim|^opt$|exp_avg|momentum|^grads?$", re.IGNORECASE
 
 
 @dataclass(frozen=True)
-class Taken:
+class NetworkTensors:
     """A network's tensors by the names of its state dict, and sentences about what was chosen."""
 
     tensors: dict[str, Tensor]
@@ -125,7 +125,7 @@ def _flattened(contents: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, 
             yield from _flattened(value, f"{prefix}{key}.")
 
 
-def network_in(tensors: Mapping[str, Tensor], heads: str, where: str | Path) -> Taken:
+def network_in(tensors: Mapping[str, Tensor], heads: str, where: str | Path) -> NetworkTensors:
     """Take a network's tensors from all those of a file, by the names of its parts.
 
     Any prefix comes off (wrappers such as ``state_dict`` and ``params``, ``module.`` of DistributedDataParallel,
@@ -148,7 +148,7 @@ def network_in(tensors: Mapping[str, Tensor], heads: str, where: str | Path) -> 
     named = _unwrapped(tensors)
     networks = _networks(named, heads)
     if not networks:
-        return Taken(dict(named))
+        return NetworkTensors(dict(named))
     parts = max((network.parts for network in networks), key=len)
     whole = [network for network in networks if network.parts >= parts]
     chosen, notes = _chosen(whole, where)
@@ -163,7 +163,7 @@ def network_in(tensors: Mapping[str, Tensor], heads: str, where: str | Path) -> 
             f"{where} holds {len(left)} weights besides the network's, such as {left[0]}; they were left out, and what"
             f" is below {chosen.prefix.rstrip('.')} was taken"
         )
-    return Taken(taken, tuple(notes))
+    return NetworkTensors(taken, tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def suite(
         answer = answers(network, case.composite, case.mask, precision)
         if is_base:
             bases[case.name] = answer
-        base = None if case.base is None else case.carry(bases[case.base])
+        base = None if case.base is None else case.reframe(bases[case.base])
         report["cases"][case.name] = asdict(figures(answer, case, base))
         if case.name == BINNED:
             report["bins"] = _bins(answer, case)

@@ -27,7 +27,7 @@ SEED = 20
 LAYERED_PLAN = replace(TEST_PLAN, min_fmse=100.0, max_fmse=10000.0, tones=(0.5, 1.43), in_place=1.0)
 MOVED_PLAN = replace(LAYERED_PLAN, in_place=0.0, moved=1.0)
 GREY = 0.5
-Carry = Callable[[Tensor], Tensor]
+Reframe = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Case:
         mask: (N,1,H,W), as the network is given it.
         scored: (N,1,H,W), where the truth is known.
         base: name of the case whose answer this one's is compared with, or None.
-        carry: brings the base's answer into this case's frame.
+        reframe: brings the base's answer into this case's frame.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Case:
     real: Tensor
     scored: Tensor
     base: str | None = None
-    carry: Carry = lambda answer: answer
+    reframe: Reframe = lambda answer: answer
 
 
 @dataclass
@@ -175,14 +175,14 @@ def _layered_cases(made: Materials) -> Iterator[Case]:
         cut = _crop(share)
         cut_mask = (cut(hard) > 0.5).float()
         yield _case(
-            f"moved, cropped by {share:.0%}", cut(composite), cut_mask, cut(real), cut_mask, base="moved", carry=cut
+            f"moved, cropped by {share:.0%}", cut(composite), cut_mask, cut(real), cut_mask, base="moved", reframe=cut
         )
     flip = lambda t: t.flip(3)  # noqa: E731
-    yield _case("moved, mirrored", flip(composite), flip(hard), flip(real), flip(hard), base="moved", carry=flip)
+    yield _case("moved, mirrored", flip(composite), flip(hard), flip(real), flip(hard), base="moved", reframe=flip)
     small = _resized(made.side * 3 // 4 // 8 * 8)
     small_mask = (small(hard) > 0.5).float()
     yield _case(
-        "moved, at three quarters", small(composite), small_mask, small(real), small_mask, base="moved", carry=small
+        "moved, at three quarters", small(composite), small_mask, small(real), small_mask, base="moved", reframe=small
     )
     other = layers.scene.roll(1, 0)
     yield _case("moved, foreign scene", layers.over(changed, other), hard, layers.over(layers.layer, other), hard)
@@ -232,11 +232,11 @@ def _jpeg(pictures: Tensor, quality: int = 75) -> Tensor:
     return torch.stack(results)
 
 
-def _resized(side: int) -> Carry:
+def _resized(side: int) -> Reframe:
     return lambda t: functional.interpolate(t, size=(side, side), mode="bilinear", antialias=True).clamp(0, 1)
 
 
-def _crop(share: float) -> Carry:
+def _crop(share: float) -> Reframe:
     def cut(t: Tensor) -> Tensor:
         side = t.shape[-1]
         edge = max(1, round(side * share / 2))
