@@ -15,6 +15,7 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.signals import handled
+from harmonyrt.serving.memory import keep_freed_memory
 from harmonyrt.serving.settings import Settings
 
 _HEAD_BYTES = 32 << 10
@@ -42,6 +43,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     from harmonyrt.serving.connections import connection_class
     from harmonyrt.serving.service import Service
 
+    keep_freed_memory()
     with _logging(settings.log):
         service = Service.open(settings)
         config = uvicorn.Config(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _KNOWN = frozenset(FIELDS)
 _STREAM = "text/event-stream"
+_JPEG = b"\xff\xd8\xff"
 _ALIVE = 10.0  # seconds between two signs of life
 
 
@@ -76,7 +77,7 @@ async def _harmonize(service: Service, request: "Request") -> Any:
         request.state.stages = run.seconds
         wish = read_wish(form)
         model = service.models.named(form.text("model"))
-        megapixels = await asyncio.to_thread(weigh, wish, service.settings.max_megapixels)
+        megapixels = await _weighed(wish, service.settings.max_megapixels)
         work = functools.partial(harmonize, model, wish, service.settings.max_megapixels)
         do = functools.partial(service.room.do, model.name, megapixels, work, deadline=deadline, run=run)
         if _STREAM in request.headers.get("accept", ""):
@@ -90,6 +91,13 @@ async def _harmonize(service: Service, request: "Request") -> Any:
     response = Response(bytes(answer.body), media_type=answer.media_type)
     response.raw_headers += headers
     return response
+
+
+async def _weighed(wish: Wish, limit: float) -> float:
+    """Megapixels of a request; in a thread where a header can take long: packed texts, frames, directories."""
+    if all(data.startswith(_JPEG) for data in wish.pictures.values()):
+        return weigh(wish, limit)
+    return await asyncio.to_thread(weigh, wish, limit)
 
 
 async def _streamed(do: Any, run: Run, wish: Wish) -> Any:

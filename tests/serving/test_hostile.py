@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import struct
 import time
 import zlib
@@ -12,62 +11,15 @@ import numpy as np
 import pytest
 
 from fakes.served import encoded, made_pair
+from harmonyrt.benchmarks.serving_client import form
+from harmonyrt.benchmarks.serving_mutations import BOUNDARY, EXPECTED, damaged_forms
 
-EXPECTED = {200, 400, 413, 415, 422}
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
-
-
-def form(parts: dict[str, bytes], boundary: bytes = b"edge") -> bytes:
-    """A multipart body, made by hand so that it can be damaged anywhere."""
-    whole = b""
-    for name, data in parts.items():
-        head = f'Content-Disposition: form-data; name="{name}"; filename="../../{name}"\r\nContent-Type: image/png'
-        whole += b"--" + boundary + b"\r\n" + head.encode() + b"\r\n\r\n" + data + b"\r\n"
-    return whole + b"--" + boundary + b"--\r\n"
-
-
-def mutated(body: bytes, rng: random.Random) -> bytes:
-    """A body with a few bytes changed, removed, repeated or inserted."""
-    data = bytearray(body)
-    for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
-        at = rng.randrange(len(data) + 1)
-        kind = rng.randrange(6)
-        if kind == 0 and data:
-            data[min(at, len(data) - 1)] = rng.randrange(256)
-        elif kind == 1:
-            del data[at : at + rng.choice((1, 4, 100))]
-        elif kind == 2:
-            data[at:at] = rng.randbytes(rng.choice((1, 3, 50)))
-        elif kind == 3:
-            data[at:at] = data[at : at + rng.choice((10, 200))]
-        elif kind == 4:
-            data[at:at] = rng.choice((b"\r\n--edge\r\n", b"--edge--", b"\r\n\r\n", b"\x00" * 9, b'name="mask"'))
-        else:
-            del data[at:]
-        if not data:
-            break
-    return bytes(data)
-
-
-def bodies(count: int, seed: int = 1):
-    rng = random.Random(seed)
-    pair = made_pair(height=24, width=32)
-    rgba = np.dstack([pair.composite, pair.mask])
-    whole = [
-        form({"composite": encoded(pair.composite, kind), "mask": encoded(pair.mask)})
-        for kind in ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
-    ]
-    whole.append(form({"composite": encoded(rgba), "strength": b"0.5", "format": b"jpg"}))
-    whole.append(
-        form({"foreground": encoded(rgba), "background": encoded(pair.composite), "at": b"3,4", "scale": b"0.5"})
-    )
-    for _ in range(count):
-        yield mutated(rng.choice(whole), rng)
 
 
 def post_mutated(client, count: int) -> dict[int, int]:
     statuses: dict[int, int] = {}
-    for body in bodies(count):
+    for body in damaged_forms(count):
         answer = client.post(
             "/v1/harmonize", content=body, headers={"content-type": "multipart/form-data; boundary=edge"}
         )
@@ -157,7 +109,7 @@ def test_who_leaves_early_is_not_worked_for(running, pair):
         return type(before).harmonize_detailed(before, *arguments, **options)
 
     before.harmonize_detailed = slow
-    body = form(pair.files)
+    body = form(pair.files, BOUNDARY)
     request = (
         b"POST /v1/harmonize HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body)
