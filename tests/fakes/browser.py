@@ -171,7 +171,7 @@ class Browser:
 
     def corners(self) -> list[float]:
         """Left, top, right and bottom of the cut-out's frame on the stage, in CSS pixels from the stage's middle."""
-        return self._ask("""
+        return self.ask("""
             const {view, toCanvas} = await import(new URL('js/view.js', location));
             const {x, y, width, height} = (await import(new URL('js/placement.js', location))).box();
             const [left, top] = toCanvas(x, y);
@@ -180,7 +180,7 @@ class Browser:
             return [left - across, top - down, right - across, bottom - down].map((n) => n / view.ratio);
         """)
 
-    def _ask(self, script: str, *arguments: Any) -> Any:
+    def ask(self, script: str, *arguments: Any) -> Any:
         """What a script with `await` returns."""
         call = f"(async () => {{ {script} }})().then(done, (error) => done(`failed: ${{error}}`));"
         whole = f"const [...given] = arguments, done = given.pop(); {call}"
@@ -207,7 +207,7 @@ class Browser:
             const context = document.getElementById('canvas').getContext('2d');
             return [...context.getImageData(Math.round(at[0]), Math.round(at[1]), 1, 1).data].slice(0, 3);
         """
-        return self._ask(script, x, y)
+        return self.ask(script, x, y)
 
     def picture(self) -> Image.Image:
         """What the window shows."""

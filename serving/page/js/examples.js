@@ -45,7 +45,6 @@ async function load(example) {
     if (example.placement) state.placement = { ...example.placement };
     state.tool = example.way === "place" ? "place" : "brush";
     state.credits = example.credits;
-    document.getElementById("go").focus({ preventScroll: true });
   } catch {
     report("The example could not be loaded. See whether the server is still running, then try again.");
   }

@@ -53,7 +53,7 @@ function listenToPictures() {
   });
   at("start-over").addEventListener("click", () => {
     startOver();
-    at("choose").focus();
+    queueMicrotask(() => at("choose").focus()); // once it is shown
   });
 }
 

@@ -9,6 +9,7 @@ export const stage = document.getElementById("stage");
 const canvas = document.getElementById("canvas");
 const context = canvas.getContext("2d", { colorSpace: "srgb" });
 const divider = document.getElementById("divider");
+const welcome = document.getElementById("welcome");
 const chips = document.getElementById("chips");
 
 /** Where the brush would paint, in picture pixels; null when it is elsewhere. */
@@ -33,8 +34,9 @@ export function redraw() {
 /** Bring the stage in line with the state. */
 export function showStage() {
   const picture = base();
+  const welcomed = welcome.contains(document.activeElement);
   stage.hidden = !picture;
-  document.getElementById("welcome").hidden = Boolean(picture);
+  welcome.hidden = Boolean(picture);
   stage.dataset.tool = state.tool;
   chips.hidden = divider.hidden = !(picture && state.tool === "compare" && state.result);
   for (const id of ["zoom-in", "zoom-out", "zoom-full", "zoom-fit"]) document.getElementById(id).disabled = !picture;
@@ -49,6 +51,7 @@ export function showStage() {
     cursor.point = null;
     fit(picture);
   }
+  if (welcomed) stage.focus({ preventScroll: true }); // what had the focus is gone
   redraw();
 }
 

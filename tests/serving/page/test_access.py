@@ -37,6 +37,18 @@ def test_everything_by_keyboard(page, heard):
     page.tab_to("#download")
     page.press(Keys.ENTER)
     assert page.downloaded().read_bytes() == heard.answers[-1]
+    page.run("document.getElementById('strength').focus()")
+    page.tab_to("#go")
+    page.run("document.getElementById('start-over').focus()")
+    page.press(Keys.ENTER)
+    page.until(lambda: page.shown("#welcome"), "it does not start over")
+    assert page.run("return document.activeElement.id") == "choose"
+
+
+def test_the_divider_is_a_slider(page):
+    page.click(".example")
+    page.until(lambda: page.run("return document.activeElement.id") == "stage", "the focus is lost")
+    page.harmonize()
     page.tab_to("#divider")
     before = page.number("#divider", "aria-valuenow")
     page.press(Keys.ARROW_RIGHT)

@@ -34,6 +34,7 @@ def test_the_brush_mends_the_mask_at_full_size(page, heard, tmp_path):
     page.the("#mask-card")
     width = page.run("return document.getElementById('stage').clientWidth")
     unit = 3000 / width  # the picture is as wide as the stage
+    assert page.ask("return (await import(new URL('js/state.js', location))).base().preview.width") == 2048
     page.drag("#stage", (200, 0), (100, 0))
     page.drag("#stage", (-300, 100), (0, 50))
     page.click("#undo")
@@ -79,6 +80,16 @@ def test_a_mask_can_be_painted_from_nothing(page, files, heard):
     page.harmonize()
     assert heard.mask.max() == 255
     assert heard.mask[100, 160] == 255
+
+
+def test_a_composite_may_bring_its_mask_as_alpha(page, files, heard):
+    composite, mask = (decoded(files[name].read_bytes()) for name in ("composite.png", "mask.png"))
+    Image.fromarray(np.dstack([composite, mask])).save(files["composite.png"])
+    page.click("input[name=way][value=mask]")
+    page.give("#file-composite", files["composite.png"])
+    page.harmonize()
+    assert set(heard.wishes[-1].pictures) == {"composite"}
+    assert page.text("#error") == ""
 
 
 def test_an_inverted_mask_is_noticed_and_turned(page, files, heard):
