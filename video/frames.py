@@ -147,8 +147,7 @@ class FrameHarmonizer:
             yield HarmonizedFrame(item.index, item.seconds, frame, item.frame, item.mask)
 
     def _look(self, item: MaskedFrame) -> Seen:
-        planes = self._layout.planes(workable(item.frame))[: self._layout.colours]
-        view = look(planes, self._coverage(item.mask), self._space, self._size)
+        view = look(workable(item.frame), self._layout, self._coverage(item.mask), self._space, self._size)
         try:
             return self._watcher.watch(item, item.seconds, view)
         except WorkFailed as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from harmonyrt.runtime.fit import Fitted
-from harmonyrt.runtime.resample import Pool, resample
+from harmonyrt.video.av_library import library
 from harmonyrt.video.colours import ColourSpace
+from harmonyrt.video.pixel_formats import Layout, layout_of
 
 # Chosen by benchmarks/video_steadiness.py on cuts, pans, zooms and flashes made of photos; docs/video.md has the table.
 CUT_DIFFERENCE = 0.06  # mean difference of thumbnails, of 1, below which nothing is a cut
@@ -35,31 +37,44 @@ class Look:
     histogram: np.ndarray
 
 
-def look(
-    planes: list[np.ndarray], coverage: np.ndarray, space: ColourSpace, size: tuple[int, int], pool: Pool = None
-) -> Look:
+def look(frame: Any, layout: Layout, coverage: np.ndarray, space: ColourSpace, size: tuple[int, int]) -> Look:
     """Fit a frame to the network's size: each plane by itself, and RGB of that, which is the same and less work.
 
+    FFmpeg's scaler does it, whose bilinear filter is the runtime's (a triangle, widened when it shrinks), within a
+    fraction of a level; tests/video/test_looking.py holds it to that.
+
     Args:
-        planes: of colours, as stored.
+        frame: in a format that can be worked on.
+        layout: of the frame.
         coverage: the mask at the network's size, float32 in [0, 1].
         space: of the planes.
         size: height and width that the network takes.
-        pool: threads to share the work over.
     """
-    values = [resample(_native(plane)[..., None], *size, pool)[..., 0] for plane in planes]
-    stack = np.stack(values, -1) - space.offset.astype(np.float32)
+    name, bits = _small_format(layout)
+    small = frame.reformat(size[1], size[0], name, interpolation="BILINEAR", threads=1)
+    step = np.float32(2.0 ** (layout.bits - bits))
+    planes = [plane * step for plane in layout_of(name).planes(small)]
+    stack = np.stack(planes, -1) - space.offset.astype(np.float32)
     rgb = stack.reshape(-1, len(planes)) @ (space.to_rgb / 255).astype(np.float32)
-    own = np.ascontiguousarray(np.clip(rgb, 0, 1).reshape(*size, 3).transpose(2, 0, 1))
+    own = np.clip(np.ascontiguousarray(rgb.T), 0, 1).reshape(3, *size)
     image = space.seen(own)
     luma = own[1]  # green is most of it
     histogram = np.bincount((luma * (_BINS - 1e-3)).astype(np.intp).ravel(), minlength=_BINS) / luma.size
     return Look(own, Fitted(image, coverage, coverage), _thumbnail(image, coverage), histogram)
 
 
-def fit_mask(mask: np.ndarray, size: tuple[int, int], pool: Pool = None) -> np.ndarray:
-    """A mask at the network's size, float32 in [0, 1]."""
-    return np.clip(resample(mask[..., None], *size, pool)[..., 0] * np.float32(1 / 255), 0, 1)
+def _small_format(layout: Layout) -> tuple[str, int]:
+    """The format without subsampling that a frame is shrunk in, so that no range is converted, and its bits."""
+    deep = "16le" if layout.bits > 8 else ""
+    name = {"yuv": "yuvj444p" if layout.full_by_name else "yuv444p", "rgb": "gbrp", "grey": "gray"}[layout.kind]
+    return name + deep, 16 if deep else 8
+
+
+def fit_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask, height x width uint8, at the network's size: float32 in [0, 1]."""
+    frame = library().VideoFrame.from_ndarray(mask, format="gray")
+    small = frame.reformat(size[1], size[0], "gray", interpolation="BILINEAR", threads=1)
+    return layout_of("gray").planes(small)[0] * np.float32(1 / 255)
 
 
 def is_cut(before: Look, now: Look, usual: float) -> bool:
@@ -83,10 +98,6 @@ def difference(before: Look, now: Look) -> float:
 def largest_difference(before: Look, now: Look) -> float:
     """Largest difference of a block of the thumbnails, mask included."""
     return float(np.abs(before.thumbnail - now.thumbnail).max())
-
-
-def _native(plane: np.ndarray) -> np.ndarray:
-    return plane if plane.dtype.isnative else plane.astype(plane.dtype.newbyteorder("="))
 
 
 def _thumbnail(image: np.ndarray, coverage: np.ndarray) -> np.ndarray:

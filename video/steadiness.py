@@ -29,6 +29,7 @@ SPARED_BELOW = (
     0.006  # largest difference of a thumbnail's block, of 1, at which a frame counts as the same (steady 0.5)
 )
 LONGEST_SPARED = 12  # frames in a row without the network
+ASKED_FIRST = 8  # frames of a scene that the network sees before any is spared
 _REFERENCE = np.full(3, 0.5)
 _FOREVER = 1e9
 
@@ -91,6 +92,7 @@ class Watcher:
     _answered: Look | None = None
     _usual: float = 0.0
     _spared: int = 0
+    _of_scene: int = 0
     _place: np.ndarray | None = None
 
     def watch(self, item: Any, seconds: float, view: Look) -> Seen:
@@ -108,6 +110,7 @@ class Watcher:
         if cut:
             self.cuts += 1
             self._answered = self._place = None
+            self._of_scene = 0
         if not view.fitted.mask.any():
             return Seen(item, seconds, None, False, cut)
         place = _place_of(view.fitted.mask)
@@ -118,13 +121,14 @@ class Watcher:
             self._spared += 1
             return Seen(item, seconds, None, True, cut, shift)
         self._answered, self._spared = view, 0
-        self.asked += 1
+        self.asked, self._of_scene = self.asked + 1, self._of_scene + 1
         sums = self.answer(view).about(_REFERENCE, _REFERENCE)
         small = ColourSums(sums.sums.astype(np.float32), _REFERENCE, _REFERENCE, sums.cell)
         return Seen(item, seconds, small, True, cut, shift)
 
     def _is_spared(self, view: Look) -> bool:
-        if self.steady == 0 or self._answered is None or self._spared >= LONGEST_SPARED:
+        early = self._of_scene < ASKED_FIRST or self._spared >= LONGEST_SPARED
+        if self.steady == 0 or self._answered is None or early:
             return False
         return largest_difference(self._answered, view) < SPARED_BELOW * min(1.0, 2 * self.steady)
 
