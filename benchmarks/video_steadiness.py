@@ -75,8 +75,8 @@ def score(shot: Recorded, steady: float, ahead: int = AHEAD, strength: float = 1
     watcher = Watcher(lambda view: answers[id(view)], steady)
     seen = (watcher.watch(i, i / _RATE, view) for i, view in enumerate(shot.looks))
     changes, errors, weights = [], 0.0, 0.0
-    for index, maps in Steadier(steady, ahead).steadied(seen):
-        frame = shot.frames[index]
+    for each in Steadier(steady, ahead).steadied(seen):
+        frame, maps = shot.frames[each.item], each.maps
         planes = [np.ascontiguousarray(frame.composite[..., c]) for c in range(3)]
         if maps is not None:
             apply_change(planes, frame.mask, change_of(maps, _SPACE, strength))

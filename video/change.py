@@ -114,7 +114,7 @@ def _strip(planes, mask, change, rows, steps, columns, grid_height) -> None:
             _same_size(planes, [values, *small], maps, share, (top, bottom, part.start, part.stop), change.highest)
             continue
         shape = small[0].shape
-        mean, few = _mean(values, shape, (down, across)), _mean(share, shape, (down, across))
+        mean, few = mean_of_blocks(values, shape, (down, across)), mean_of_blocks(share, shape, (down, across))
         every = [mean, *small]
         deltas = [_combined(maps, every, j) for j in range(1, count)]
         rest = _combined(maps[count:], small, 0)
@@ -168,7 +168,7 @@ def _added(target: np.ndarray, values: np.ndarray, delta: np.ndarray, share: np.
     target[...] = delta  # truncates, which is floor here: nothing is below 0
 
 
-def _mean(values: np.ndarray, shape: tuple[int, int], steps: tuple[int, int]) -> np.ndarray:
+def mean_of_blocks(values: np.ndarray, shape: tuple[int, int], steps: tuple[int, int]) -> np.ndarray:
     """Means of blocks; a block at the border has what is there."""
     down, across = steps
     rows, columns = shape[0] * down, shape[1] * across

@@ -61,7 +61,7 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any, tag: str = "") -> Chosen:
+def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any) -> Chosen:
     """Choose an encoder.
 
     Args:
@@ -69,7 +69,6 @@ def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any, tag: s
         info: of the shot.
         pix_fmt: of the harmonized frames.
         container: an open output.
-        tag: four letters of the shot's codec, which tell a ProRes profile.
 
     Raises:
         HarmonyError: an encoder that is not there, that the container does not take, or that does not take the format.
@@ -89,8 +88,8 @@ def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any, tag: s
     elif wanted != pix_fmt:
         notes.append(f"the frames are converted from {pix_fmt} to {wanted}, outside the mask too")
     options = dict(_ALPHA_NEEDS_OPTION.get(encoder, {})) if "a" in wanted and wanted.startswith("yuva") else {}
-    if encoder == "prores_ks" and coding.codec is None and tag in _PRORES_PROFILES:
-        options["profile"] = _PRORES_PROFILES[tag]
+    if encoder == "prores_ks" and coding.codec is None and info.tag in _PRORES_PROFILES:
+        options["profile"] = _PRORES_PROFILES[info.tag]
     crf = coding.crf if coding.crf is not None else _CRF.get(encoder)
     if crf is not None:
         if encoder not in _CRF:

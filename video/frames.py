@@ -16,7 +16,7 @@ from harmonyrt.video.colours import check_transfer, colour_space
 from harmonyrt.video.looking import Look, fit_mask, look
 from harmonyrt.video.pixel_formats import copied, layout_of, workable, workable_name
 from harmonyrt.video.reading import VideoInfo
-from harmonyrt.video.steadiness import AHEAD, DEFAULT, Seen, Steadier, Watcher, check_steady
+from harmonyrt.video.steadiness import AHEAD, DEFAULT, Seen, State, Steadied, Steadier, Watcher, check_steady
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class HarmonizedFrame:
         frame: an `av.VideoFrame` of the shot's pixel format, size, colours and time stamp.
         composite: the frame as it was, of the same kind.
         mask: height x width uint8.
+        state: to go on after this frame another time.
     """
 
     index: int
@@ -53,6 +54,7 @@ class HarmonizedFrame:
     frame: Any
     composite: Any
     mask: np.ndarray
+    state: State | None = field(default=None, repr=False)
 
     def to_rgb(self) -> np.ndarray:
         """The frame as height x width x 3 uint8, as it is stored (rotation is not applied)."""
@@ -127,13 +129,18 @@ class FrameHarmonizer:
         for item in items:
             yield self._look(item) if isinstance(item, MaskedFrame) else item
 
-    def steadied(self, seen: Iterable[Any]) -> Iterator[tuple[Any, ColourMaps | None]]:
+    def go_on(self, state: State) -> None:
+        """Go on after a frame of an earlier run."""
+        self._watcher, self._steadier = replace(state.watcher, answer=self._answer), state.steadier
+
+    def steadied(self, seen: Iterable[Any]) -> Iterator[Steadied]:
         """Frames with their maps, which wait for the frames that come."""
         return self._steadier.steadied(seen)
 
-    def changed(self, steadied: Iterable[tuple[Any, ColourMaps | None]]) -> Iterator[Any]:
+    def changed(self, steadied: Iterable[Steadied]) -> Iterator[Any]:
         """:class:`HarmonizedFrame` out; anything else passes through."""
-        for item, maps in steadied:
+        for each in steadied:
+            item, maps = each.item, each.maps
             if not isinstance(item, MaskedFrame):
                 yield item
                 continue
@@ -144,7 +151,7 @@ class FrameHarmonizer:
                 apply_change(planes, item.mask, self._change_of(maps))
             self.counts.frames += 1
             self.counts.asked, self.counts.cuts = self._watcher.asked, self._watcher.cuts
-            yield HarmonizedFrame(item.index, item.seconds, frame, item.frame, item.mask)
+            yield HarmonizedFrame(item.index, item.seconds, frame, item.frame, item.mask, each.state)
 
     def _look(self, item: MaskedFrame) -> Seen:
         view = look(workable(item.frame), self._layout, self._coverage(item.mask), self._space, self._size)
@@ -154,7 +161,7 @@ class FrameHarmonizer:
             if not self._keep_failed:
                 raise WorkFailed(f"frame {item.index}: {error}") from None
             self.counts.failed.append(f"frame {item.index}: {error}")
-            return Seen(item, item.seconds, None, False, False)
+            return Seen(item, item.seconds, None, False, False, after=replace(self._watcher))
 
     def _coverage(self, mask: np.ndarray) -> np.ndarray:
         """The mask at the network's size; a still mask is fitted once."""

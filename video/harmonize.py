@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +15,20 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.controls import checked_controls
-from harmonyrt.video.background import in_background
 from harmonyrt.video.coding import Coding
 from harmonyrt.video.colours import UNSPECIFIED, assumed_matrix, matrix_name
 from harmonyrt.video.frames import FrameHarmonizer, HarmonizedFrame
 from harmonyrt.video.masks import Masks, check_count
+from harmonyrt.video.pasting import PastingClip
+from harmonyrt.video.pipeline import FileSink, run
+from harmonyrt.video.pipes import RawClip, RawSink
 from harmonyrt.video.pixel_formats import layout_of, workable_name
+from harmonyrt.video.preview import CODING, Preview
 from harmonyrt.video.reading import Clip
+from harmonyrt.video.segments import Parts, SegmentSink, chosen_for, job_of, join
 from harmonyrt.video.source import WHOLE, Source, Span
 from harmonyrt.video.steadiness import AHEAD, DEFAULT
 from harmonyrt.video.writing import Writer
-
-_WAITING = 4  # frames between two stages
-_COPIED = ("audio", "subtitle", "data", "attachment")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Report:
 
     Attributes:
         output: the file.
-        frames: harmonized.
+        frames: in the output.
+        harmonized: of these, in this run.
         asked: frames that the network saw; the others hardly differed from one that it did.
         cuts: scene changes found.
         seconds: from the first frame to the last.
@@ -46,6 +49,7 @@ class Report:
 
     output: str
     frames: int
+    harmonized: int
     asked: int
     cuts: int
     seconds: float
@@ -68,6 +72,8 @@ class VideoOptions:
         invert_mask: masks are white on the background.
         keep_failed: a frame that cannot be harmonized stays as it was, and damage is passed over.
         keep_partial: an interrupted run leaves a playable file of the frames until then.
+        resume: work in parts beside the output, and go on from what an earlier run has done.
+        preview: a small clip, composite and harmonized side by side, instead.
     """
 
     strength: float = 1.0
@@ -79,16 +85,20 @@ class VideoOptions:
     invert_mask: bool = False
     keep_failed: bool = False
     keep_partial: bool = False
+    resume: bool = False
+    preview: bool = False
 
 
 Progress = Callable[[int, int], None]
 """Told the frames written, and how many there will be (0 where nobody knows)."""
+Shot = str | Path | Clip | RawClip
+"""A path, or an open clip, which stays open: :class:`PastingClip` and :class:`RawClip` are some."""
 
 
 def harmonize_video(
-    shot: str | Path,
+    shot: Shot,
     mask: str | Path | np.ndarray | None,
-    output: str | Path,
+    output: str | Path | RawSink,
     harmonizer: Harmonizer,
     options: VideoOptions = VideoOptions(),
     progress: Progress | None = None,
@@ -98,8 +108,8 @@ def harmonize_video(
     Args:
         shot: the composite, a clip.
         mask: a clip or a folder of pictures with one mask for each frame, a still picture or array for all of them, or
-            None for the frames' own alpha.
-        output: to write; its suffix chooses the container. It appears whole or not at all.
+            None for the frames' own alpha, or that of a pasted foreground.
+        output: to write; its suffix chooses the container. It appears whole or not at all. Or a pipe.
         harmonizer: an open bundle of PHNet.
         options: everything else.
         progress: called after each frame.
@@ -113,45 +123,26 @@ def harmonize_video(
     >>> with Harmonizer.open("engines/phnet-256-int8") as harmonizer:      # doctest: +SKIP
     ...     report = harmonize_video("shot.mp4", "mask.mp4", "out.mp4", harmonizer)
     """
-    checked_controls(options.strength, None)
-    with ExitStack() as stack:
-        clip = stack.enter_context(Clip(shot, strict=not options.keep_failed))
-        masks = None
-        if mask is not None:
-            masks = stack.enter_context(closing(Masks(mask, clip.info, options.fit_mask, options.invert_mask)))
-        total = clip.count()
-        if masks is not None:
-            check_count(masks, total, shot)
-        worker = FrameHarmonizer(
-            harmonizer, clip.info, options.strength, options.steady, options.ahead, options.keep_failed
-        )
-        others = tuple(s for s in clip.container.streams if s.type in _COPIED or s.index != clip.stream.index)
-        source = Source(clip, masks, others, options.span)
-        scratch = stack.enter_context(written_whole(output))
-        pix_fmt = workable_name(clip.info.pix_fmt)
-        writer = Writer(scratch, clip.info, pix_fmt, options.coding, others, clip.container, output)
+    with _opened(shot, mask, harmonizer, options) as job:
         began = time.perf_counter()
-        interrupted = _run(worker, source, writer, options, progress, _expected(clip, total, options.span))
-        notes = [*_notes(clip), *(masks.notes if masks else ()), *writer.notes]
-        if source.invented:
-            notes.append(f"{source.invented} frames have no time stamp in the file; they follow its frame rate")
-        if clip.damaged:
-            notes.append(f"{clip.damaged} damaged places of {shot} were passed over")
-        counts = worker.counts
-    return Report(
-        str(output),
-        writer.frames,
-        counts.asked,
-        counts.cuts,
-        time.perf_counter() - began,
-        tuple(notes),
-        tuple(counts.failed),
-        interrupted,
-    )
+        interrupted, sink = _written(job, output, harmonizer, progress)
+        notes = [*job.notes(), *sink.notes]
+        counts = job.worker.counts
+        return Report(
+            str(output) if isinstance(output, str | Path) else "the pipe",
+            sink.frames,
+            counts.frames,
+            counts.asked,
+            counts.cuts,
+            time.perf_counter() - began,
+            tuple(notes),
+            tuple(counts.failed),
+            interrupted,
+        )
 
 
 def harmonized_frames(
-    shot: str | Path,
+    shot: Shot,
     mask: str | Path | np.ndarray | None,
     harmonizer: Harmonizer,
     options: VideoOptions = VideoOptions(),
@@ -163,65 +154,108 @@ def harmonized_frames(
     >>> for frame in harmonized_frames("shot.mp4", "mask.png", harmonizer):   # doctest: +SKIP
     ...     show(frame.to_rgb(), frame.seconds)
     """
+    with _opened(shot, mask, harmonizer, options) as job:
+        yield from job.worker.harmonized(job.source())
+
+
+@dataclass
+class _Job:
+    """Everything about the shot that is open."""
+
+    clip: Any
+    masks: Any
+    mask: Any
+    worker: FrameHarmonizer
+    options: VideoOptions
+    total: int
+    last: Source | None = None
+
+    def source(self, others: tuple[Any, ...] = (), done: int = 0) -> Source:
+        self.last = Source(self.clip, self.masks, others, self.options.span, done)
+        return self.last
+
+    def notes(self) -> list[str]:
+        notes = [*_notes(self.clip), *(self.masks.notes if self.masks else ())]
+        if self.last is not None and self.last.invented:
+            notes.append(f"{self.last.invented} frames have no time stamp in the file; they follow its frame rate")
+        if self.clip.damaged:
+            notes.append(f"{self.clip.damaged} damaged places of {self.clip.path} were passed over")
+        return notes
+
+
+@contextmanager
+def _opened(shot: Shot, mask: Any, harmonizer: Harmonizer, options: VideoOptions) -> Iterator[_Job]:
     checked_controls(options.strength, None)
     with ExitStack() as stack:
-        clip = stack.enter_context(Clip(shot, strict=not options.keep_failed))
-        masks = None
-        if mask is not None:
+        clip: Any = shot
+        if isinstance(shot, str | Path):
+            clip = stack.enter_context(Clip(shot, strict=not options.keep_failed))
+        total = clip.count()
+        masks: Any = None
+        if isinstance(clip, PastingClip):
+            masks = clip.masks
+        elif mask is not None:
             masks = stack.enter_context(closing(Masks(mask, clip.info, options.fit_mask, options.invert_mask)))
-            check_count(masks, clip.count(), shot)
+            check_count(masks, total, clip.path)
         worker = FrameHarmonizer(
             harmonizer, clip.info, options.strength, options.steady, options.ahead, options.keep_failed
         )
-        yield from worker.harmonized(Source(clip, masks, (), options.span))
+        yield _Job(clip, masks, mask, worker, options, total)
 
 
-def _run(
-    worker: FrameHarmonizer,
-    source: Source,
-    writer: Writer,
-    options: VideoOptions,
-    progress: Progress | None,
-    total: int,
-) -> bool:
-    """Reader, network, change and encoder, each in a thread of its own. Returns whether it was interrupted."""
-    packet = source._packet
-    try:
-        with (
-            in_background(source, _WAITING, "reader") as items,
-            in_background(worker.steadied(worker.seen(items)), _WAITING, "network") as steadied,
-            in_background(worker.changed(steadied), _WAITING, "change") as changed,
-        ):
-            for item in changed:
-                if isinstance(item, packet):
-                    writer.copy(item)
-                    continue
-                writer.write(item.frame)
-                if progress is not None:
-                    progress(writer.frames, total)
-        writer.close()
-        return False
-    except KeyboardInterrupt:
-        if not options.keep_partial or not writer.frames:
-            writer.abandon()
-            raise
-        writer.close()
-        return True
-    except BaseException:
-        writer.abandon()
-        raise
+def _written(job: _Job, output: Any, harmonizer: Harmonizer, progress: Progress | None) -> tuple[bool, Any]:
+    """Write the output; whether it was interrupted and kept, and what wrote it."""
+    options, clip, info = job.options, job.clip, job.clip.info
+    if not isinstance(output, str | Path):
+        return run(job.worker, job.source(), output, options.keep_partial, progress, job.total), output
+    pix_fmt = workable_name(info.pix_fmt)
+    total = _expected(clip, job.total, options.span)
+    others = clip.streams
+    if options.resume:
+        return False, _resumed(job, output, harmonizer, progress, total)
+    with written_whole(output) as scratch:
+        preview = Preview(info) if options.preview else None
+        shown, coding = (info, options.coding) if preview is None else (preview.info, CODING)
+        pix_fmt = pix_fmt if preview is None else preview.pix_fmt
+        writer = Writer(scratch, shown, pix_fmt, coding, others, clip.container, output)
+        sink = FileSink(writer, None if preview is None else preview.frame)
+        return run(job.worker, job.source(others), sink, options.keep_partial, progress, total), sink
 
 
-def _expected(clip: Clip, total: int, span: Span) -> int:
+def _resumed(job: _Job, output: str | Path, harmonizer: Harmonizer, progress: Progress | None, total: int) -> Any:
+    """Work in parts, and join them."""
+    options, clip, info = job.options, job.clip, job.clip.info
+    if options.preview or not isinstance(clip, Clip) or isinstance(clip, PastingClip):
+        raise HarmonyError("--resume is for a shot with its masks; leave it out of previews, pipes and --foreground")
+    parts = Parts.of(output, job_of(clip.path, job.mask, options, harmonizer.info.bundle))
+    with written_whole(output) as scratch:
+        pix_fmt = workable_name(info.pix_fmt)
+        chosen = chosen_for(scratch, options.coding, info, pix_fmt)
+        sink = SegmentSink(parts, info, pix_fmt, chosen)
+        state = parts.state()
+        if state is not None:
+            job.worker.go_on(state)
+            sink.notes.append(f"{parts.frames} frames were done already, in {parts.folder}")
+        if not (job.total and parts.frames >= total):
+            run(job.worker, job.source(done=parts.frames), sink, False, progress, total)
+        sink.notes += chosen.notes
+        with Clip(clip.path) as fresh:
+            source = Source(fresh, None, fresh.streams, options.span)
+            sink.notes += join(parts, scratch, fresh, source, fresh.streams, output)
+    parts.remove()
+    return sink
+
+
+def _expected(clip: Any, total: int, span: Span) -> int:
     """Frames that will come, as far as anybody knows."""
     rate = float(clip.info.rate or 0)
-    if span is WHOLE or span == WHOLE or not rate:
+    if span == WHOLE or not rate:
         return total
     length = (span.end if span.end is not None else total / rate) - (span.start or 0)
     return max(0, min(total, round(length * rate)))
 
 
-def _notes(clip: Clip) -> list[str]:
+def _notes(clip: Any) -> list[str]:
     info, notes = clip.info, []
     layout = layout_of(workable_name(info.pix_fmt))
     if layout.kind == "yuv" and info.tags.matrix == UNSPECIFIED:

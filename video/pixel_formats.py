@@ -87,6 +87,11 @@ class Layout:
             arrays.append(rows.reshape(height, length)[:, first : first + width * step : step])
         return arrays
 
+    def in_memory(self) -> list[tuple[int, int]]:
+        """For each plane in memory: one of :meth:`planes` that lies there, and the values of a pixel."""
+        found = {plane: (index, step) for index, (plane, _, step) in enumerate(self._where)}
+        return [found[plane] for plane in sorted(found)]
+
     def size_of(self, index: int, height: int, width: int) -> tuple[int, int]:
         """Height and width of one of :meth:`planes`."""
         if self.kind == "yuv" and index in (1, 2):

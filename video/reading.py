@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +36,7 @@ class VideoInfo:
         tags: what its colours mean.
         container: FFmpeg's name of the format.
         interlaced: whether frames hold two fields.
+        tag: four letters by which the container knows the codec.
     """
 
     path: str
@@ -52,6 +53,7 @@ class VideoInfo:
     tags: Tags
     container: str
     interlaced: bool
+    tag: str = ""
 
     @property
     def turns(self) -> int:
@@ -98,7 +100,7 @@ class Clip:
             if not videos:
                 raise HarmonyError(f"{path} has no moving pictures in it; give a clip")
             self.stream = videos[0]
-            self.stream.thread_type = "AUTO"
+            self._decoder = self._prepared()
             self._first = self._decode_first()
             self.info = self._look(what)
         except BaseException:
@@ -108,7 +110,8 @@ class Clip:
     def _decode_first(self) -> Any:
         """The first frame, which knows more than the file's head does; the clip is wound back."""
         with reading(self.path):
-            frame = next(iter(self.container.decode(self.stream)), None)
+            packets = self.container.demux(self.stream)
+            frame = next((frame for packet in packets for frame in self._decoder(packet)), None)
         if frame is None:
             raise HarmonyError(f"{self.path} holds no frames; give a clip that has some")
         index = self.stream.index  # a closed container's streams know nothing any more
@@ -116,8 +119,20 @@ class Clip:
         with reading(self.path):
             self.container = self._av.open(self.path)
         self.stream = self.container.streams[index]
-        self.stream.thread_type = "AUTO"
+        self._decoder = self._prepared()
         return frame
+
+    def _prepared(self) -> Callable[[Any], list[Any]]:
+        """What decodes a packet. FFmpeg's own decoder of VP8 and VP9 drops their alpha; libvpx's does not."""
+        stream = self.stream
+        stream.thread_type = "AUTO"
+        name = stream.codec_context.name
+        tags = {key.lower(): value for key, value in stream.metadata.items()}
+        if name in ("vp8", "vp9") and tags.get("alpha_mode") == "1":
+            context = self._av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[name], "r")
+            context.thread_type = "AUTO"
+            return lambda packet: context.decode(packet if packet.size else None)
+        return lambda packet: packet.decode()
 
     def _look(self, what: str) -> VideoInfo:
         stream, frame = self.stream, self._first
@@ -149,7 +164,18 @@ class Clip:
             tags=tags,
             container=self.container.format.name,
             interlaced=bool(frame.interlaced_frame),
+            tag=context.codec_tag or "",
         )
+
+    @property
+    def start_time(self) -> int:
+        """Time stamp at which the file says that it begins."""
+        return self.stream.start_time or 0
+
+    @property
+    def streams(self) -> tuple[Any, ...]:
+        """The file's other streams."""
+        return tuple(s for s in self.container.streams if s.index != self.stream.index)
 
     def items(self, others: tuple[Any, ...] = ()) -> Iterator[Any]:
         """Frames, and the packets of other streams, in the file's order.
@@ -173,7 +199,7 @@ class Clip:
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
         try:
-            frames = packet.decode()
+            frames = self._decoder(packet)
         except self._av.FFmpegError as error:
             self._damage(error)
             return

@@ -10,9 +10,8 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.video.av_library import library
 from harmonyrt.video.frames import MaskedFrame
-from harmonyrt.video.masks import Masks, alpha_mask
+from harmonyrt.video.masks import alpha_mask
 from harmonyrt.video.pixel_formats import layout_of, workable
-from harmonyrt.video.reading import Clip
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Source:
         invented: frames whose time stamp the file does not give.
     """
 
-    def __init__(self, clip: Clip, masks: Masks | None, others: tuple[Any, ...] = (), span: Span = WHOLE) -> None:
+    def __init__(self, clip: Any, masks: Any, others: tuple[Any, ...] = (), span: Span = WHOLE, done: int = 0) -> None:
         """Prepare.
 
         Args:
@@ -59,21 +58,22 @@ class Source:
             masks: one for each frame of the shot, from its beginning; None: each frame's own alpha.
             others: streams whose packets are wanted.
             span: part of the shot.
+            done: frames of it that an earlier run has harmonized; they are passed over.
         """
         span.check()
-        self._clip, self._masks, self._others, self._span = clip, masks, others, span
-        self._packet = library().Packet
+        self._clip, self._masks, self._others, self._span, self._done = clip, masks, others, span, done
+        self.packet = library().Packet
+        self.may_block = clip.container is None  # a pipe
         self.skipped = self.invented = 0
-        first = clip.stream.start_time
-        self._zero = float((first or 0) * clip.info.time_base)
+        self._zero = float(clip.start_time * clip.info.time_base)
 
     def __iter__(self) -> Iterator[Any]:
         masks = None if self._masks is None else iter(self._masks)
         index = number = 0
         over = False
         for item in self._clip.items(self._others):
-            if isinstance(item, self._packet):
-                if self._placed_packet(item):
+            if isinstance(item, self.packet):
+                if self.placed(item):
                     yield item
                 continue
             if over:
@@ -93,7 +93,8 @@ class Source:
                     self.skipped += 1
                     continue
                 item.pts -= self._offset(self._clip.info.time_base)
-            yield MaskedFrame(index, seconds, item, mask)
+            if index >= self._done:
+                yield MaskedFrame(index, seconds, item, mask)
             index += 1
         if not index:
             raise HarmonyError(f"{self._clip.path} has no frames there (it has {number}); check --start and --end")
@@ -127,7 +128,7 @@ class Source:
         """What is taken off time stamps in a base, so that the span begins at 0."""
         return round(Fraction(self._zero + (self._span.start or 0)).limit_denominator(10**6) / base)
 
-    def _placed_packet(self, packet: Any) -> bool:
+    def placed(self, packet: Any) -> bool:
         """Whether a packet lies in the span; moves it there."""
         span, base = self._span, packet.time_base
         if span.start is None and span.end is None:

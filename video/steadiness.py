@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,7 @@ class Seen:
         sums: what the network did to it, about 0.5; None where the mask is empty or the network was not asked.
         shows: whether the mask is not empty.
         cut: whether a new scene begins here.
+        after: the watcher as it was after this frame; to go on from here another time.
         shift: how far the place has moved since the frame before that had one, in cells.
     """
 
@@ -71,6 +72,7 @@ class Seen:
     shows: bool
     cut: bool
     shift: tuple[float, float] = (0.0, 0.0)
+    after: Any = None
 
 
 @dataclass
@@ -96,13 +98,16 @@ class Watcher:
     _place: np.ndarray | None = None
 
     def watch(self, item: Any, seconds: float, view: Look) -> Seen:
-        """One frame.
+        """Look at one frame.
 
         Args:
             item: kept for the caller.
             seconds: time of the frame.
             view: the frame at the network's size.
         """
+        return replace(self._watched(item, seconds, view), after=replace(self))
+
+    def _watched(self, item: Any, seconds: float, view: Look) -> Seen:
         cut = self._before is not None and is_cut(self._before, view, self._usual)
         if self._before is not None:
             self._usual = 0.0 if cut else 0.7 * self._usual + 0.3 * difference(self._before, view)
@@ -133,6 +138,34 @@ class Watcher:
         return largest_difference(self._answered, view) < SPARED_BELOW * min(1.0, 2 * self.steady)
 
 
+@dataclass(frozen=True)
+class State:
+    """All that the frames after one need to know of those before it.
+
+    Attributes:
+        watcher: as it was after that frame.
+        steadier: likewise.
+    """
+
+    watcher: Watcher
+    steadier: Steadier
+
+
+@dataclass(frozen=True)
+class Steadied:
+    """A frame with its maps.
+
+    Attributes:
+        item: the frame, or whatever else came.
+        maps: None where the mask is empty.
+        state: to go on after this frame another time; None where the item is no frame.
+    """
+
+    item: Any
+    maps: ColourMaps | None = None
+    state: State | None = None
+
+
 @dataclass
 class Steadier:
     """Maps of frames, each from its own sums and those around it.
@@ -153,16 +186,16 @@ class Steadier:
     _maps: ColourMaps | None = None
     _waiting: deque[Seen] = field(default_factory=deque)
 
-    def steadied(self, frames: Iterable[Any]) -> Iterator[tuple[Any, ColourMaps | None]]:
-        """The frames with their maps; None where the mask is empty.
+    def steadied(self, frames: Iterable[Any]) -> Iterator[Steadied]:
+        """The frames with their maps.
 
         Args:
-            frames: :class:`Seen`, in order. Anything else passes through at once, with None.
+            frames: :class:`Seen`, in order. Anything else passes through at once, without maps.
         """
         ahead = self.ahead if self.steady > 0 else 0
         for seen in frames:
             if not isinstance(seen, Seen):
-                yield seen, None
+                yield Steadied(seen)
                 continue
             self._waiting.append(seen)
             if len(self._waiting) > ahead:
@@ -170,8 +203,12 @@ class Steadier:
         while self._waiting:
             yield self._next()
 
-    def _next(self) -> tuple[Any, ColourMaps | None]:
+    def _next(self) -> Steadied:
         seen = self._waiting.popleft()
+        maps = self._maps_at(seen)
+        return Steadied(seen.item, maps, State(seen.after, replace(self, _waiting=deque())))
+
+    def _maps_at(self, seen: Seen) -> ColourMaps | None:
         constant = time_constant(self.steady)
         passed = 0.0 if self._time is None else seen.seconds - self._time
         self._time = seen.seconds
@@ -179,7 +216,7 @@ class Steadier:
             self._past, self._weight, self._maps, self._paused, self._off = None, 0.0, None, 0.0, (0.0, 0.0)
         if not seen.shows:
             self._paused += passed
-            return seen.item, None
+            return None
         if self._past is not None:
             self._past = self._followed(self._past, seen.shift)
         if seen.sums is not None:
@@ -187,7 +224,7 @@ class Steadier:
             self._past = own if self._past is None else self._past * np.float32(decay) + own
             self._weight = self._weight * decay + 1
             self._cell, self._paused = seen.sums.cell, 0.0
-        return seen.item, self._maps_of(seen, constant)
+        return self._maps_of(seen, constant)
 
     def _followed(self, past: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
         """The past where the mask is now, by whole cells; the fractions are kept for later."""

@@ -33,6 +33,7 @@ class Writer:
         others: Sequence[Any] = (),
         like: Any = None,
         named: str | Path | None = None,
+        chosen: Chosen | None = None,
     ) -> None:
         """Open an output.
 
@@ -44,6 +45,7 @@ class Writer:
             others: streams of the shot to copy.
             like: the shot's open container, whose metadata and chapters are copied; or None.
             named: how to call the output in sentences.
+            chosen: an encoder that is chosen already, instead of one by `coding`.
 
         Raises:
             HarmonyError: a suffix, encoder or pixel format that does not go together with the rest.
@@ -51,7 +53,7 @@ class Writer:
         self._av, self._named, self._info = library(), named or path, info
         self.notes: list[str] = []
         self.frames = 0
-        self._others = list(others)
+        self._others, self._given = list(others), chosen
         self._durations: dict[int, int] = {}
         self._last: int | None = None
         try:
@@ -66,6 +68,7 @@ class Writer:
         for leave_out in ((), ("data", "attachment"), ("data", "attachment", "subtitle")):
             kept = [stream for stream in self._others if stream.type not in leave_out]
             refused = [_name(stream) for stream in self._others if stream.type in leave_out]
+            self.notes = []
             self._start(path, pix_fmt, coding, kept, like)
             try:
                 self.container.start_encoding()
@@ -89,29 +92,13 @@ class Writer:
                 " .mov, .mkv or .webm"
             ) from None
         info = self._info
-        tag = like.streams.video[0].codec_context.codec_tag if like is not None and like.streams.video else ""
-        chosen = choose(coding, info, pix_fmt, self.container, tag)
+        chosen = self._given or choose(coding, info, pix_fmt, self.container)
         self._pix_fmt = chosen.pix_fmt
         self.stream = self._video_stream(chosen)
-        self._copies: dict[int, Any] = {}
-        left_out = []
-        for stream in others:
-            try:
-                copy = self.container.add_stream_from_template(stream)
-            except (ValueError, self._av.FFmpegError):
-                left_out.append(_name(stream))
-                continue
-            copy.metadata.update(stream.metadata)
-            copy.disposition = stream.disposition
-            self._copies[stream.index] = copy
-        self.notes = list(chosen.notes)
-        if left_out:
-            self.notes.append(f"{self.container.format.name} does not take the shot's {', '.join(left_out)}: left out")
-        if like is not None:
-            kept = {k: v for k, v in like.metadata.items() if k.lower() not in _OF_THE_CONTAINER}
-            self.container.metadata.update(kept)
-            if chapters := like.chapters():
-                self.container.set_chapters(chapters)
+        self.notes += chosen.notes
+        self._copies, left_out = copied_streams(self.container, others)
+        self.notes += left_out
+        copy_head(self.container, like)
 
     def _video_stream(self, chosen: Chosen) -> Any:
         info = self._info
@@ -128,13 +115,7 @@ class Writer:
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         if chosen.encoder == "libx265" and self.container.format.name in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # what Apple's players want
-        if info.matrix is not None:
-            if set(self.container.format.name.split(",")) & _KEEPS_MATRIX:
-                stream.set_display_matrix(info.matrix)
-            else:
-                self.notes.append(
-                    f"{self.container.format.name} keeps no rotation: players will show the clip unturned"
-                )
+        self.notes += set_matrix(self.container, stream, info)
         return stream
 
     def write(self, frame: Any) -> None:
@@ -192,6 +173,47 @@ class Writer:
         """Close without an end; the file is to be deleted."""
         with contextlib.suppress(self._av.FFmpegError):
             self.container.close()
+
+
+def copied_streams(container: Any, streams: Sequence[Any]) -> tuple[dict[int, Any], list[str]]:
+    """Add streams of a shot to an output.
+
+    Returns:
+        The output's streams by the shot's numbers, and a sentence about those that the container does not take.
+    """
+    copies: dict[int, Any] = {}
+    left_out = []
+    for stream in streams:
+        try:
+            copy = container.add_stream_from_template(stream)
+        except (ValueError, library().FFmpegError):
+            left_out.append(_name(stream))
+            continue
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        copies[stream.index] = copy
+    if not left_out:
+        return copies, []
+    return copies, [f"{container.format.name} does not take the shot's {', '.join(left_out)}: left out"]
+
+
+def copy_head(container: Any, like: Any) -> None:
+    """Copy a container's metadata and chapters."""
+    if like is None:
+        return
+    container.metadata.update({k: v for k, v in like.metadata.items() if k.lower() not in _OF_THE_CONTAINER})
+    if chapters := like.chapters():
+        container.set_chapters(chapters)
+
+
+def set_matrix(container: Any, stream: Any, info: VideoInfo) -> list[str]:
+    """Keep a shot's rotation; a sentence where the container cannot."""
+    if info.matrix is None:
+        return []
+    if not set(container.format.name.split(",")) & _KEEPS_MATRIX:
+        return [f"{container.format.name} keeps no rotation: players will show the clip unturned"]
+    stream.set_display_matrix(info.matrix)
+    return []
 
 
 def _name(stream: Any) -> str:

@@ -1,0 +1,214 @@
+"""A long job in parts: what is done stays done, and another run goes on from there.
+
+Beside the output lies a folder, OUTPUT.parts, with the frames so far as segments of encoded video, what the job is, and
+what the next frame needs to know of the ones before. The last run joins the segments, copies the shot's other streams
+and removes the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.files import make_folder, written_whole
+from harmonyrt.video.av_library import library, reading, writing
+from harmonyrt.video.coding import Chosen, Coding, choose
+from harmonyrt.video.frames import HarmonizedFrame
+from harmonyrt.video.reading import VideoInfo
+from harmonyrt.video.source import Source
+from harmonyrt.video.states import read_state, write_state
+from harmonyrt.video.steadiness import State
+from harmonyrt.video.writing import Writer, copied_streams, copy_head, set_matrix
+
+FRAMES = 240  # of a segment: what a machine that dies loses at most
+_JOB, _STATE = "job.json", "state.npz"
+
+
+@dataclass
+class Parts:
+    """The folder of a job in parts.
+
+    Attributes:
+        folder: beside the output.
+        job: what is done, in words: another job's parts are refused.
+        segments: files and frames of what is done.
+    """
+
+    folder: Path
+    job: dict[str, Any]
+    segments: list[tuple[str, int]]
+
+    @classmethod
+    def of(cls, output: str | Path, job: dict[str, Any]) -> Parts:
+        """Find a job's parts, or begin.
+
+        Raises:
+            HarmonyError: the folder is another job's.
+        """
+        folder = make_folder(f"{output}.parts")
+        parts = cls(folder, json.loads(json.dumps(job, default=str)), [])
+        if (folder / _JOB).is_file():
+            found = json.loads((folder / _JOB).read_text(encoding="utf-8"))
+            if found["job"] != parts.job:
+                differ = sorted(key for key in parts.job if parts.job[key] != found["job"].get(key))
+                raise HarmonyError(
+                    f"{folder} is of another job (its {', '.join(differ)} differ); give the same options, or remove it"
+                )
+            parts.segments = [(name, frames) for name, frames in found["segments"]]
+        return parts
+
+    @property
+    def frames(self) -> int:
+        """How many are done."""
+        return sum(frames for _, frames in self.segments)
+
+    def state(self) -> State | None:
+        """What the next frame needs to know; None at the beginning."""
+        return read_state(self.folder / _STATE) if self.segments else None
+
+    def add(self, name: str, frames: int, state: State) -> None:
+        """A segment is whole. Its frames count once the job's file says so."""
+        with written_whole(self.folder / _STATE) as scratch:
+            write_state(scratch, state)
+        self.segments.append((name, frames))
+        with written_whole(self.folder / _JOB) as scratch:
+            scratch.write_text(json.dumps({"job": self.job, "segments": self.segments}), encoding="utf-8")
+
+    def remove(self) -> None:
+        """The job is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class SegmentSink:
+    """Encodes frames into segments."""
+
+    def __init__(self, parts: Parts, info: VideoInfo, pix_fmt: str, chosen: Chosen) -> None:
+        self._parts, self._info, self._pix_fmt, self._chosen = parts, info, pix_fmt, chosen
+        self._writer: Writer | None = None
+        self._state: State | None = None
+        self.frames = parts.frames
+        self.notes: list[str] = []
+
+    def write(self, item: HarmonizedFrame) -> None:
+        """Encode a frame; at the end of a segment, make it count."""
+        if self._writer is None:
+            self._writer = Writer(self._path(), self._info, self._pix_fmt, Coding(), chosen=self._chosen)
+        self._writer.write(item.frame)
+        self._state = item.state
+        self.frames += 1
+        if self._writer.frames >= FRAMES:
+            self.close()
+
+    def copy(self, packet: Any) -> None:
+        """Other streams are copied when the segments are joined."""
+
+    def close(self) -> None:
+        """End the segment that is being written."""
+        if self._writer is None or self._state is None:
+            return
+        self._writer.close()
+        self._parts.add(self._path().name, self._writer.frames, self._state)
+        self._writer = None
+
+    def abandon(self) -> None:
+        """Keep what can be kept: the frames until now are a segment of their own."""
+        self.close()
+
+    def _path(self) -> Path:
+        return self._parts.folder / f"{len(self._parts.segments):05d}.nut"
+
+
+def chosen_for(path: Path, coding: Coding, info: VideoInfo, pix_fmt: str) -> Chosen:
+    """The encoder for a container that is not open yet; `path` is a scratch file of its suffix."""
+    with writing(path), library().open(str(path), "w") as container:
+        return choose(coding, info, pix_fmt, container)
+
+
+def join(parts: Parts, path: Path, clip: Any, source: Source, others: tuple[Any, ...], named: Any) -> list[str]:
+    """Make the output of the segments and the shot's other streams, without encoding anything.
+
+    Args:
+        parts: all of the shot's segments.
+        path: to write.
+        clip: the shot, freshly opened.
+        source: of it, to say which packets lie in the span, and where.
+        others: the shot's streams to copy.
+        named: how to call the output in sentences.
+
+    Returns:
+        Notes.
+    """
+    av = library()
+    info: VideoInfo = clip.info
+    with writing(named), av.open(str(path), "w") as container:
+        with av.open(str(parts.folder / parts.segments[0][0])) as first:
+            stream = container.add_stream_from_template(first.streams.video[0], opaque=True)
+        stream.time_base = info.time_base
+        if stream.codec_context.name == "hevc" and container.format.name in ("mp4", "mov"):
+            stream.codec_context.codec_tag = "hvc1"
+        notes = set_matrix(container, stream, info)
+        copies, left_out = copied_streams(container, others)
+        copy_head(container, clip.container)
+        container.start_encoding()
+        for packet in _in_time(_segments(parts), _packets(clip, source, others)):
+            target = stream if isinstance(packet, tuple) else copies.get(packet.stream_index)
+            packet = packet[0] if isinstance(packet, tuple) else packet
+            if target is not None:
+                packet.stream = target
+                container.mux_one(packet)
+    return notes + left_out
+
+
+def _segments(parts: Parts) -> Iterator[Any]:
+    for name, _ in parts.segments:
+        path = parts.folder / name
+        with reading(path), library().open(str(path)) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size:
+                    yield packet
+
+
+def _packets(clip: Any, source: Source, others: tuple[Any, ...]) -> Iterator[Any]:
+    if others:
+        for packet in clip.container.demux(*others):
+            if packet.dts is not None and source.placed(packet):
+                yield packet
+
+
+def _in_time(video: Iterator[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    """Both by their decoding times; packets of the video as tuples of one."""
+    waiting, other = next(video, None), next(rest, None)
+    while waiting is not None or other is not None:
+        first = other is None or (waiting is not None and _time(waiting) <= _time(other))
+        if first:
+            yield (waiting,)
+            waiting = next(video, None)
+        else:
+            yield other
+            other = next(rest, None)
+
+
+def _time(packet: Any) -> float:
+    return float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
+
+
+def job_of(shot: Any, mask: Any, options: Any, bundle: str) -> dict[str, Any]:
+    """What a job is: its inputs as they are now, and its options."""
+    return {
+        "shot": _file(shot),
+        "mask": _file(mask),
+        "bundle": _file(Path(bundle) / "manifest.json"),
+        "options": {k: v for k, v in asdict(options).items() if k not in ("resume", "keep_partial")},
+    }
+
+
+def _file(path: Any) -> Any:
+    if path is None or not isinstance(path, (str, Path)):
+        return None if path is None else f"array of {getattr(path, 'shape', '?')}"
+    stat = Path(path).stat()
+    return [str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns]
