@@ -1,4 +1,4 @@
-"""Shots with ground truth, made of photos: the camera stands, pans, zooms or is held by hand; one colour is wrong all along.
+"""Shots with ground truth, made of photos: the camera stands, pans, zooms or is held by hand.
 
 The truth is the photo itself. The shot is the same photo with its foreground recoloured, the same way in every frame,
 so whatever changes from frame to frame in the answer is the network's. Camera noise is the same in both.

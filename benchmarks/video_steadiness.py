@@ -2,15 +2,16 @@
 
 Flicker: the foreground's change (harmonized less composite) in blocks of 16 x 16 pixels, in levels of 255. What the
 answer for a noisy frame does to the frame without its noise is measured, at 16 bits, so that neither noise nor rounding
-pass for flicker. On a still shot its standard deviation over time; where the camera moves by whole pixels, blocks are those of the photo and the
-figure is what is left of it from one frame to the next (root mean square, over the square root of 2). Fidelity: PSNR
-of the foreground against the truth.
+pass for flicker. On a still shot it is the standard deviation over time; where the camera moves by whole pixels, blocks
+are those of the photo, and the figure is the root mean square of what is different one frame later, over the square
+root of 2. Fidelity: PSNR of the foreground against the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -118,7 +119,7 @@ def _flicker(shot: Recorded, changes: list[np.ndarray]) -> float:
         if still:
             squares.append(np.var(np.array(line), axis=0, ddof=1))
         else:
-            squares += [(b - a) ** 2 / 2 for a, b in zip(line, line[1:], strict=False) if a is not None and b is not None]
+            squares += [(b - a) ** 2 / 2 for a, b in pairwise(line) if a is not None and b is not None]
     return float(np.sqrt(np.mean(squares)))
 
 
@@ -129,5 +130,3 @@ def _frame(composite: np.ndarray):
     for index, plane in enumerate(_LAYOUT.planes(frame)):
         plane[...] = composite[..., index]
     return frame
-
-

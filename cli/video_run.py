@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from harmonyrt.cli.bundles import chosen_bundle
-from harmonyrt.cli.compose import read_place
 from harmonyrt.cli.console import collected, print_json, print_path
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.progress import display, say
 from harmonyrt.common.streams import current as streams
+from harmonyrt.runtime.images.inputs import read_place
 from harmonyrt.video.colours import Tags
 from harmonyrt.video.harmonize import Report, VideoOptions, check_output, harmonize_video
 from harmonyrt.video.pasting import PastingClip

@@ -3,6 +3,19 @@
 from harmonyrt.video.coding import Coding
 from harmonyrt.video.frames import HarmonizedFrame
 from harmonyrt.video.harmonize import Report, VideoOptions, harmonize_video, harmonized_frames
+from harmonyrt.video.pasting import PastingClip
+from harmonyrt.video.pipes import RawClip, RawSink
 from harmonyrt.video.source import Span
 
-__all__ = ["Coding", "HarmonizedFrame", "Report", "Span", "VideoOptions", "harmonize_video", "harmonized_frames"]
+__all__ = [
+    "Coding",
+    "HarmonizedFrame",
+    "PastingClip",
+    "RawClip",
+    "RawSink",
+    "Report",
+    "Span",
+    "VideoOptions",
+    "harmonize_video",
+    "harmonized_frames",
+]

@@ -178,6 +178,8 @@ class _Job:
         notes = [*_notes(self.clip), *(self.masks.notes if self.masks else ())]
         if self.last is not None and self.last.invented:
             notes.append(f"{self.last.invented} frames have no time stamp in the file; they follow its frame rate")
+        if self.clip.early:
+            notes.append(self.clip.early)
         if self.clip.damaged:
             notes.append(f"{self.clip.damaged} damaged places of {self.clip.path} were passed over")
         return notes

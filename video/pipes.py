@@ -21,6 +21,7 @@ class RawClip:
 
     start_time = 0
     damaged = 0
+    early = ""
     streams: tuple[Any, ...] = ()
     container = None
 

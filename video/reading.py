@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,12 +94,14 @@ class Clip:
         self._av = library()
         self.path, self._strict = str(path), strict
         self.damaged = 0
+        self.early = ""
+        self._last: int | None = None
         with reading(path):
             self.container = self._av.open(self.path)
         try:
             videos = [s for s in self.container.streams.video if not int(s.disposition) & _ATTACHED]
             if not videos:
-                raise HarmonyError(f"{path} has no moving pictures in it; give a clip")
+                raise HarmonyError(f"{path} has no moving pictures in it; give a clip, and see that it is whole")
             self.stream = videos[0]
             self._decoder = self._prepared()
             self._first = self._decode_first()
@@ -143,9 +146,6 @@ class Clip:
             numbers = memoryview(bytes(side)).cast("i")
             identity = numbers[0] > 0 and numbers[4] > 0 and not (numbers[1] or numbers[3])
             matrix = None if identity else tuple(numbers)
-        duration = (
-            stream.duration * stream.time_base if stream.duration else Fraction(self.container.duration or 0, 10**6)
-        )
         context = stream.codec_context
         tags = Tags(frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
         aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio
@@ -158,7 +158,7 @@ class Clip:
             time_base=stream.time_base,
             rate=stream.average_rate or stream.guessed_rate or None,
             frames=stream.frames,
-            seconds=float(duration),
+            seconds=self._seconds(),
             aspect=aspect or None,
             matrix=matrix,
             tags=tags,
@@ -166,6 +166,19 @@ class Clip:
             interlaced=bool(frame.interlaced_frame),
             tag=context.codec_tag or "",
         )
+
+    def _seconds(self) -> float:
+        """How long the file says that its frames last; 0 where it does not say that of them."""
+        stream = self.stream
+        if stream.duration:
+            return float(stream.duration * stream.time_base)
+        tags = {key.upper(): value for key, value in stream.metadata.items()}  # as Matroska has it
+        parts = tags.get("DURATION", "").split(":")
+        if len(parts) == 3:
+            with contextlib.suppress(ValueError):
+                return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
+        alone = len(self.container.streams) == 1
+        return (self.container.duration or 0) / 10**6 if alone else 0.0
 
     @property
     def start_time(self) -> int:
@@ -196,6 +209,20 @@ class Clip:
                 yield from self._decoded(packet)
         except self._av.FFmpegError as error:
             self._damage(error)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Whether the file holds as much as it says: where it was cut, most containers just end."""
+        info = self.info
+        step = 1 / float(info.rate) if info.rate else 0.04
+        if self._last is None or info.seconds <= 0:
+            return
+        missing = info.seconds - (float((self._last - self.start_time) * info.time_base) + step)
+        if missing > max(0.5, 2 * step) and missing > 0.02 * info.seconds:
+            reached = info.seconds - missing
+            self.early = f"{self.path} ends early: it says {info.seconds:.1f} s and has frames for {reached:.1f} s"
+            if self._strict:
+                raise WorkFailed(f"{self.early}; pass --on-error keep to go on with what can be read")
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
         try:
@@ -207,6 +234,7 @@ class Clip:
             if frame.is_corrupt:
                 self._damage(None)
             self._check_same(frame)
+            self._last = frame.pts if frame.pts is not None else self._last
             yield frame
 
     def _check_same(self, frame: Any) -> None:

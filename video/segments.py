@@ -11,8 +11,11 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder, written_whole
@@ -112,6 +115,7 @@ class SegmentSink:
         if self._writer is None or self._state is None:
             return
         self._writer.close()
+        np.save(self._path().with_suffix(".npy"), np.array(self._writer.times, np.int64).reshape(-1, 3))
         self._parts.add(self._path().name, self._writer.frames, self._state)
         self._writer = None
 
@@ -155,7 +159,7 @@ def join(parts: Parts, path: Path, clip: Any, source: Source, others: tuple[Any,
         copies, left_out = copied_streams(container, others)
         copy_head(container, clip.container)
         container.start_encoding()
-        for packet in _in_time(_segments(parts), _packets(clip, source, others)):
+        for packet in _in_time(_segments(parts, info.time_base), _packets(clip, source, others)):
             target = stream if isinstance(packet, tuple) else copies.get(packet.stream_index)
             packet = packet[0] if isinstance(packet, tuple) else packet
             if target is not None:
@@ -164,13 +168,22 @@ def join(parts: Parts, path: Path, clip: Any, source: Source, others: tuple[Any,
     return notes + left_out
 
 
-def _segments(parts: Parts) -> Iterator[Any]:
+def _segments(parts: Parts, base: Fraction) -> Iterator[Any]:
+    """The packets of all segments, with the encoder's own times: a container of its own keeps them less exactly."""
+    last = None
     for name, _ in parts.segments:
         path = parts.folder / name
+        times = iter(np.load(path.with_suffix(".npy"), allow_pickle=False).tolist())
         with reading(path), library().open(str(path)) as container:
             for packet in container.demux(container.streams.video[0]):
-                if packet.size:
-                    yield packet
+                if not packet.size:
+                    continue
+                pts, dts, duration = next(times)
+                dts = dts if last is None else max(dts, last + 1)  # a segment begins a little before its first frame
+                last = dts
+                packet.time_base = base
+                packet.pts, packet.dts, packet.duration = pts, dts, duration
+                yield packet
 
 
 def _packets(clip: Any, source: Source, others: tuple[Any, ...]) -> Iterator[Any]:

@@ -22,6 +22,7 @@ class Writer:
     Attributes:
         notes: sentences for the user about what the container does not keep.
         frames: how many were written.
+        times: of each packet of the video, in the shot's time base: pts, dts and duration.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Writer:
         self._av, self._named, self._info = library(), named or path, info
         self.notes: list[str] = []
         self.frames = 0
+        self.times: list[tuple[int, int, int]] | None = None if chosen is None else []
         self._others, self._given = list(others), chosen
         self._durations: dict[int, int] = {}
         self._last: int | None = None
@@ -85,7 +87,8 @@ class Writer:
 
     def _start(self, path: str | Path, pix_fmt: str, coding: Coding, others: list[Any], like: Any) -> None:
         try:
-            self.container = self._av.open(str(path), "w")
+            options = {"avoid_negative_ts": "disabled"} if self._given else {}  # a segment's times are the shot's
+            self.container = self._av.open(str(path), "w", options=options)
         except (self._av.FFmpegError, ValueError) as error:
             raise HarmonyError(
                 f"{self._named} cannot be opened for writing ({reason(error)}); its suffix chooses the container: .mp4,"
@@ -144,6 +147,9 @@ class Writer:
         duration = self._durations.pop(packet.pts, None)
         if duration is not None:
             packet.duration = duration
+        if self.times is not None:
+            scale = packet.time_base / self._info.time_base
+            self.times.append((int(packet.pts * scale), int(packet.dts * scale), int((packet.duration or 0) * scale)))
         self.container.mux_one(packet)
 
     def copy(self, packet: Any) -> None:
