@@ -26,6 +26,7 @@ from harmonyrt.cli import (
     serve,
     synthesize,
     train,
+    triton,
     verify,
     video,
 )
@@ -72,6 +73,7 @@ app.command("video")(video.video)
 app.command("batch")(batch.batch)
 app.command("verify")(verify.verify)
 app.command("serve")(serve.serve)
+app.command("triton")(triton.triton)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("calibrate")(calibrate.calibrate)
