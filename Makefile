@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 FLEET := .venv-fleet
+TRITON := .venv-triton
+TRITON_PINS := tests/serving/triton-constraints.txt
 PYTEST := $(BIN)/python -m pytest
 # Workers of a parallel test run, each of up to 2 GB. They take whole files, whose tests share what they have built.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
@@ -34,17 +36,24 @@ serve: $(SET_UP)
 test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(PYTEST) --strict-skips $(PARALLEL) -m "not alone and not browser"
-	$(PYTEST) --strict-skips -m "alone and not browser"
+	$(PYTEST) --strict-skips $(PARALLEL) -m "not alone and not browser and not triton"
+	$(PYTEST) --strict-skips -m "alone and not browser and not triton"
 
 # While working: no builds that take long, no wheels, no C++.
 test-fast: $(SET_UP)
-	$(PYTEST) $(PARALLEL) -m "not slow and not alone and not browser"
+	$(PYTEST) $(PARALLEL) -m "not slow and not alone and not browser and not triton"
 
-# The page in a real Chromium, which comes from Debian by tests/serving/install_deps.sh.
-test-serve: $(SET_UP)
+# The page in a real Chromium, which comes from Debian by tests/serving/install_deps.sh; model repositories in a real
+# Triton, in an environment of its own, since its Python backend wants NumPy 1 (Python 3.10 to 3.12).
+test-serve: $(SET_UP) $(TRITON)/.set-up
 	sh tests/serving/install_deps.sh
-	$(PYTEST) --strict-skips -m browser
+	$(PYTEST) --strict-skips -m "browser or triton" tests/serving
+
+$(TRITON)/.set-up: pyproject.toml $(TRITON_PINS)
+	test -x $(TRITON)/bin/python || $(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(TRITON_PINS) \
+		nvidia-pytriton --editable .
+	touch $@
 
 # Ray, and a real S3 server: in an environment of their own, without torch.
 test-fleet: $(FLEET)/.set-up
@@ -85,4 +94,4 @@ docs: $(SET_UP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf $(VENV) $(FLEET) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FLEET) $(TRITON) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
