@@ -122,7 +122,9 @@ def read_options(parameters: Mapping[str, Any], diffusion: bool) -> dict[str, An
     if fit not in (True, False, "true", "false"):
         raise HarmonyError(f"fit_mask is {str(fit)[:40]}; give true or false")
     options: dict[str, Any] = {"strength": strength, "keep": keep, "fit_mask": fit in (True, "true")}
-    numbers = {name: _whole(name, parameters[name], name == "steps") for name in _NUMBERS if name in parameters}
+    numbers: dict[str, Any] = {
+        name: _whole(name, parameters[name], name == "steps") for name in _NUMBERS if name in parameters
+    }
     if numbers:
         from harmonyrt.runtime.diffusion import RunOptions
 

@@ -41,7 +41,7 @@ def test_every_extra_is_named_in_messages_as_it_is_called():
     """`require()` names an extra in its message: it has to exist."""
     extras = set(project()["project"]["optional-dependencies"])
     for path in ROOT.rglob("*.py"):
-        if ".venv" in path.parts or path.name == Path(__file__).name:
+        if path.relative_to(ROOT).parts[0].startswith(".") or path.name == Path(__file__).name:
             continue
         for part in path.read_text(errors="replace").split("'harmonyrt[")[1:]:
             for name in part.split("]")[0].split(","):
