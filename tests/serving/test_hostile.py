@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import time
 import zlib
@@ -10,34 +11,37 @@ import zlib
 import numpy as np
 import pytest
 
-from fakes.served import encoded, made_pair
+from fakes.served import asked, encoded, made_pair
 from harmonyrt.benchmarks.serving_client import form
 from harmonyrt.benchmarks.serving_mutations import BOUNDARY, EXPECTED, damaged_forms
 
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
 
 
-def post_mutated(client, count: int) -> dict[int, int]:
+def ask_damaged(client, count: int) -> dict[int, int]:
+    """Damaged forms, one after the other, without a client library in between."""
     statuses: dict[int, int] = {}
-    for body in damaged_forms(count):
-        answer = client.post(
-            "/v1/harmonize", content=body, headers={"content-type": "multipart/form-data; boundary=edge"}
-        )
-        statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
-        assert answer.status_code in EXPECTED, (answer.status_code, answer.text[:500], body[:200])
-        if answer.status_code != 200:
-            assert answer.json()["detail"]
+
+    async def scene() -> None:
+        for body in damaged_forms(count):
+            status, answer = await asked(client.app, "/v1/harmonize", body, FORM)
+            statuses[status] = statuses.get(status, 0) + 1
+            assert status in EXPECTED, (status, answer[:500], body[:200])
+            if status != 200:
+                assert json.loads(answer)["detail"]
+
+    asyncio.run(scene())
     return statuses
 
 
 def test_damaged_forms_get_a_sentence(client):
-    statuses = post_mutated(client, 250)
+    statuses = ask_damaged(client, 250)
     assert len(statuses) >= 3  # some whole still, some malformed, some pictures damaged
 
 
 @pytest.mark.slow
 def test_ten_thousand_damaged_forms_get_a_sentence(client):
-    post_mutated(client, 10_000)
+    ask_damaged(client, 10_000)
 
 
 def test_a_body_that_never_ends_is_cut_off(running):

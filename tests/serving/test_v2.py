@@ -162,3 +162,35 @@ def test_tritons_own_client_gets_the_same_pixels(running, bundle, harmonizer, pa
             client.infer("none", inputs)
     finally:
         client.close()
+
+
+def test_damaged_requests_are_errors_of_the_protocol(client, bundle, pair):
+    """Bytes changed anywhere: in the JSON, its length, or the tensors."""
+    import asyncio
+    import random
+
+    from fakes.served import asked
+    from harmonyrt.benchmarks.serving_mutations import damaged
+
+    rng = random.Random(5)
+    arrays = {"composite": pair.composite, "mask": pair.mask}
+    described = [
+        {"name": n, "datatype": "UINT8", "shape": list(a.shape), "parameters": {"binary_data_size": a.nbytes}}
+        for n, a in arrays.items()
+    ]
+    head = json.dumps({"inputs": described, "parameters": {"strength": 0.5}}).encode()
+    data = b"".join(a.tobytes() for a in arrays.values())
+    path, statuses = f"/v2/models/{bundle.name}/infer", set()
+
+    async def scene() -> None:
+        for _ in range(300):
+            changed = damaged(head, rng)
+            headers = {"inference-header-content-length": str(len(rng.choice((head, changed))))}
+            status, answer = await asked(client.app, path, changed + data, headers)
+            statuses.add(status)
+            assert status in (200, 400, 413), (status, answer[:300], changed)
+            if status != 200:
+                assert list(json.loads(answer)) == ["error"]
+
+    asyncio.run(scene())
+    assert statuses >= {200, 400}
