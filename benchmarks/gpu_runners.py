@@ -78,12 +78,14 @@ class Network:
     @functools.lru_cache(maxsize=4)  # noqa: B019  (one network lives as long as the process)
     def graph(self, precision: str, size: int, batch: int, target: str) -> Any:
         """Typed graph of one size and batch, as `target` gets it from the build."""
+        import onnx_ir as ir
+
         from harmonyrt.export import rewrites
         from harmonyrt.export.phnet.to_onnx import export_phnet
         from harmonyrt.export.precision import typed_graph
 
         names = rewrites.fitting(rewrites.LOW_MEMORY, (size, size), target, precision)  # Winograd is for CPUs
-        graph = export_phnet(self.traced, (size, size), names, batch)
+        graph = ir.from_proto(export_phnet(self.traced, (size, size), names, batch))
         return typed_graph(graph, precision) if precision in ("fp16", "bf16") else graph
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
@@ -297,13 +299,14 @@ def compiled_in_child(checkpoint: str | None, size: int, batch: int) -> dict[str
 def onnxruntime_cuda(network: Network, precision: str, size: int, batch: int) -> dict[str, Any]:
     """ONNX Runtime's CUDA provider, buffers bound on the device (CUDA graphs off); refused if it is missing."""
     try:
+        import onnx_ir as ir
         import onnxruntime
     except ImportError:
         raise HarmonyError("onnxruntime is not installed") from None
     provider = "CUDAExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise HarmonyError(f"onnxruntime {onnxruntime.__version__} has no {provider}; install onnxruntime-gpu")
-    graph = network.graph(precision, size, batch, "onnx").SerializeToString()
+    graph = ir.to_proto(network.graph(precision, size, batch, "onnx")).SerializeToString()
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph, settings, providers=[(provider, {"use_tf32": 0})])

@@ -33,7 +33,7 @@ from harmonyrt.export.build.family import Results
 from harmonyrt.export.build.gate import NOT_MEASURED, Run
 from harmonyrt.export.build.running import open_engine, run_file
 from harmonyrt.export.build.session import manifest_of
-from harmonyrt.export.build.weights_apart import Graph, write
+from harmonyrt.export.onnx_file import save
 from harmonyrt.export.phnet.recipe import PHNetRecipe, expand_recipes
 from harmonyrt.export.phnet.session import PHNetSession, simulated
 from harmonyrt.export.targets import BUILDERS, BuildOptions
@@ -167,7 +167,7 @@ def _engine(session: PHNetSession, recipe: PHNetRecipe, target: str, scratch: Pa
     folder = scratch / f"{recipe.precision}-{target}"
     folder.mkdir()
     if target == "tensorrt":
-        write(simulated(Graph(graph, {})), folder / "model.onnx")
+        save(simulated(graph), folder / "model.onnx")
         return run_file(folder / "model.onnx", session.threads)
     options = BuildOptions(target=target, size=recipe.size, threads=session.threads)
     (built,) = BUILDERS[target](graph, folder, recipe.precision, options)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harmonyrt.common.progress import silent
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 Size = tuple[int, int] | None
 """[height, width] of an engine, or None for one that takes any multiple of 8."""
@@ -42,8 +42,6 @@ class BuildOptions:
         version_compatible: TensorRT: plans that newer minor versions can open.
         hardware_compatible: TensorRT: plans that later cards can open.
         cache: folder for timing caches that outlive the build; None for none.
-        beside: folder of the data files that hold the graph's weights, where they are too large for one message; None
-            where they are inside. Builders may write there and clean up after themselves.
         progress: told what is going on.
     """
 
@@ -56,7 +54,6 @@ class BuildOptions:
     version_compatible: bool = False
     hardware_compatible: bool = False
     cache: Path | None = None
-    beside: Path | None = None
     progress: Progress = field(default=silent, compare=False)
 
 
@@ -79,7 +76,7 @@ class BuiltEngine:
     rewrites: tuple[str, ...] = ()
 
 
-Builder = Callable[["onnx.ModelProto", Path, str, BuildOptions], list[BuiltEngine]]
+Builder = Callable[["ir.Model", Path, str, BuildOptions], list[BuiltEngine]]
 """(typed graph, folder of the bundle, precision, options) -> the engines that it wrote into the folder.
 
 Raises HarmonyError for a missing package or an impossible wish, WorkFailed when a build fails."""
@@ -97,7 +94,7 @@ def why_not(target: str, precision: str, size: Size) -> str | None:
 
 
 def _lazily(module: str) -> Builder:
-    def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
+    def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
         return importlib.import_module(module).build(model, folder, precision, options)
 
     return build

@@ -11,7 +11,7 @@ from harmonyrt.common.errors import require
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 FILES = ("openvino.xml", "openvino.bin")
 _COMPUTE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
@@ -20,32 +20,27 @@ _LONGEST_DEQUANTIZATION = 5
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
 
 
-def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
+def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
     """Write the IR; see :data:`harmonyrt.export.targets.Builder`."""
+    from harmonyrt.export.onnx_file import handed_over
     from harmonyrt.export.precision import check_counts
 
     openvino = require("openvino", "openvino", "the openvino target")
     try:
-        converted = _read(openvino.Core(), model, options.beside)
-        openvino.save_model(converted, folder / FILES[0], compress_to_fp16=False)
+        with handed_over(model, folder) as path:
+            converted = openvino.Core().read_model(path)
+            openvino.save_model(converted, folder / FILES[0], compress_to_fp16=False)
+            counts = _precision_counts(converted)
+            del converted  # it maps the file
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise WorkFailed(f"OpenVINO {openvino.__version__} cannot convert the graph: {reason}") from None
-    counts = _precision_counts(converted)
     check_counts(counts, precision, least_share=0)  # products of statistics stay in FP32; the graph was checked in full
     capability = _CAPABILITY.get(precision)
     capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     runs_here = capability is None or capability in capable
     needs = {} if capability is None else {"cpu": capability}
     return [BuiltEngine(FILES, counts, needs, runs_here)]
-
-
-def _read(core, model: onnx.ModelProto, beside: Path | None):
-    if beside is None:
-        return core.read_model(model.SerializeToString())
-    path = beside / "read-by-openvino.onnx"
-    path.write_bytes(model.SerializeToString())
-    return core.read_model(path)
 
 
 def _precision_counts(model) -> dict[str, int]:

@@ -240,7 +240,7 @@ def _quantized(ops: Any, typed: _Typed, picture: Any, channels: int, side: int) 
 
 
 def _winograd(ops: Any, typed: _Typed, picture: Any, channels: int, side: int) -> Any:
-    """The operations of `export/rewrites/winograd_tiles.py` in F(4x4, 3x3), with arbitrary numbers in its matrices."""
+    """The operations of `export/rewrites/winograd.py` in F(4x4, 3x3), with arbitrary numbers in its matrices."""
     rows = side // 4
     tiles = rows * rows
 

@@ -47,11 +47,11 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
     """Write every stage in every variant, and the PyTorch weights."""
     import torch
 
-    from harmonyrt.export.build.weights_apart import split, write
     from harmonyrt.export.diffharmony.components import components
     from harmonyrt.export.diffharmony.plain import plain_components
     from harmonyrt.export.diffharmony.random_weights import random_diffharmony
     from harmonyrt.export.diffharmony.trace import trace
+    from harmonyrt.export.onnx_file import save
 
     folder.mkdir(parents=True, exist_ok=True)
     model = random_diffharmony(weights)
@@ -62,10 +62,10 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
     for component in components(model, (size, size), (output_size, output_size), [STEPS]):
         print(f"writing {component.name}", file=sys.stderr, flush=True)
         name, parameters, inputs = component.name, component.parameters, component.inputs
-        graph = split(trace(component))
+        graph = trace(component)
         place = folder / component.name
         place.mkdir(exist_ok=True)
-        files = write(graph, place / "model.onnx")
+        files = save(graph, place / "model.onnx")
         _write_bf16(graph, place)
         del graph, component
         gc.collect()
@@ -79,7 +79,7 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
         print(f"writing the plain {component.name}", file=sys.stderr, flush=True)
         place = folder / "plain" / component.name
         place.mkdir(parents=True, exist_ok=True)
-        files = write(split(trace(component)), place / "model.onnx")
+        files = save(trace(component), place / "model.onnx")
         stage = next(stage for stage, name in PLAIN.items() if name == component.name)
         sizes["stages"][stage] |= {
             "plain_parameters": component.parameters,
@@ -89,15 +89,10 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
 
 
 def _write_bf16(graph: Any, place: Path) -> None:
-    import tempfile
-
-    from harmonyrt.export.build.weights_apart import write_apart
     from harmonyrt.export.diffharmony.precision import typed
     from harmonyrt.export.targets import BUILDERS, BuildOptions
 
-    with tempfile.TemporaryDirectory(dir=place) as beside:
-        options = BuildOptions("openvino", None, beside=Path(beside))
-        BUILDERS["openvino"](write_apart(typed(graph, "bf16"), Path(beside)), place, "bf16", options)
+    BUILDERS["openvino"](typed(graph, "bf16"), place, "bf16", BuildOptions("openvino", None))
 
 
 class Opener:

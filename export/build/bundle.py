@@ -23,7 +23,7 @@ from harmonyrt.runtime.manifest import FILE_NAME, FileSpec, Manifest
 try:
     import fcntl
 except ImportError:  # Windows: two builds of one bundle at the same time are the user's own care there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -187,7 +187,7 @@ def _flush(folder: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     folder.chmod(0o777 & ~umask)  # mkdtemp made it private
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

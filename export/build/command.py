@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+from harmonyrt.common.progress import say
 from harmonyrt.common.streams import current as streams
 from harmonyrt.export.build.bundle import check_place
 from harmonyrt.export.build.family import Recipe
@@ -29,12 +33,32 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.json:
         streams().results_are_files()
-    outcomes = build_bundles(arguments.family, recipes, output, arguments.force)
+    with reasons_told() if arguments.verbose else contextlib.nullcontext():
+        outcomes = build_bundles(arguments.family, recipes, output, arguments.force)
     if arguments.json:
         print(json.dumps(as_json(outcomes), indent=2))
     else:
         print_table(outcomes)
     return exit_code(outcomes)
+
+
+@contextlib.contextmanager
+def reasons_told() -> Iterator[None]:
+    """Say what this room logs, such as why a rewrite left a place as it is."""
+    logger, told = logging.getLogger("harmonyrt.export"), _Told()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(told)
+    try:
+        yield
+    finally:
+        logger.removeHandler(told)
+        logger.setLevel(level)
+
+
+class _Told(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"note: {record.getMessage()}")
 
 
 def _status(recipe: Recipe, place: Path, force: bool) -> str:

@@ -94,7 +94,7 @@ def _paste(subject: int, scene: int, size: tuple[int, int], soft: bool) -> Compo
     subject_name, foreground, matte = _cutouts()[subject]
     scene_name, background, _ = _cutouts()[scene]
     alpha = _pixels(matte, width, height)[..., None]
-    mask = alpha if soft else np.float32(alpha > 0.5)
+    mask = alpha if soft else (alpha > 0.5).astype(np.float32)
     image = _pixels(foreground, width, height) * mask + _pixels(background, width, height) * (1 - mask)
     image = np.round(image * 255) / np.float32(255)  # pictures have 8 bits
     name = f"{subject_name} on {scene_name}" + (", soft mask" if soft else "")

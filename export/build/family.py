@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from harmonyrt.common.progress import Reporter
 from harmonyrt.export.targets import BuildOptions, Size
 from harmonyrt.runtime.manifest import ModelSpec, Parity, Skipped, TensorSpec
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from harmonyrt.export.build.gate import Distance, Reference, Run
-    from harmonyrt.export.build.weights_apart import Graph
 
 NETWORK = "network"
 """Name of the only component of a family that has one; its engines are at the top of the bundle."""
@@ -60,7 +61,7 @@ class Typed:
         key: equal for equal graphs of one component.
     """
 
-    graph: Graph
+    graph: ir.Model
     rewrites: tuple[str, ...]
     key: str
 
@@ -82,13 +83,13 @@ class Component:
     parameters: int
     references: Sequence[Reference]
     typed: Callable[[str, str, Sequence[str]], Typed]
-    simulated: Callable[[Graph], Graph]
+    simulated: Callable[[ir.Model], ir.Model]
     is_picture: bool = True
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a build found out that a family may put into ``model.config``.
+    """What a build found out, and what ``model.config`` of a family with several components says of it.
 
     Attributes:
         parameters: by component.
@@ -99,6 +100,21 @@ class Results:
     parameters: Mapping[str, int] = field(default_factory=dict)
     whole: Mapping[str, Parity] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "components": {name: {"parameters": count} for name, count in self.parameters.items()},
+            "parity_of_the_whole": {target: asdict(parity) for target, parity in self.whole.items()},
+            "fallbacks": list(self.notes),
+        }
+
+    @classmethod
+    def of_target(cls, config: Mapping[str, Any], target: str) -> Results:
+        """What a configuration says of one target."""
+        whole = {name: Parity(**found) for name, found in config.get("parity_of_the_whole", {}).items()}
+        notes = [note for note in config.get("fallbacks", ()) if f" for {target} is " in note]
+        return cls(whole={target: whole[target]} if target in whole else {}, notes=notes)
 
 
 @dataclass(frozen=True)

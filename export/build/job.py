@@ -14,7 +14,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import Reporter, reporting
 from harmonyrt.export.build.bundle import bundle_being_written, check_place
-from harmonyrt.export.build.family import NETWORK, Family, FamilySession, R
+from harmonyrt.export.build.family import Family, FamilySession, R
 from harmonyrt.export.build.outcome import Outcome, all_refused
 from harmonyrt.export.build.recipe import unchanged
 
@@ -85,8 +85,7 @@ def _build(
             folder = tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.building-gate-")
             simulations = Path(stack.enter_context(folder))
             sessions.append(BuildSession(outcome, recipe, family, networks, scratch, simulations, report))
-            if family.component_names(recipe) == (NETWORK,):
-                sessions[-1].keep_other_targets(place)
+            sessions[-1].keep_other_targets(place)
         if not sessions:
             return
         for component in networks.components(sessions[0].recipe):

@@ -60,6 +60,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print the plan and build nothing")
     add("--force", action="store_true", help="build even what is unchanged")
     add("--json", action="store_true", help="print the result as JSON")
+    add("--verbose", action="store_true", help="say which places of the graph a rewrite leaves as they are, and why")
     result.set_defaults(run=run, family=family)
     return result
 
@@ -92,28 +93,12 @@ def model_first(given: Sequence[str], models: Sequence[str], parsers: Sequence[a
     Returns:
         `given` rearranged; as it is when it names no model.
     """
-    most = 0.0  # how many values the option before may still take
+    takes_one = (action for parser in parsers for action in parser._actions if action.nargs is None)
+    single = [option for action in takes_one for option in action.option_strings]
+    before = ""
     for index, word in enumerate(given):
-        if word.startswith("--") and len(word) > 2:
-            name, _, value = word.partition("=")
-            most = 0 if value else _values(name, parsers)
-        elif most == 1:  # exactly one: `--output phnet` is a folder
-            most = 0
-        elif word.startswith("-") and most == 0:
-            continue
-        elif word in models or most == 0:
+        is_value = len(before) > 2 and any(option.startswith(before) for option in single)  # argparse completes names
+        if word in models and not is_value:
             return [word, *given[:index], *given[index + 1 :]]
-        elif most == 0.5:  # at most one, and this is it
-            most = 0
+        before = word
     return list(given)
-
-
-def _values(name: str, parsers: Sequence[argparse.ArgumentParser]) -> float:
-    """How many values an option takes: 0, 1, 0.5 for one at most, or infinitely many."""
-    for parser in parsers:
-        options = parser._option_string_actions
-        matches = [name] if name in options else [option for option in options if option.startswith(name)]
-        if len({options[match].dest for match in matches}) == 1:
-            action = options[matches[0]]
-            return {None: 1, 0: 0, "?": 0.5}.get(action.nargs, float("inf"))  # type: ignore[arg-type]
-    return 0

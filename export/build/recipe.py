@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.export.build.family import Recipe
+from harmonyrt.common.files import sha256_of
+from harmonyrt.export.build.family import R, Recipe
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
@@ -59,7 +64,7 @@ def parse_size(text: str) -> Size:
     return int(sides[0]), int(sides[-1])
 
 
-def check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+def check_known(what: str, given: Sequence[str], known: Sequence[str], verdict: str = "is not known") -> None:
     """Refuse a value that is not in a list.
 
     Raises:
@@ -67,7 +72,13 @@ def check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     """
     unknown = next((value for value in given if value not in known), None)
     if unknown is not None:
-        raise HarmonyError(f"{what} {unknown!r} is not known; choose from {', '.join(known)}")
+        raise HarmonyError(f"{what} {unknown!r} {verdict}; choose from {', '.join(known)}")
+
+
+def options_of(arguments: argparse.Namespace, **more: Any) -> BuildOptions:
+    """What a command line tells target builders, with fields that only one family's options set."""
+    capabilities, cache = tuple(arguments.compute_capabilities), Path(arguments.output) / ".cache"
+    return BuildOptions("", None, arguments.threads, capabilities, cache=cache, **more)
 
 
 def check_options(options: BuildOptions) -> None:
@@ -110,11 +121,51 @@ def split_targets(targets: Sequence[str], precision: str, size: Size) -> tuple[t
     return possible, tuple(Skipped(t, precision, reason) for t, reason in reasons.items() if reason is not None)
 
 
-def refuse_if_nothing(recipes: Sequence[Recipe]) -> None:
-    """Raise HarmonyError with every reason when no recipe has a target that can exist."""
-    if not any(recipe.targets for recipe in recipes):
-        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for r in recipes for s in r.skipped)
+def recipes_of(
+    sizes: Sequence[Size],
+    precisions: Sequence[str],
+    targets: Sequence[str],
+    options: BuildOptions,
+    make: Callable[[str, tuple[str, ...], tuple[Skipped, ...], BuildOptions], R],
+) -> list[R]:
+    """One recipe per size and precision, in the order given; those without any target that can exist have none.
+
+    Args:
+        sizes: of the engines.
+        precisions: names of the vocabulary.
+        targets: names of the vocabulary.
+        options: common to all engines; their size is filled in.
+        make: (precision, targets, skipped targets, options) -> recipe.
+
+    Raises:
+        HarmonyError: an option that is not possible, a package that is missing, or nothing that can exist.
+    """
+    check_options(options)
+    kinds = [(s, p, *split_targets(targets, p, s)) for s in dict.fromkeys(sizes) for p in dict.fromkeys(precisions)]
+    wanted = {target for _, _, possible, _ in kinds for target in possible}
+    if not wanted:
+        reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for *_, skipped in kinds for s in skipped)
         raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+    check_packages(wanted)
+    return [make(precision, possible, left, replace(options, size=s)) for s, precision, possible, left in kinds]
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file; one that did not change meanwhile is read once, since a UNet has gigabytes.
+
+    Raises:
+        HarmonyError: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)
 
 
 def recipe_sha256(recipe: Recipe) -> str:

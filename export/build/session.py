@@ -23,14 +23,9 @@ from harmonyrt.export.build.gate import ENGINE, NOT_MEASURED, Gate, OutOfRange, 
 from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import recipe_sha256, tool_versions
 from harmonyrt.export.build.running import open_engine, run_file
-from harmonyrt.export.build.weights_apart import INLINE_LIMIT, Graph, joined, write, write_apart
-from harmonyrt.export.targets import BUILDERS, BuildOptions, BuiltEngine, why_not
+from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity, Skipped
-
-MESSAGE_LIMIT = 200_000_000
-"""Bytes of weights that are handed to a builder inside the graph. Larger ones go into a file: a protobuf message would
-hold them twice more, and ends at 2 GB."""
 
 
 @dataclass
@@ -48,6 +43,7 @@ class BuildSession(Generic[R]):
         engines: that passed their gates, by target.
         notes: components that fell back to another precision, and why.
         parameters: by component.
+        whole: parity of all components together, by target.
     """
 
     outcome: Outcome
@@ -60,6 +56,7 @@ class BuildSession(Generic[R]):
     engines: dict[str, list[EngineSpec]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
+    whole: dict[str, Parity] = field(default_factory=dict)
     _openers: dict[tuple[str, str], Callable[[], tuple[Run | None, str]]] = field(default_factory=dict)
     _parities: dict[tuple[str, str], Parity] = field(default_factory=dict)
 
@@ -140,7 +137,7 @@ class BuildSession(Generic[R]):
         options = replace(
             self.recipe.options, target=target, progress=lambda doing, share: self.report(f"{name}: {doing}", share)
         )
-        built = write_engines(typed.graph, folder, target, precision, options)
+        built = BUILDERS[target](typed.graph, folder, precision, options)
         seconds = round((time.perf_counter() - start) / max(1, len(built)), 2)
         self.report(f"{name}: gate")
         engines = []
@@ -170,7 +167,7 @@ class BuildSession(Generic[R]):
         path = self.simulations / component.name / typed.key / onnx_file.FILE
         if not path.exists():
             path.parent.mkdir(parents=True)
-            write(component.simulated(typed.graph), path)
+            onnx_file.save(component.simulated(typed.graph), path)
         self._openers[spec.target, component.name] = lambda: run_file(path, threads)
         if (component.name, typed.key) not in self._parities:
             run, who = run_file(path, threads)
@@ -178,31 +175,45 @@ class BuildSession(Generic[R]):
         return self._parities[component.name, typed.key]
 
     def keep_other_targets(self, place: Path) -> None:
-        """Take over engines from an older bundle of the same recipe: a second target joins the first."""
+        """Take over engines from an older bundle of the same recipe: a second target joins the first.
+
+        The report says which targets are kept; or why not, if the older bundle has them.
+        """
         try:
             old = open_bundle(place)
-            if old.manifest.recipe_sha256 != recipe_sha256(self.recipe):
-                return
-            kept = [engine for engine in old.manifest.engines if engine.target not in self.recipe.targets]
-            for engine in kept:
-                old.verified_file(engine)
         except HarmonyError:
             return
-        for name in {file.path for engine in kept for file in engine.files}:
+        engines = [engine for engine in old.manifest.engines if engine.target not in self.recipe.targets]
+        targets = dict.fromkeys(engine.target for engine in engines)
+        if not targets:
+            return
+        try:
+            if old.manifest.recipe_sha256 != recipe_sha256(self.recipe):
+                raise HarmonyError("other weights, options or tools made them")
+            for engine in engines:
+                old.verified_file(engine)
+        except HarmonyError as error:
+            self._say(f"the older bundle's engines for {', '.join(targets)} are not kept: {error}")
+            return
+        self._say(f"keeping the older bundle's engines for {', '.join(targets)}")
+        for name in {file.path for engine in engines for file in engine.files}:
             _link_or_copy(place / name, self.scratch / name)
-        for engine in kept:
+        for engine in engines:
             self.engines.setdefault(engine.target, []).append(engine)
+        for target in targets:
+            kept = Results.of_target(old.manifest.model.config, target)
+            self.whole.update(kept.whole)
+            self.notes.extend(kept.notes)
 
     def finish(self) -> None:
         """Hold the complete targets to the gate of the whole, and write the manifest if there is anything new."""
         needed = set(self.family.component_names(self.recipe))
         complete = {t: e for t, e in self.engines.items() if needed == {engine.component for engine in e}}
-        whole: dict[str, Parity] = {}
         if needed != {NETWORK}:
             self._say("gate of the whole")
-            for target in list(complete):
+            for target in [target for target in complete if target in self.recipe.targets]:
                 try:
-                    whole[target] = self._whole(target)
+                    self.whole[target] = self._whole(target)
                 except WorkFailed as error:
                     self.outcome.problems.append(f"{self.recipe.name}, {target}: {error}")
                     del complete[target]
@@ -213,7 +224,7 @@ class BuildSession(Generic[R]):
         for path in list(self.scratch.rglob("*")):
             if path.is_file() and path.relative_to(self.scratch).as_posix() not in kept:
                 path.unlink()
-        manifest = self.manifest(complete, whole)
+        manifest = self.manifest(complete)
         write_manifest(self.scratch, manifest)
         if self.recipe.tune is not None:
             budget = self.recipe.tune * (1 - tune.SHARE_FOR_CANDIDATES)
@@ -232,12 +243,14 @@ class BuildSession(Generic[R]):
         lowest = next(precision for precision in ("bf16", "fp16", "fp32") if precision in precisions)
         gate = Gate(lowest, subject="whole pipeline")
         distance = self.networks.measure_whole(self.recipe, runs)
+        assert distance is not None  # there are several components
         gate.check(distance, who)
         return gate.parity(distance, who)
 
-    def manifest(self, engines: dict[str, list[EngineSpec]], whole: dict[str, Parity] | None = None) -> Manifest:
+    def manifest(self, engines: dict[str, list[EngineSpec]]) -> Manifest:
         """The manifest of a bundle of these engines."""
-        described = self.networks.describe(self.recipe, Results(self.parameters, whole or {}, self.notes))
+        whole = {target: parity for target, parity in self.whole.items() if target in engines}
+        described = self.networks.describe(self.recipe, Results(self.parameters, whole, self.notes))
         found = tuple(engine for of_target in engines.values() for engine in of_target)
         skipped = (*self.recipe.skipped, *self.outcome.refused)
         return manifest_of(self.recipe, described, found, skipped)
@@ -282,14 +295,3 @@ def manifest_of(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         skipped=skipped,
     )
-
-
-def write_engines(graph: Graph, folder: Path, target: str, precision: str, options: BuildOptions) -> list[BuiltEngine]:
-    """Have a target's builder write its engines, with large weights in a file next to the graph."""
-    if graph.bytes <= (INLINE_LIMIT if target == "onnx" else MESSAGE_LIMIT):
-        return BUILDERS[target](joined(graph), folder, precision, options)
-    if target == "onnx":
-        return [onnx_file.engine(write(graph, folder / onnx_file.FILE), graph.proto, precision)]
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        beside = Path(name)
-        return BUILDERS[target](write_apart(graph, beside), folder, precision, replace(options, beside=beside))

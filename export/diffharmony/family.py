@@ -12,11 +12,10 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.progress import Reporter
 from harmonyrt.common.streams import current as streams
 from harmonyrt.export.build.bundle import check_place
-from harmonyrt.export.build.recipe import parse_size
+from harmonyrt.export.build.recipe import options_of, parse_size
 from harmonyrt.export.diffharmony.plain_folder import MARK, PlainRecipe, write_plain
 from harmonyrt.export.diffharmony.recipe import FALLBACK, DiffusionRecipe, Source, expand_recipes
 from harmonyrt.export.diffharmony.session import DiffHarmonySession
-from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.diffusion.schedule import COMPONENTS
 
 __all__ = ["FALLBACK", "add_options", "built_together", "component_names", "load", "recipes"]
@@ -43,13 +42,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def recipes(arguments: argparse.Namespace) -> list[DiffusionRecipe]:
     """One recipe per precision."""
-    options = BuildOptions(
-        target="",
-        size=None,
-        threads=arguments.threads,
-        compute_capabilities=tuple(arguments.compute_capabilities),
-        cache=Path(arguments.output) / ".cache",
-    )
     return expand_recipes(
         _source(arguments),
         _size(arguments.inference_size),
@@ -57,7 +49,7 @@ def recipes(arguments: argparse.Namespace) -> list[DiffusionRecipe]:
         arguments.precisions,
         arguments.targets,
         arguments.steps,
-        options,
+        options_of(arguments),
     )
 
 

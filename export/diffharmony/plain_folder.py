@@ -6,12 +6,11 @@ No bundle: it holds stage one alone, and its loop, its noise and its scheduler a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.progress import reporting
 from harmonyrt.export.build.bundle import bundle_being_written, check_place
@@ -137,38 +136,25 @@ def _refuse_condition(model: DiffHarmony, recipe: PlainRecipe) -> None:
 
 
 def _write_component(component: Component, folder: Path, threads: int | None) -> Written:
-    from harmonyrt.export.build.gate import FP32_RELATIVE_ERROR
-    from harmonyrt.export.build.weights_apart import split, write
-    from harmonyrt.export.diffharmony.trace import trace
-
-    folder.mkdir(exist_ok=True)
-    write(split(trace(component)), folder / "model.onnx")
-    error = _relative_error(component, folder / "model.onnx", threads)
-    if not error <= FP32_RELATIVE_ERROR:  # NaN too
-        raise WorkFailed(
-            f"the plain {component.name} is outside its gate: found a relative error of {error:.1e} against PyTorch,"
-            f" need {FP32_RELATIVE_ERROR:g}; report it with the output of harmonyrt doctor"
-        )
-    return Written(component.name, component.parameters, _bytes(folder), error)
-
-
-def _relative_error(component: Component, path: Path, threads: int | None) -> float:
-    import numpy as np
     import torch
 
+    from harmonyrt.export.build.gate import Gate, Reference, measure
     from harmonyrt.export.build.running import run_file
+    from harmonyrt.export.diffharmony.trace import trace
+    from harmonyrt.export.onnx_file import save
 
+    folder.mkdir(exist_ok=True)
+    save(trace(component), folder / "model.onnx")
     example = component.example()
     with torch.no_grad():
         answers = component.module(*example.values())
-    expected: Sequence[torch.Tensor] = answers if isinstance(answers, tuple) else (answers,)
-    run, _ = run_file(path, threads)
-    found = run({name: tensor.numpy() for name, tensor in example.items()})
-    errors = [
-        np.abs(found[name] - want.numpy()).max() / want.abs().max().item()
-        for name, want in zip(component.outputs, expected, strict=True)
-    ]
-    return float(np.max(errors))
+    named = zip(component.outputs, answers if isinstance(answers, tuple) else (answers,), strict=True)
+    feeds, outputs = ({k: v.numpy() for k, v in tensors} for tensors in (example.items(), named))
+    run, _ = run_file(folder / "model.onnx", threads)
+    gate, who = Gate("fp32", is_picture=False, subject=f"plain {component.name}"), "onnxruntime, CPU"
+    distance = measure(run, [Reference("an example", feeds, outputs)], gate, who)
+    gate.check(distance, who)
+    return Written(component.name, component.parameters, _bytes(folder), distance.relative_error)
 
 
 def _bytes(folder: Path) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harmonyrt.export.diffharmony.recipe import Source, file_sha256
+from harmonyrt.export.build.recipe import file_sha256
+from harmonyrt.export.diffharmony.recipe import Source
 
 Provenance = dict[str, list[dict[str, str]]]
 """Files by part (``unet``, ``vae``, ``scheduler``, ``text_encoder``, ``refiner``): ``path`` below the folder that was

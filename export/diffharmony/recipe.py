@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import sha256_of
-from harmonyrt.export.build.recipe import (
-    check_options,
-    check_packages,
-    refuse_if_nothing,
-    size_name,
-    split_targets,
-)
+from harmonyrt.export.build.recipe import check_known, file_sha256, recipes_of, size_name
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.manifest import TARGETS, Skipped
 
@@ -28,24 +20,6 @@ BF16 has more range than FP16 and fewer digits: it follows an overflow, not an i
 MOST_STEPS = 1000
 SMALLEST_INFERENCE = 64  # of the VAE's factor of 8 and the UNet's three halvings, one pixel is left
 SPECIALISATIONS = ("constant-text", "step-table", "folded-scaling", "matrix-resize")
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file; one that did not change meanwhile is read once, since a UNet has gigabytes.
-
-    Raises:
-        HarmonyError: it cannot be read.
-    """
-    try:
-        status = path.stat()
-        return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256_of(path: Path, size: int, changed: int) -> str:
-    return sha256_of(path)
 
 
 @dataclass(frozen=True)
@@ -85,7 +59,9 @@ class Source:
         digest = hashlib.sha256()
         for folder in (self.checkpoint, self.base, self.harmony_vae, self.refiner):
             digest.update(b"folder")
-            for path in sorted(folder.rglob("*")) if folder else ():
+            if folder is None:
+                continue
+            for path in sorted(folder.rglob("*")):
                 if path.is_file() and path.suffix in (".json", ".safetensors", ".bin"):
                     digest.update(f"{path.relative_to(folder)}:{file_sha256(path)}".encode())
         return digest.hexdigest()
@@ -181,38 +157,24 @@ def expand_recipes(
         HarmonyError: a value that is not known or cannot be, or a package that is missing.
     """
     for what, given, known in (("precision", precisions, PRECISIONS), ("target", targets, TARGETS)):
-        unknown = next((value for value in given if value not in known), None)
-        if unknown is not None:
-            raise HarmonyError(f"{what} {unknown!r} is not possible for diffharmony; choose from {', '.join(known)}")
+        check_known(what, given, known, "is not possible for diffharmony")
     wrong = next((count for count in step_counts if not 1 <= count <= MOST_STEPS), None)
     if wrong is not None or not step_counts:
         raise HarmonyError(f"--steps {wrong} is not possible; give numbers from 1 to {MOST_STEPS}")
     if not source.refines and output_size not in (None, inference_size):
         raise HarmonyError("an output size of its own needs a refiner: give --refiner DIR, or leave --output-size out")
     small = output_size or ((256, 256) if source.refines else inference_size)
-    check_options(options)
     if min(inference_size) < SMALLEST_INFERENCE:
         raise HarmonyError(
             f"inference size {size_name(inference_size)} is too small: below {SMALLEST_INFERENCE} pixels the UNet's"
             f" deepest level has nothing left; give {SMALLEST_INFERENCE} or more (the networks were trained at 512)"
         )
-    check_packages(set(targets))
-    sha256 = source.sha256()
-    recipes = []
-    for precision in dict.fromkeys(precisions):
-        possible, skipped = split_targets(targets, precision, inference_size)
-        recipes.append(
-            DiffusionRecipe(
-                source=source,
-                source_sha256=sha256,
-                inference_size=inference_size,
-                output_size=small,
-                precision=precision,
-                step_counts=tuple(dict.fromkeys(step_counts)),
-                targets=possible,
-                skipped=skipped,
-                options=replace(options, size=inference_size),
-            )
-        )
-    refuse_if_nothing(recipes)
-    return recipes
+    counts = tuple(dict.fromkeys(step_counts))
+
+    def make(
+        precision: str, targets: tuple[str, ...], skipped: tuple[Skipped, ...], options: BuildOptions
+    ) -> DiffusionRecipe:
+        sha256 = source.sha256()
+        return DiffusionRecipe(source, sha256, inference_size, small, precision, counts, targets, skipped, options)
+
+    return recipes_of([inference_size], precisions, targets, options, make)

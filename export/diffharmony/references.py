@@ -61,7 +61,7 @@ def references(
     large, small = composites(inference_size, count), composites(output_size, count)
     found = []
     for seed, (a, b) in enumerate(zip(large, small, strict=True)):
-        masks = [np.float32(mask >= 0.5) for mask in (a.mask, b.mask)]
+        masks = [(mask >= 0.5).astype(np.float32) for mask in (a.mask, b.mask)]
         found.append(PipelineReference(a.name, a.image, masks[0], b.image, masks[1]))
         _run(model, found[-1], seed, steps, rows)
     return found

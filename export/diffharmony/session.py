@@ -12,7 +12,7 @@ from harmonyrt.export.build.family import Component, Described, Results, Typed, 
 from harmonyrt.export.build.summary import source_lines
 from harmonyrt.export.diffharmony.provenance import provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
-from harmonyrt.runtime.diffusion.schedule import FAMILY, Program, SamplingSchedule
+from harmonyrt.runtime.diffusion.schedule import FAMILY, SamplingSchedule
 from harmonyrt.runtime.manifest import ModelSpec
 
 if TYPE_CHECKING:
@@ -80,11 +80,13 @@ class DiffHarmonySession:
 
     def components(self, recipe: DiffusionRecipe) -> Iterator[Component]:
         """Trace one component after another; the UNet's weights then live on in its graph alone."""
-        from harmonyrt.export.build.weights_apart import Graph, split
+        import onnx_ir as ir
+
         from harmonyrt.export.diffharmony.components import components
-        from harmonyrt.export.diffharmony.precision import simulated, typed
+        from harmonyrt.export.diffharmony.precision import typed
         from harmonyrt.export.diffharmony.references import references
         from harmonyrt.export.diffharmony.trace import trace
+        from harmonyrt.export.precision import simulate
 
         model, loop = self._model, self._loop
         self._report(f"reference: {loop.default_steps} steps of the PyTorch pipeline")
@@ -95,18 +97,18 @@ class DiffHarmonySession:
         for part in components(model, recipe.inference_size, recipe.output_size, recipe.step_counts):
             name, parameters = part.name, part.parameters
             self._report(f"tracing the {name}")
-            graph = split(trace(part))
+            graph = trace(part)
             del part
             if name == "unet":
                 del model.unet
 
             def in_precision(
-                target: str, precision: str, rewrites: Sequence[str], graph: Graph = graph, name: str = name
+                target: str, precision: str, rewrites: Sequence[str], graph: ir.Model = graph, name: str = name
             ) -> Typed:
                 return Typed(typed(graph, precision), SPECIALISED[name], precision)
 
             calls = [call for case in self._cases for call in case.calls[name]]
-            yield Component(name, parameters, calls, in_precision, simulated, is_picture=False)
+            yield Component(name, parameters, calls, in_precision, simulate, is_picture=False)
             del graph, in_precision
 
     def measure_whole(self, recipe: DiffusionRecipe, runs: Mapping[str, Run]) -> Distance:
@@ -122,9 +124,7 @@ class DiffHarmonySession:
         config = {
             "loop": self._loop.to_config(),
             "networks": self._networks,
-            "components": {name: {"parameters": count} for name, count in results.parameters.items()},
-            "parity_of_the_whole": {target: dataclasses.asdict(parity) for target, parity in results.whole.items()},
-            "fallbacks": list(results.notes),
+            **results.to_config(),
             "sources": self._sources,
         }
         source, inference = recipe.source, recipe.inference_size
@@ -152,5 +152,5 @@ def _loop(model: DiffHarmony, recipe: DiffusionRecipe) -> SamplingSchedule:
         refiner_channels=model.refiner.config.in_channels if model.refiner else 0,
         timestep_spacing=model.sampler.timestep_spacing,
         default_steps=recipe.step_counts[0],
-        programs={count: Program(count, p.rows, p.initial_scale) for count, p in by_count.items()},
+        programs=by_count,
     )

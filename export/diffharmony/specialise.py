@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -26,19 +25,7 @@ from harmonyrt.models.diffharmony.refiner import Refiner
 from harmonyrt.models.diffharmony.sampler import SamplerConfig
 from harmonyrt.models.diffharmony.unet import Attention, UNet
 from harmonyrt.models.diffharmony.vae import LOG_VARIANCE_RANGE, AutoencoderKL, HarmonyVAE
-
-
-@dataclass(frozen=True)
-class Program:
-    """The rows of the step table that one step count uses.
-
-    Attributes:
-        rows: row of each step, in order.
-        initial_scale: standard deviation of the initial latents.
-    """
-
-    rows: tuple[int, ...]
-    initial_scale: float
+from harmonyrt.runtime.diffusion.schedule import Program
 
 
 def programs(config: SamplerConfig, counts: Sequence[int]) -> tuple[list[sampler.Step], dict[int, Program]]:
@@ -46,14 +33,17 @@ def programs(config: SamplerConfig, counts: Sequence[int]) -> tuple[list[sampler
     rows: list[sampler.Step] = []
     result = {}
     for count in sorted(set(counts)):
-        steps = sampler.steps(config, count)
-        result[count] = Program(tuple(range(len(rows), len(rows) + count)), sampler.initial_scale(config, count))
+        steps, scale = sampler.steps(config, count), sampler.initial_scale(config, count)
+        result[count] = Program(count, tuple(range(len(rows), len(rows) + count)), scale)
         rows += steps
     return rows, result
 
 
 class ConstantCrossAttention(nn.Module):
     """Cross-attention to a text that never changes: its keys (scaled, transposed) and values are constants."""
+
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, attention: Attention, text: Tensor) -> None:
         super().__init__()
@@ -77,6 +67,9 @@ class DenoisingStep(nn.Module):
         text: the empty prompt's embedding (1,tokens,width).
         rows: the step table, from :func:`programs`.
     """
+
+    numbers: Tensor
+    shifts: Tensor
 
     def __init__(self, unet: UNet, text: Tensor, rows: Sequence[sampler.Step]) -> None:
         super().__init__()
@@ -123,18 +116,21 @@ def _sharing_weights(module: nn.Module):
 def _through(after: nn.Conv2d, before: nn.Conv2d) -> nn.Conv2d:
     """`after(before(x))` as one convolution, where `after` is 1x1; in float64."""
     matrix = after.weight.double()[:, :, 0, 0]
-    joined = nn.Conv2d(before.in_channels, after.out_channels, before.kernel_size, padding=before.padding)
     weight = torch.einsum("oi,ichw->ochw", matrix, before.weight.double())
-    bias = matrix @ before.bias.double() + after.bias.double()
-    return _with(joined, weight, bias)
+    joined = copy.copy(before)
+    joined.out_channels = after.out_channels
+    return _with(joined, weight, matrix @ _bias(before) + _bias(after))
 
 
 def _scaled(conv: nn.Conv2d, scale: Tensor | float, offset: Tensor | float = 0.0) -> nn.Conv2d:
     """`scale * conv(x) + offset` as one convolution; in float64."""
     scale = torch.as_tensor(scale, dtype=torch.float64).expand(conv.out_channels)
-    return _with(
-        copy.copy(conv), conv.weight.double() * scale[:, None, None, None], conv.bias.double() * scale + offset
-    )
+    return _with(copy.copy(conv), conv.weight.double() * scale[:, None, None, None], _bias(conv) * scale + offset)
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None  # every convolution of these networks has one
+    return conv.bias.double()
 
 
 def _with(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
@@ -197,7 +193,7 @@ class DecodeWithCondition(nn.Module):
 def _decoder_parts(vae: AutoencoderKL):
     """`post_quant_conv` that takes scaled latents, and a decoder that gives [0, 1] instead of [-1, 1]."""
     unscaling = copy.copy(vae.post_quant_conv)
-    unscaling = _with(unscaling, unscaling.weight.double() / vae.config.scaling_factor, unscaling.bias.double())
+    unscaling = _with(unscaling, unscaling.weight.double() / vae.config.scaling_factor, _bias(unscaling))
     decoder = _sharing_weights(vae.decoder)
     decoder.conv_out = _scaled(vae.decoder.conv_out, 0.5, 0.5)
     return unscaling, decoder
@@ -211,6 +207,9 @@ class RefinePicture(nn.Module):
         inference_size: [height, width] of stage one's picture.
         output_size: [height, width] of the result.
     """
+
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, refiner: Refiner, inference_size: tuple[int, int], output_size: tuple[int, int]) -> None:
         super().__init__()

@@ -9,9 +9,9 @@ from pathlib import Path
 from harmonyrt.common.progress import Reporter
 from harmonyrt.export import rewrites
 from harmonyrt.export.build.family import NETWORK
+from harmonyrt.export.build.recipe import options_of
 from harmonyrt.export.phnet.recipe import PHNetRecipe, expand_recipes
 from harmonyrt.export.phnet.session import PHNetSession
-from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.manifest import PRECISIONS
 
 FALLBACK = {precision: (precision,) for precision in PRECISIONS}
@@ -42,16 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def recipes(arguments: argparse.Namespace) -> list[PHNetRecipe]:
     """One recipe per size and precision."""
-    options = BuildOptions(
-        target="",
-        size=None,
-        threads=arguments.threads,
-        compute_capabilities=tuple(arguments.compute_capabilities),
+    options = options_of(
+        arguments,
         optimization_level=arguments.optimization_level,
         workspace_mib=arguments.workspace,
         version_compatible=arguments.version_compatible,
         hardware_compatible=arguments.hardware_compatible,
-        cache=Path(arguments.output) / ".cache",
     )
     meaning = {
         "output": arguments.network_output,

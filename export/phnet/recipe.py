@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import sha256_of
 from harmonyrt.export import rewrites
-from harmonyrt.export.build.recipe import (
-    ROOMS,
-    check_known,
-    check_options,
-    check_packages,
-    parse_size,
-    refuse_if_nothing,
-    size_name,
-    split_targets,
-)
+from harmonyrt.export.build.recipe import ROOMS, check_known, file_sha256, parse_size, recipes_of, size_name
 from harmonyrt.export.phnet.given_calibration import GivenCalibration, given_calibration
 from harmonyrt.export.targets import BuildOptions, Size
 from harmonyrt.runtime.cpu_speed import measured_once
@@ -142,41 +132,24 @@ def expand_recipes(
     """
     check_known("precision", precisions, PRECISIONS)
     check_known("target", targets, TARGETS)
-    check_options(options)
-    parsed = list(dict.fromkeys(parse_size(text) for text in sizes))
+    parsed = [parse_size(text) for text in sizes]
     chosen = {precision: rewrites.names_of(rewrite_names) for precision in precisions}
     path = find_checkpoint(checkpoint)
-    try:
-        sha256 = sha256_of(path)
-    except OSError as error:
-        raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+    sha256 = file_sha256(path)
     if calibration is not None and "int8" not in precisions:
         raise HarmonyError("a calibration serves int8 alone; add int8 to --precisions, or leave --calibration out")
-    given = None if calibration is None else given_calibration(calibration, sha256, chosen["int8"])
+    found = None if calibration is None else given_calibration(calibration, sha256, chosen["int8"])
     # What a build tunes, it measures with all that was asked for; otherwise what was measured of this CPU decides.
     if tune is None and "bf16" in precisions and "openvino" in targets and "fast" in rewrite_names:
         speed = measured_once()
         if speed is not None and speed.plain_is_faster("bf16"):
             chosen["bf16"] = rewrites.names_of(rewrite_names, rewrites.SLOWER_THAN_PLAIN)
-    recipes = []
-    for size in parsed:
-        for precision in dict.fromkeys(precisions):
-            possible, skipped = split_targets(targets, precision, size)
-            recipes.append(
-                PHNetRecipe(
-                    checkpoint=path,
-                    checkpoint_sha256=sha256,
-                    size=size,
-                    precision=precision,
-                    targets=possible,
-                    skipped=skipped,
-                    rewrites=chosen[precision],
-                    options=replace(options, size=size),
-                    tune=tune,
-                    calibration=given if precision == "int8" else None,
-                    meaning=meaning or {},
-                )
-            )
-    refuse_if_nothing(recipes)
-    check_packages({target for recipe in recipes for target in recipe.targets})
-    return recipes
+
+    def make(
+        precision: str, targets: tuple[str, ...], skipped: tuple[Skipped, ...], options: BuildOptions
+    ) -> PHNetRecipe:
+        given, about = found if precision == "int8" else None, meaning or {}
+        names, size = chosen[precision], options.size
+        return PHNetRecipe(path, sha256, size, precision, targets, skipped, names, options, tune, given, about)
+
+    return recipes_of(parsed, precisions, targets, options, make)

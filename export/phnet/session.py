@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,10 @@ from harmonyrt.runtime.manifest import ModelSpec
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
     from harmonyrt.calibration.calibrated import Calibration
     from harmonyrt.export.build.gate import Reference, Run
-    from harmonyrt.export.build.weights_apart import Graph
     from harmonyrt.models.checkpoints import OpenedPHNet
 
 CALIBRATION_COMPOSITES = 32
@@ -65,8 +65,7 @@ class PHNetSession:
         self.network, self.threads, self.report = self._opened.network, threads, report
         for note in self._opened.notes:
             warnings.warn(note, HarmonyWarning, stacklevel=2)
-        self._graphs: dict[tuple, onnx.ModelProto] = {}
-        self._references: dict[Size, list[Reference]] = {}
+        self._made: dict[tuple, Any] = {}  # by what it is, beginning with the size
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
 
     @cached_property
@@ -81,35 +80,37 @@ class PHNetSession:
         """The FP32 graph."""
         from harmonyrt.export.phnet.to_onnx import export_phnet
 
-        key = ("fp32", size, rewrites)
-        if key not in self._graphs:
-            self._graphs[key] = export_phnet(self.traced, size, rewrites)
-        return self._graphs[key]
+        return self._once((size, "fp32", rewrites), lambda: export_phnet(self.traced, size, rewrites))
 
-    def typed_graph(self, recipe: PHNetRecipe, target: str) -> onnx.ModelProto:
+    def _once(self, key: tuple, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def typed_graph(self, recipe: PHNetRecipe, target: str) -> ir.Model:
         """The graph in the recipe's precision, as the target runs it best."""
         rewrites = fitting(recipe.rewrites, recipe.size, target, recipe.precision)
-        graph = self.graph(recipe.size, rewrites)
-        if recipe.precision == "fp32":
-            return graph
         qdq_style = target if recipe.precision == "int8" else ""
-        key = (recipe.precision, recipe.size, rewrites, qdq_style)
-        if key not in self._graphs:
-            self._graphs[key] = self._typed(graph, recipe, target)
-        return self._graphs[key]
+        key = (recipe.size, "typed", recipe.precision, rewrites, qdq_style)
+        return self._once(key, lambda: self._typed(self.graph(recipe.size, rewrites), recipe, target))
 
-    def _typed(self, graph: onnx.ModelProto, recipe: PHNetRecipe, target: str) -> onnx.ModelProto:
+    def _typed(self, graph: onnx.ModelProto, recipe: PHNetRecipe, target: str) -> ir.Model:
+        import onnx_ir as ir
+
         from harmonyrt.export.precision import typed_graph
         from harmonyrt.export.precision.mark_islands import is_convolution
-        from harmonyrt.export.rewrites.winograd_tiles import is_winograd
+        from harmonyrt.export.rewrites.winograd import is_winograd
 
-        if recipe.precision in ("fp16", "bf16"):
-            return typed_graph(graph, recipe.precision, lambda node: is_convolution(node) or is_winograd(node))
+        if recipe.precision == "fp32":
+            return ir.from_proto(graph)
+        if recipe.precision != "int8":
+            computes = lambda node: is_convolution(node) or is_winograd(node)  # noqa: E731
+            return typed_graph(ir.from_proto(graph), recipe.precision, computes)
         if recipe.calibration is not None:
-            return recipe.calibration.found.apply(graph, target)
+            return ir.from_proto(recipe.calibration.found.apply(graph, target))
         if recipe.rewrites not in self._calibrations:
             self._calibrations[recipe.rewrites] = self._calibrated(recipe.rewrites)
-        return self._calibrations[recipe.rewrites].apply(graph, target)
+        return ir.from_proto(self._calibrations[recipe.rewrites].apply(graph, target))
 
     def _calibrated(self, rewrites: tuple[str, ...]) -> Calibration:
         """Find INT8 ranges at one size; tensor names carry them over to the others."""
@@ -122,24 +123,19 @@ class PHNetSession:
 
     def references(self, size: Size) -> list[Reference]:
         """Composites of this size and what the module makes of them."""
-        if size not in self._references:
-            self._references[size] = references(self.network, size)
-        return self._references[size]
+        return self._once((size, "references"), lambda: references(self.network, size))
 
     def components(self, recipe: PHNetRecipe) -> Iterator[Component]:
         """The network, with what was made for other sizes forgotten."""
         size = recipe.size
-        self._graphs = {key: graph for key, graph in self._graphs.items() if key[1] == size}
-        self._references = {key: found for key, found in self._references.items() if key == size}
+        self._made = {key: made for key, made in self._made.items() if key[0] == size}
         self.report(f"{recipe.name}: reference outputs of the module", None)
 
         def typed(target: str, precision: str, rewrites: Sequence[str]) -> Typed:
-            from harmonyrt.export.build.weights_apart import Graph
-
             wanted = dataclasses.replace(recipe, rewrites=tuple(rewrites))
             applied = fitting(rewrites, size, target, precision)
             key = "-".join((precision, target if precision == "int8" else "", *applied))
-            return Typed(Graph(self.typed_graph(wanted, target), {}), applied, key)
+            return Typed(self.typed_graph(wanted, target), applied, key)
 
         yield Component(NETWORK, self._parameters, self.references(size), typed, simulated)
 
@@ -190,15 +186,11 @@ def references(network: Any, size: Size) -> list[Reference]:
     return found
 
 
-def simulated(graph: Graph) -> Graph:
+def simulated(model: ir.Model) -> ir.Model:
     """With norms in steps: the CPU provider's own lose digits of large pictures, which says nothing about a GPU."""
-    import onnx
-    import onnx_ir as ir
-
-    from harmonyrt.export.build.weights_apart import Graph
     from harmonyrt.export.precision import simulate
     from harmonyrt.export.rewrites import split_norms
 
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(simulate(graph.proto)))
-    split_norms.apply(model)
-    return Graph(ir.to_proto(model), {})
+    simulation = simulate(model)
+    split_norms.apply(simulation)
+    return simulation

@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-import ml_dtypes
+from collections.abc import Collection
+
 import numpy as np
-import onnx
+import onnx_ir as ir
 
-from harmonyrt.common import WorkFailed
-from harmonyrt.export.precision.tensors import FLOAT
-
-NUMPY_TYPES = {onnx.TensorProto.FLOAT16: np.dtype(np.float16), onnx.TensorProto.BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
+from harmonyrt.export.build.gate import OutOfRange
 
 
-def convert_weights(model: onnx.ModelProto, low: set[str], low_type: int) -> onnx.ModelProto:
+def convert_weights(graph: ir.Graph, low: Collection[ir.Node], low_type: ir.DataType) -> None:
     """Round every FP32 initializer that low-precision nodes read; one that islands read too is kept beside its copy.
 
     Args:
-        model: changed in place; the nodes in `low` then read initializers of `low_type`.
-        low: names of the nodes that compute in low precision.
+        graph: changed in place; the nodes in `low` then read initializers of `low_type`.
+        low: nodes that compute in low precision.
         low_type: element type of theirs.
 
     Raises:
-        WorkFailed: a weight leaves the range of the type.
+        OutOfRange: a weight leaves the range of the type.
     """
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == FLOAT}
-    read_low = {name for node in graph.node if node.name in low for name in node.input if name in weights}
-    read_high = {name for node in graph.node if node.name not in low for name in node.input if name in weights}
-    renamed = {}
-    for name in sorted(read_low):
-        converted = _rounded(weights[name], low_type)
-        if name in read_high:
-            converted.name = renamed[name] = f"{name}_low"
-            graph.initializer.append(converted)
-        else:
-            weights[name].CopyFrom(converted)
-    for node in graph.node:
-        if node.name in low:
-            for slot, name in enumerate(node.input):
-                node.input[slot] = renamed.get(name, name)
-    return model
+    for value in list(graph.initializers.values()):
+        uses = [use for use in value.uses() if use.node in low]
+        if value.dtype != ir.DataType.FLOAT or value.const_value is None or not uses:
+            continue
+        _check_range(value.const_value, low_type)
+        if len(uses) == len(value.uses()):
+            value.const_value, value.dtype = as_type(value.const_value, low_type), low_type
+            continue
+        copy = ir.Value(name=f"{value.name}_low", shape=value.shape, type=ir.TensorType(low_type))
+        copy.const_value = as_type(value.const_value, low_type)
+        graph.register_initializer(copy)
+        for use in uses:
+            use.node.replace_input_with(use.idx, copy)
 
 
-def _rounded(tensor: onnx.TensorProto, low_type: int) -> onnx.TensorProto:
-    values = onnx.numpy_helper.to_array(tensor)
+def as_type(tensor: ir.TensorProtocol, kind: ir.DataType) -> ir.LazyTensor:
+    """A tensor in another type, made each time that it is asked for: all weights of the full-size UNet have 3.3 GB."""
+    shape = ir.Shape(tensor.numpy().shape)
+    return ir.LazyTensor(lambda: ir.tensor(tensor.numpy().astype(kind.numpy())), kind, shape, name=tensor.name)
+
+
+def _check_range(tensor: ir.TensorProtocol, low_type: ir.DataType) -> None:
+    largest = np.abs(tensor.numpy()).max(initial=0)
     with np.errstate(over="ignore"):
-        rounded = values.astype(NUMPY_TYPES[low_type])
-    if not np.isfinite(rounded.astype(np.float32)).all():
-        kind = NUMPY_TYPES[low_type].name
-        raise WorkFailed(
-            f"weight {tensor.name} reaches {np.abs(values).max():.3g}, which {kind} cannot hold; build bf16 or fp32"
-        )
-    return onnx.helper.make_tensor(tensor.name, low_type, tensor.dims, rounded.tobytes(), raw=True)
+        if np.isfinite(largest.astype(low_type.numpy()).astype(np.float32)):
+            return
+    raise OutOfRange(
+        f"weight {tensor.name} reaches {largest:.3g}, which {low_type.numpy().name} cannot hold; build bf16 or fp32"
+    )

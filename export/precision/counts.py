@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common.shape_inference import infer_shapes
 
 from harmonyrt.common import WorkFailed
 from harmonyrt.export.precision.mark_islands import COMPUTE
-from harmonyrt.export.precision.tensors import element_types
 from harmonyrt.export.targets import TYPE_OF_PRECISION
 
 COMPUTE_OPS = COMPUTE | {"Gemm", "MatMul"}
 LEAST_SHARE = 0.5
 """Of what should leave FP32, for FP16 and BF16. Calibration chooses INT8 layers one by one: there, one is enough."""
-_TYPE_NAMES = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.FLOAT16: "float16",
-    onnx.TensorProto.BFLOAT16: "bfloat16",
-}
 
 
-def _computes(node: onnx.NodeProto) -> bool:
+def _computes(node: ir.Node) -> bool:
     return node.op_type in COMPUTE_OPS
 
 
-def precision_counts(model: onnx.ModelProto, counted: Callable[[onnx.NodeProto], bool] = _computes) -> dict[str, int]:
+def precision_counts(model: ir.Model, counted: Callable[[ir.Node], bool] = _computes) -> dict[str, int]:
     """Count the compute nodes by the type in which they run.
 
     Args:
@@ -37,16 +32,14 @@ def precision_counts(model: onnx.ModelProto, counted: Callable[[onnx.NodeProto],
         For example ``{"float16": 18, "float32": 25}``. A node counts as ``"int8"`` when its data and its weight both
         come from DequantizeLinear.
     """
-    types = element_types(model)
-    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     counts: Counter[str] = Counter()
-    for node in model.graph.node:
-        if not counted(node):
-            continue
-        if dequantized.issuperset(node.input[:2]):
+    for node in filter(counted, infer_shapes(model.clone()).graph):
+        makers = [value.producer() for value in node.inputs[:2] if value is not None]
+        if all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
             counts["int8"] += 1
         else:
-            counts[_TYPE_NAMES.get(types[node.input[0]], str(types[node.input[0]]))] += 1
+            kind = node.inputs[0].dtype if node.inputs[0] is not None else None
+            counts[kind.numpy().name if kind else "unknown"] += 1
     return dict(sorted(counts.items()))
 
 

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import onnx
-
-from harmonyrt.export.precision.tensors import consumers, producers
+import onnx_ir as ir
 
 COMPUTE = frozenset({"Conv", "ConvTranspose"})
 """Where the time goes (98 % of PHNet): everything else in low precision would save nothing and lose range."""
 
-FINISHERS = frozenset(
-    {
-        "Relu",
-        "LeakyRelu",
-        "Identity",
-        "Concat",
-        "Reshape",
-        "Transpose",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "Slice",
-        "Pad",
-        "Split",
-    }
-)
+ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Identity"})
+MOVES = frozenset({"Concat", "Reshape", "Transpose", "DepthToSpace", "SpaceToDepth", "Slice", "Pad", "Split"})
+FINISHERS = ACTIVATIONS | MOVES
 """Activations and movement of data: exact in any type, so they follow their neighbours."""
 
 ARITHMETIC = frozenset({"Mul", "Add"})
 REDUCTIONS = frozenset({"ReduceMax", "ReduceMean", "ReduceSum", "ReduceMin", "GlobalAveragePool", "GlobalMaxPool"})
 
 
-def is_convolution(node: onnx.NodeProto) -> bool:
+def is_convolution(node: ir.Node) -> bool:
     """The default of what leaves FP32."""
     return node.op_type in COMPUTE
 
 
-def low_precision_nodes(
-    model: onnx.ModelProto, computes: Callable[[onnx.NodeProto], bool] = is_convolution
-) -> set[str]:
+def low_precision_nodes(graph: ir.Graph, computes: Callable[[ir.Node], bool] = is_convolution) -> set[ir.Node]:
     """Decide what leaves FP32.
 
     Convolutions do, except those that only feed a statistic (PHNet's PFE head: 0.1 % of the work, and its maximum is
@@ -48,58 +32,55 @@ def low_precision_nodes(
     the arithmetic between them stay.
 
     Args:
-        model: FP32, every node named.
+        graph: FP32.
         computes: whether a node is one of those that leave FP32 for the time that it saves.
 
     Returns:
-        Names of the nodes that compute in low precision.
+        The nodes that compute in low precision.
     """
-    graph = _Neighbours(model.graph)
-    low = {n.name for n in model.graph.node if computes(n) and not graph.only_measured(n)}
+    low = {node for node in graph if computes(node) and not _only_measured(node)}
     before = -1
     while len(low) != before:
         before = len(low)
-        low |= {n.name for n in model.graph.node if n.name not in low and graph.joins(n, low)}
+        low |= {node for node in graph if node not in low and _joins(node, low)}
     return low
 
 
-class _Neighbours:
-    """The graph as seen from one node."""
+def _readers(node: ir.Node) -> list[ir.Node]:
+    return [reader for output in node.outputs for reader in output.consumers()]
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.made_by, self.read_by = producers(graph), consumers(graph)
-        self.constants = {tensor.name for tensor in graph.initializer}
-        self.results = {output.name for output in graph.output}
 
-    def readers(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        return [reader for name in node.output for reader in self.read_by[name]]
+def _makes_result(node: ir.Node) -> bool:
+    return any(output.is_graph_output() for output in node.outputs)
 
-    def only_measured(self, node: onnx.NodeProto) -> bool:
-        """Whether the node's result reaches nothing but reductions, through activations at most."""
-        readers = self.readers(node)
-        if self.results.intersection(node.output) or not readers:
-            return False
-        return all(
-            reader.op_type in REDUCTIONS or (reader.op_type in FINISHERS and self.only_measured(reader))
-            for reader in readers
-        )
 
-    def joins(self, node: onnx.NodeProto, low: set[str]) -> bool:
-        """Whether a node that is in FP32 now would rather be in low precision."""
-        if self.results.intersection(node.output) or node.op_type not in FINISHERS | ARITHMETIC:
-            return False
-        readers = self.readers(node)
-        feeds_only_low = bool(readers) and all(reader.name in low for reader in readers)
-        if (
-            node.op_type in ARITHMETIC
-        ):  # joins where an operand is there in low precision anyway: a weight, a shared cast
-            return feeds_only_low and any(self._at_hand_in_low(name, node, low) for name in node.input)
-        return feeds_only_low or (node.op_type != "Concat" and self._made_low(node.input[0], low))
+def _only_measured(node: ir.Node) -> bool:
+    """Whether the node's result reaches nothing but reductions, through activations at most."""
+    readers = _readers(node)
+    if _makes_result(node) or not readers:
+        return False
+    return all(
+        reader.op_type in REDUCTIONS or (reader.op_type in FINISHERS and _only_measured(reader)) for reader in readers
+    )
 
-    def _made_low(self, name: str, low: set[str]) -> bool:
-        source = self.made_by.get(name)
-        return source is not None and source.name in low
 
-    def _at_hand_in_low(self, name: str, node: onnx.NodeProto, low: set[str]) -> bool:
-        others = (reader for reader in self.read_by[name] if reader.name != node.name)
-        return name in self.constants or self._made_low(name, low) or any(other.name in low for other in others)
+def _joins(node: ir.Node, low: set[ir.Node]) -> bool:
+    """Whether a node that is in FP32 now would rather be in low precision."""
+    if _makes_result(node) or node.op_type not in FINISHERS | ARITHMETIC:
+        return False
+    readers = _readers(node)
+    feeds_only_low = bool(readers) and low.issuperset(readers)
+    if node.op_type in ARITHMETIC:  # joins where an operand is in low precision anyway: a weight, a shared cast
+        return feeds_only_low and any(_at_hand_in_low(value, node, low) for value in node.inputs)
+    return feeds_only_low or (node.op_type != "Concat" and _made_low(node.inputs[0], low))
+
+
+def _made_low(value: ir.Value | None, low: set[ir.Node]) -> bool:
+    return value is not None and value.producer() in low
+
+
+def _at_hand_in_low(value: ir.Value | None, node: ir.Node, low: set[ir.Node]) -> bool:
+    if value is None:
+        return False
+    others = (reader for reader in value.consumers() if reader is not node)
+    return value.is_initializer() or _made_low(value, low) or any(other in low for other in others)

@@ -9,13 +9,17 @@ summation, and engines that sum in FP16.
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass
+from onnx_ir.passes.common.shape_inference import infer_shapes
 
-from harmonyrt.export.precision.tensors import FLOAT, LOW_TYPES, element_types
+from harmonyrt.export.precision.convert_weights import as_type
+
+FLOAT = ir.DataType.FLOAT
+LOW = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-def simulate(model: onnx.ModelProto) -> onnx.ModelProto:
+def simulate(model: ir.Model) -> ir.Model:
     """Simulate a typed graph in FP32.
 
     Args:
@@ -25,37 +29,31 @@ def simulate(model: onnx.ModelProto) -> onnx.ModelProto:
         The same function with every low-precision tensor rounded by a pair of casts, without a low-precision compute
         node. Weights are the rounded ones, stored as FP32.
     """
-    types = element_types(model)
-    low = {name for name, kind in types.items() if kind in LOW_TYPES.values()}
-    simulated = onnx.ModelProto()
-    simulated.CopyFrom(model)
+    simulated = model.clone()
+    infer_shapes(simulated)
     graph = simulated.graph
-    for tensor in graph.initializer:
-        if tensor.name in low:
-            values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in low and types[node.output[0]] == FLOAT:
-            node = onnx.helper.make_node("Identity", node.input, node.output, name=node.name)
-        elif node.op_type == "Cast" and node.output[0] in low:
-            nodes.extend(_rounding(node.input[0], node.output[0], types[node.output[0]]))
-            continue
-        rounded = [name for name in node.output if name in low]
-        exact = [f"{name}_exact" if name in low else name for name in node.output]
-        del node.output[:]
-        node.output.extend(exact)
-        nodes.append(node)
-        for name in rounded:
-            nodes.extend(_rounding(f"{name}_exact", name, types[name]))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    del graph.value_info[:]
-    onnx.checker.check_model(simulated)
+    for value in graph.initializers.values():
+        if value.dtype in LOW and value.const_value is not None:
+            value.const_value, value.dtype = as_type(value.const_value, FLOAT), FLOAT
+    for node in list(graph):
+        for output in node.outputs:
+            if output.dtype in LOW:
+                _round(graph, node, output)
+    CheckerPass(full_check=True)(simulated)
     return simulated
 
 
-def _rounding(source: str, result: str, low_type: int) -> list[onnx.NodeProto]:
-    down = onnx.helper.make_node("Cast", [source], [f"{result}_low"], name=f"round_{result}", to=low_type)
-    up = onnx.helper.make_node("Cast", [f"{result}_low"], [result], name=f"widen_{result}", to=FLOAT)
-    return [down, up]
+def _round(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
+    """Have all readers of an output read it rounded to its type; a Cast rounds by itself."""
+    uses, kind, new = list(output.uses()), output.dtype, []
+    low = output
+    if node.op_type != "Cast":
+        new.append(ir.node("Cast", [output], {"to": kind}, name=f"round_{output.name}"))
+        low, output.dtype = new[0].outputs[0], FLOAT
+        low.name, low.shape, low.dtype = f"{output.name}_low", output.shape, kind
+    new.append(ir.node("Cast", [low], {"to": FLOAT}, name=f"widen_{output.name}"))
+    wide = new[-1].outputs[0]
+    wide.name, wide.shape, wide.dtype = f"{output.name}_rounded", output.shape, FLOAT
+    graph.insert_after(node, new)
+    for use in uses:
+        use.node.replace_input_with(use.idx, wide)

@@ -1,14 +1,15 @@
 """Exact rewrites of a graph: the same function in fewer or cheaper operations. One pass per file, chosen by name.
 
 Every pass is a function that takes an ``onnx_ir.Model``, changes it in place and returns how many places it changed;
-a place that does not match is left as it is. The tests prove each on a tiny graph and on the golden weights.
+a place that does not match is left as it is, and the log says why. The tests prove each on a tiny graph and on the
+golden weights.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyError
@@ -28,6 +29,8 @@ class Rewrite:
         targets: those whose engines can take it; None for all.
         precisions: those in which it makes sense; None for all.
         most_pixels: largest picture; None for any.
+        module: its file, where that has another name.
+        settings: arguments of the file's ``apply``.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Rewrite:
     targets: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     most_pixels: int | None = None
+    module: str = ""
+    settings: Mapping[str, int] = field(default_factory=dict)
 
     def fits(self, size: tuple[int, int] | None, target: str, precision: str) -> bool:
         """Whether an engine of this kind can have it."""
@@ -48,8 +53,8 @@ class Rewrite:
 
     def apply(self, model: ir.Model) -> int:
         """Rewrite in place; returns the number of places."""
-        module = importlib.import_module(f"{__name__}.{self.name.replace('-', '_')}")
-        return module.apply(model)
+        module = importlib.import_module(f"{__name__}.{self.module or self.name.replace('-', '_')}")
+        return module.apply(model, **self.settings)
 
 
 _TILED_PIXELS = 1024 * 1024
@@ -98,6 +103,8 @@ REWRITES = {
             targets=("onnx", "openvino"),
             precisions=("fp32",),
             most_pixels=_TILED_PIXELS,
+            module="winograd",
+            settings={"tile": 2},
         ),
     )
 }

@@ -9,47 +9,54 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from harmonyrt.export.rewrites.graph_tools import add_constant, attribute, constant, put_in_place
+from harmonyrt.export.rewrites.graph_tools import (
+    Writer,
+    attribute,
+    constant_input,
+    given,
+    known_shape,
+    must,
+    operand,
+    rewrite_each,
+)
 
 _TAPS = ((3, 1), (2, 0))  # of the kernel of 4, for even and odd outputs
+PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""(row, column) of an output pixel, even or odd each."""
 
 
 def apply(model: ir.Model) -> int:
     """ConvTranspose 4x4, stride 2, padding 1 becomes Conv 2x2 and DepthToSpace."""
-    return sum(_recast(model.graph, node) for node in list(model.graph) if node.op_type == "ConvTranspose")
+    return rewrite_each(model, {"ConvTranspose"}, _recast)
 
 
-def _recast(graph: ir.Graph, node: ir.Node) -> bool:
-    weight, shape = constant(node.inputs[1]), node.inputs[0].shape
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if weight is None or weight.shape[2:] != (4, 4) or (bias is None and len(node.inputs) > 2):
-        return False
-    fits = attribute(node, "strides", None) == (2, 2) and attribute(node, "pads", None) == (1, 1, 1, 1)
-    if not fits or attribute(node, "group", 1) != 1 or any(attribute(node, "output_padding", [0])):
-        return False
-    if shape is None or not all(isinstance(side, int) for side in list(shape)[2:]):
-        return False
-    height, width = list(shape)[2:]
-    outputs = weight.shape[1]
-    phases = [(a, b) for a in (0, 1) for b in (0, 1)]
-    kernels = [weight[:, :, _TAPS[a], :][:, :, :, _TAPS[b]].swapaxes(0, 1) for a, b in phases]
-    inputs = [node.inputs[0], add_constant(graph, f"{node.inputs[1].name}.phases", np.concatenate(kernels))]
-    if bias is not None:
-        inputs.append(add_constant(graph, f"{node.inputs[2].name}.phases", np.tile(bias, 4)))
-    base = node.name.replace("ConvTranspose", "Conv")
-    attributes = {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1], "strides": [1, 1]}
-    new = [ir.node("Conv", inputs, attributes, name=base)]
-    axes = add_constant(graph, f"{base}.axes", np.array([1, 2, 3], np.int64))
+def phase_kernels(node: ir.Node) -> list[np.ndarray]:
+    """The kernels (outputs, inputs, 2, 2) of a transposed convolution's :data:`PHASES`, bits unchanged.
+
+    Raises:
+        Left: its weights are computed, or it is not of kernel 4, stride 2 and padding 1.
+    """
+    weight = constant_input(node, 1)
+    fits = weight.shape[2:] == (4, 4) and tuple(attribute(node, "strides", ())) == (2, 2)
+    fits = fits and tuple(attribute(node, "pads", ())) == (1, 1, 1, 1)
+    plain = attribute(node, "group", 1) == 1 and tuple(attribute(node, "dilations", (1, 1))) == (1, 1)
+    must(fits, "its kernel, stride and padding are not 4, 2 and 1")
+    must(plain and not any(attribute(node, "output_padding", [0])), "it has groups, dilations or an output padding")
+    return [weight[:, :, _TAPS[a], :][:, :, :, _TAPS[b]].swapaxes(0, 1) for a, b in PHASES]
+
+
+def _recast(graph: ir.Graph, node: ir.Node) -> None:
+    kernels, shape = phase_kernels(node), known_shape(operand(node, 0))
+    height, width, outputs = *shape[2:], len(kernels[0])
+    write = Writer(graph, str(node.name).replace("ConvTranspose", "Conv"))
+    inputs = [node.inputs[0], write.constant("phases", np.concatenate(kernels))]
+    inputs += [write.constant("bias.phases", np.tile(constant_input(node, 2), 4))] if given(node, 2) else []
+    convolved = write("", "Conv", *inputs, kernel_shape=[2, 2], pads=[1, 1, 1, 1], strides=[1, 1])
+    axes = write.constant("axes", [1, 2, 3])
     cuts = []
-    for number, (a, b) in enumerate(phases):
-        starts = np.array([number * outputs, a, b], np.int64)
-        ends = starts + np.array([outputs, height, width], np.int64)
-        bounds = [add_constant(graph, f"{base}.{name}", array) for name, array in (("starts", starts), ("ends", ends))]
-        cuts.append(ir.node("Slice", [new[0].outputs[0], *bounds, axes], name=f"{base}/Slice_{number}"))
-    joined = ir.node("Concat", [cut.outputs[0] for cut in cuts], {"axis": 1}, name=f"{base}/Concat")
-    spread = ir.node("DepthToSpace", [joined.outputs[0]], {"blocksize": 2, "mode": "DCR"}, name=f"{base}/DepthToSpace")
-    new += [*cuts, joined, spread]
-    for made in new:
-        made.outputs[0].name = made.name
-    put_in_place(graph, [node], new)
-    return True
+    for number, (a, b) in enumerate(PHASES):
+        starts, ends = (number * outputs, a, b), ((number + 1) * outputs, a + height, b + width)
+        bounds = write.constant("starts", starts), write.constant("ends", ends)
+        cuts.append(write(f"Slice_{number}", "Slice", convolved, *bounds, axes))
+    write("DepthToSpace", "DepthToSpace", write("Concat", "Concat", *cuts, axis=1), blocksize=2, mode="DCR")
+    write.replace(node)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from harmonyrt.export.rewrites.graph_tools import add_constant, attribute, constant, put_in_place
+from harmonyrt.export.rewrites import graph_tools as tools
+from harmonyrt.export.rewrites.graph_tools import Writer, attribute, constant_input, must, operand
 
 MOST_PIXELS = 256 * 256
 """Above it, norms are split."""
@@ -19,60 +20,44 @@ MOST_PIXELS = 256 * 256
 
 def apply(model: ir.Model) -> int:
     """InstanceNormalization becomes means, a difference and a product; ReduceSum of rows a product."""
-    ways = {"InstanceNormalization": _split, "ReduceSum": _sum_rows}
-    return sum(ways[node.op_type](model.graph, node) for node in list(model.graph) if node.op_type in ways)
+    return sum(
+        tools.rewrite_each(model, {op_type}, way)
+        for op_type, way in (("InstanceNormalization", _split), ("ReduceSum", _sum_rows))
+    )
 
 
-def _large_sides(x: ir.Value) -> tuple[int, int] | None:
-    """[height, width] of a picture of known size that is worth splitting; None of others."""
-    shape = list(x.shape or ())
-    if len(shape) != 4 or not all(isinstance(side, int) for side in shape[2:]) or shape[2] * shape[3] <= MOST_PIXELS:
-        return None
+def _large_sides(x: ir.Value) -> tuple[int, int]:
+    """[height, width] of a picture of known size that is worth splitting; others are left."""
+    shape = tools.known_shape(x)
+    must(len(shape) == 4 and shape[2] * shape[3] > MOST_PIXELS, f"{x.name} has few enough pixels to be exact")
     return shape[2], shape[3]
 
 
-def _sum_rows(graph: ir.Graph, node: ir.Node) -> bool:
-    x, axes = node.inputs[0], constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    sides = _large_sides(x)
-    if axes is None or axes.tolist() != [3] or not attribute(node, "keepdims", 1) or sides is None:
-        return False
-    ones = add_constant(graph, f"{node.name}.ones", np.ones((sides[1], 1), np.float32))
-    product = ir.node("MatMul", [x, ones], name=f"{node.name}/rows")
-    product.outputs[0].name = product.name
-    put_in_place(graph, [node], [product])
-    return True
+def _sum_rows(graph: ir.Graph, node: ir.Node) -> None:
+    rows = constant_input(node, 1).tolist() == [3] and attribute(node, "keepdims", 1)
+    must(rows, "it does not sum along rows alone")
+    _, width = _large_sides(operand(node, 0))
+    write = Writer(graph, node.name)
+    write("rows", "MatMul", node.inputs[0], write.constant("ones", np.ones((width, 1))))
+    write.replace(node)
 
 
-def _split(graph: ir.Graph, node: ir.Node) -> bool:
-    x, scale, bias = node.inputs[0], constant(node.inputs[1]), constant(node.inputs[2])
-    sides = _large_sides(x)
-    if scale is None or bias is None or sides is None:
-        return False
-    height, width = sides
-    new: list[ir.Node] = []
-
-    def write(what: str, op_type: str, *inputs: ir.Value, **attributes) -> ir.Value:
-        made = ir.node(op_type, inputs, attributes, name=f"{node.name}/{what}")
-        made.outputs[0].name = made.name
-        new.append(made)
-        return made.outputs[0]
-
-    def number(what: str, value: float | np.ndarray) -> ir.Value:
-        return add_constant(graph, f"{node.name}.{what}", np.asarray(value, np.float32))
+def _split(graph: ir.Graph, node: ir.Node) -> None:
+    x, scale, bias = operand(node, 0), constant_input(node, 1), constant_input(node, 2)
+    height, width = _large_sides(x)
+    write = Writer(graph, node.name)
+    row = write.constant("row", np.full((width, 1), 1 / width))
+    column = write.constant("column", np.full((1, height), 1 / height))
 
     def mean(what: str, value: ir.Value) -> ir.Value:
         return write(what, "MatMul", column, write(f"{what}_of_rows", "MatMul", value, row))
 
-    row = number("row", np.full((width, 1), 1 / width))
-    column = number("column", np.full((1, height), 1 / height))
     deviation = write("deviation", "Sub", x, mean("mean", x))
     variance = mean("variance", write("squared", "Mul", deviation, deviation))
-    spread = write(
-        "spread", "Sqrt", write("variance_eps", "Add", variance, number("eps", attribute(node, "epsilon", 1e-5)))
-    )
-    factor = write("factor", "Div", number("scale", scale.reshape(1, -1, 1, 1)), spread)
+    padded = write("variance_eps", "Add", variance, write.constant("eps", attribute(node, "epsilon", 1e-5)))
+    spread = write("spread", "Sqrt", padded)
+    factor = write("factor", "Div", write.constant("scale", scale.reshape(1, -1, 1, 1)), spread)
     result = write("normalised", "Mul", deviation, factor)
     if bias.any():
-        write("shifted", "Add", result, number("bias", bias.reshape(1, -1, 1, 1)))
-    put_in_place(graph, [node], new)
-    return True
+        write("shifted", "Add", result, write.constant("bias", bias.reshape(1, -1, 1, 1)))
+    write.replace(node)

@@ -3,7 +3,7 @@
 TensorRT builds on the card that the engine is for. TensorRT for RTX builds anywhere, also without a card, for any of
 its compute capabilities; one engine serves several of them, because the weights are most of it and the kernels are
 compiled on the user's card. Turing (7.5) gets an engine of its own: NVIDIA's support matrix advises it, and its graph
-differs (see :mod:`harmonyrt.export.tensorrt_engine.turing`).
+differs (see :mod:`harmonyrt.export.tensorrt_engine.lacking`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
 from harmonyrt.common.signals import held_signals
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
-from harmonyrt.export.tensorrt_engine import bf16, settings, turing
 from harmonyrt.export.tensorrt_engine import network as networks
+from harmonyrt.export.tensorrt_engine import settings
 from harmonyrt.export.tensorrt_engine.opset import lower_opset
 from harmonyrt.runtime.backends import cuda
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
@@ -28,7 +28,7 @@ from harmonyrt.runtime.backends.tensorrt.plan import check_header
 from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME, DRIVER_OF_CUDA, Capability, named
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 TURING: Capability = (7, 5)
 
@@ -42,7 +42,7 @@ class _Job:
     runs_here: bool
 
 
-def build(model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
+def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
     """Build every engine of one target from one typed graph.
 
     Args:
@@ -125,8 +125,10 @@ def _local_job(trt: ModuleType, precision: str, options: BuildOptions) -> _Job:
 
 
 def _build_one(
-    trt: ModuleType, model: onnx.ModelProto, folder: Path, precision: str, options: BuildOptions, job: _Job
+    trt: ModuleType, model: ir.Model, folder: Path, precision: str, options: BuildOptions, job: _Job
 ) -> BuiltEngine:
+    from harmonyrt.export.onnx_file import handed_over
+
     target, version = options.target, trt.__version__
     weakly_typed = not networks.strongly_typed(target, version)
     if weakly_typed:
@@ -135,13 +137,13 @@ def _build_one(
     if target == "tensorrt-rtx":
         model, rewrites = _for_rtx(model, precision, job)
     log = open_log(trt)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), handed_over(model, folder) as path:
         warnings.simplefilter("ignore", DeprecationWarning)  # of flags that a later release ignores
         builder = _open_builder(trt, target, log)
         if options.threads is not None:
             builder.max_threads = options.threads
         network = networks.create_network(trt, builder)
-        parser = networks.parse(trt, target, network, model, log, options.beside)
+        parser = networks.parse(trt, target, network, model, path, log)
         if weakly_typed and precision != "int8":  # Q/DQ says where INT8 is
             networks.constrain_precisions(trt, network, model)
         networks.check_network(network, precision, weakly_typed)
@@ -158,16 +160,19 @@ def _build_one(
     return BuiltEngine((job.file,), counts, needs, job.runs_here, rewrites)
 
 
-def _for_rtx(model: onnx.ModelProto, precision: str, job: _Job) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def _for_rtx(model: ir.Model, precision: str, job: _Job) -> tuple[ir.Model, tuple[str, ...]]:
     """The same function without what its compiler cannot do, and the names of the rewrites that were needed."""
-    rewrites = []
+    from harmonyrt.export.tensorrt_engine import lacking
+
+    needed = {}
     if job.capabilities == (TURING,):
-        model = turing.without_fp32_products(model)
-        rewrites.append(turing.REWRITE)
+        needed["fp32-products-as-sums"] = lacking.without_fp32_products
     if precision == "bf16":
-        model = bf16.without_bf16_transposed(model)
-        rewrites.append(bf16.REWRITE)
-    return model, tuple(rewrites)
+        needed["bf16-transposed-as-phases"] = lacking.without_bf16_transposed
+    rewritten = model.clone()
+    for rewrite in needed.values():
+        rewrite(rewritten)
+    return rewritten, tuple(needed)
 
 
 def _open_builder(trt: ModuleType, target: str, log: Log) -> Any:

@@ -7,7 +7,6 @@ has none, so every layer is given the type that the graph gives to its tensors, 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +17,11 @@ from harmonyrt.runtime.backends.tensorrt.log import Log
 from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME, parse_version
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 _TYPE_NAMES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "FP8": "float8"}
 _CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
 _COMPUTE = (*_CONVOLUTIONS, "MATRIX_MULTIPLY")
-_LARGEST_PROTOBUF = 2**31 - 2**20
 
 
 def strongly_typed(target: str, version: str) -> bool:
@@ -41,18 +39,16 @@ def create_network(trt: ModuleType, builder: Any) -> Any:
     return builder.create_network(flags)
 
 
-def parse(
-    trt: ModuleType, target: str, network: Any, model: onnx.ModelProto, log: Log, beside: Path | None = None
-) -> Any:
+def parse(trt: ModuleType, target: str, network: Any, model: ir.Model, path: Path, log: Log) -> Any:
     """Fill a network from a graph.
 
     Args:
         trt: the flavour's module.
         target: for messages.
         network: empty.
-        model: the graph.
+        model: the graph, for messages.
+        path: its file.
         log: of the builder.
-        beside: folder of the data files that hold the graph's weights; None where they are inside.
 
     Returns:
         The parser, which must live as long as the network: it owns the weights.
@@ -61,55 +57,40 @@ def parse(
         WorkFailed: the parser does not take the graph; the sentence names the node.
     """
     parser = trt.OnnxParser(network, log.logger)
-    if beside is not None:
-        path = beside / "parsed-by-tensorrt.onnx"
-        path.write_bytes(model.SerializeToString())
-        parsed = parser.parse_from_file(str(path))
-    elif model.ByteSize() < _LARGEST_PROTOBUF:
-        parsed = parser.parse(model.SerializeToString())
-    else:
-        parsed = _parse_with_external_weights(parser, model)
-    if not parsed:
+    if not parser.parse_from_file(str(path)):
         raise WorkFailed(_parser_sentence(parser, target, trt.__version__, model, log))
     return parser
 
 
-def _parse_with_external_weights(parser: Any, model: onnx.ModelProto) -> bool:
-    import onnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path, save_as_external_data=True, location="weights.bin", convert_attribute=False)
-        return parser.parse_from_file(str(path))
-
-
-def _parser_sentence(parser: Any, target: str, version: str, model: onnx.ModelProto, log: Log) -> str:
+def _parser_sentence(parser: Any, target: str, version: str, model: ir.Model, log: Log) -> str:
     name = f"{DISPLAY_NAME[target]} {version}"
     if parser.num_errors == 0:
         return f"{name} cannot read the graph: {log.last_error}; build another target"
     error = parser.get_error(0)
     index = error.node()
-    node = model.graph.node[index] if 0 <= index < len(model.graph.node) else None
+    node = model.graph[index] if 0 <= index < len(model.graph) else None
     # 8.6 gives only the node's index.
-    node_name = error.node_name() if hasattr(error, "node_name") else (node.name or node.output[0]) if node else ""
+    node_name = (
+        error.node_name() if hasattr(error, "node_name") else (node.name or node.outputs[0].name) if node else ""
+    )
     operator = error.node_operator() if hasattr(error, "node_operator") else node.op_type if node else ""
     description = " ".join(str(error.desc()).split())
     where = f"node {node_name} ({operator})" if node_name or operator else "the graph"
     return f"{name} cannot read {where}: {description}; build another target, or another version of {name.split()[0]}"
 
 
-def constrain_precisions(trt: ModuleType, network: Any, model: onnx.ModelProto) -> None:
+def constrain_precisions(trt: ModuleType, network: Any, model: ir.Model) -> None:
     """Give every layer of a weakly typed network (8.6) the type that the graph gives to its results.
 
     A node may become several layers; those between its inputs and its named output take the type of what they read.
     """
-    import onnx
+    import onnx_ir as ir
+    from onnx_ir.passes.common.shape_inference import infer_shapes
 
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    by_type = {onnx.TensorProto.FLOAT: trt.DataType.FLOAT, onnx.TensorProto.FLOAT16: trt.DataType.HALF}
-    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.input, *inferred.output)}
-    known = {name: by_type[kind] for name, kind in types.items() if kind in by_type}
-    known |= {t.name: by_type[t.data_type] for t in inferred.initializer if t.data_type in by_type}
+    inferred = infer_shapes(model.clone(), check_type=False, strict_mode=False).graph
+    by_type = {ir.DataType.FLOAT: trt.DataType.FLOAT, ir.DataType.FLOAT16: trt.DataType.HALF}
+    values = ir.convenience.create_value_mapping(inferred)
+    known = {name: by_type[value.dtype] for name, value in values.items() if value.dtype in by_type}
     for i in range(network.num_layers):
         layer = network.get_layer(i)
         inputs = [tensor.name for k in range(layer.num_inputs) if (tensor := layer.get_input(k)) is not None]

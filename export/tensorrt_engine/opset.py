@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harmonyrt.common import HarmonyError
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 OPSET_OF_8_6 = 17
 _AXES_BECAME_INPUT = frozenset(
@@ -19,52 +19,46 @@ _AXES_BECAME_INPUT = frozenset(
 )
 
 
-def lower_opset(model: onnx.ModelProto, opset: int = OPSET_OF_8_6) -> onnx.ModelProto:
+def lower_opset(model: ir.Model, opset: int = OPSET_OF_8_6) -> ir.Model:
     """The same graph in an older opset; the model itself where it is old enough.
 
     Raises:
         HarmonyError: a node has a meaning that the older opset cannot express; the sentence names it.
     """
-    import onnx
-    from onnx import defs, numpy_helper
+    import onnx_ir as ir
+    from onnx import defs
 
-    from harmonyrt.export.precision.raise_opset import opset_of
-
-    if opset_of(model) <= opset:
+    newer = model.opset_imports[""]
+    if newer <= opset:
         return model
-    lowered = onnx.ModelProto()
-    lowered.CopyFrom(model)
-    graph = lowered.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute}
-    for node in graph.node:
-        if node.domain not in ("", "ai.onnx"):
+    lowered = model.clone()
+    for node in lowered.graph:
+        if node.domain:
             continue
         if node.op_type in _AXES_BECAME_INPUT:
-            if len(node.input) > 1 and node.input[1]:
-                if node.input[1] not in constants:
+            if len(node.inputs) > 1 and node.inputs[1] is not None:
+                axes = ir.convenience.get_const_tensor(node.inputs[1])
+                if axes is None:
                     raise _refusal(node, opset, "its axes are computed")
-                axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
-                node.attribute.append(onnx.helper.make_attribute("axes", axes))
-            del node.input[1:]
-        elif defs.get_schema(node.op_type, opset_of(model)).since_version > opset and not _same_meaning(node):
+                node.attributes.add(ir.AttrInt64s("axes", axes.numpy().tolist()))
+                node.replace_input_with(1, None)
+            node.resize_inputs(1)
+        elif defs.get_schema(node.op_type, newer).since_version > opset and not _same_meaning(node):
             raise _refusal(node, opset, "its meaning is newer")
-    for entry in lowered.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            entry.version = opset
+    lowered.opset_imports[""] = opset
     return lowered
 
 
-def _same_meaning(node: onnx.NodeProto) -> bool:
+def _same_meaning(node: ir.Node) -> bool:
     """Newer schemas that say the same for what such a node uses: new types, or new attributes that are not given."""
     new_attributes = {"Split": {"num_outputs"}, "Resize": {"antialias", "axes", "keep_aspect_ratio_policy"}}
     if node.op_type == "Pad":
-        return len(node.input) < 4  # the fourth input, axes, came with 18
-    return node.op_type in new_attributes and not new_attributes[node.op_type] & {a.name for a in node.attribute}
+        return len(node.inputs) < 4  # the fourth input, axes, came with 18
+    return node.op_type in new_attributes and new_attributes[node.op_type].isdisjoint(node.attributes)
 
 
-def _refusal(node: onnx.NodeProto, opset: int, why: str) -> HarmonyError:
+def _refusal(node: ir.Node, opset: int, why: str) -> HarmonyError:
     return HarmonyError(
-        f"node {node.name or node.output[0]} ({node.op_type}) cannot be expressed in opset {opset}, all that TensorRT"
-        f" 8.6 reads: {why}; use TensorRT 10.0 or newer"
+        f"node {node.name or node.outputs[0].name} ({node.op_type}) cannot be expressed in opset {opset}, all that"
+        f" TensorRT 8.6 reads: {why}; use TensorRT 10.0 or newer"
     )

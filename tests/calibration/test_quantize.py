@@ -3,6 +3,7 @@
 import dataclasses
 
 import onnx
+import onnx_ir as ir
 import pytest
 
 from harmonyrt.calibration.calibrate import calibrate
@@ -118,4 +119,4 @@ def test_each_style_has_its_own_layers(network, feeds):
         stricter, gentler = gentler, stricter
     assert set(stricter) < set(gentler) == set(layers)
     for target, kept in (("tensorrt", found.signed_layers), ("openvino", found.int8_layers)):
-        assert precision_counts(found.apply(network, target))["int8"] == len(kept)
+        assert precision_counts(ir.from_proto(found.apply(network, target)))["int8"] == len(kept)

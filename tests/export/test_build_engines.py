@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import pytest
 
 from harmonyrt.common import HarmonyError, WorkFailed
@@ -94,11 +94,10 @@ def one_node_builder(model, folder, precision, options):
     """A target whose engine answers every picture with black."""
     from harmonyrt.export.onnx_file import build as build_onnx
 
-    black = onnx.ModelProto()
-    black.CopyFrom(model)
-    for tensor in black.graph.initializer:
-        if tensor.name.startswith("decoder") and tensor.data_type == onnx.TensorProto.FLOAT:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(0 * onnx.numpy_helper.to_array(tensor), tensor.name))
+    black = model.clone()
+    for value in black.graph.initializers.values():
+        if value.name.startswith("decoder") and value.dtype == ir.DataType.FLOAT:
+            value.const_value = ir.tensor(0 * value.const_value.numpy(), name=value.name)
     return build_onnx(black, folder, precision, options)
 
 

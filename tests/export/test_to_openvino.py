@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from harmonyrt.common import WorkFailed
@@ -19,12 +20,12 @@ def convolution():
     model = onnx.parser.parse_model(GRAPH + "c = Conv <pads = [1,1,1,1]> (image, w)  output = Sigmoid (c) }")
     weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    return model
+    return ir.from_proto(model)
 
 
 @pytest.fixture
 def quantized():
-    return onnx.parser.parse_model(
+    model = onnx.parser.parse_model(
         GRAPH.replace("18", "21")
         + """
         s = Constant <value = float {0.01}> ()
@@ -38,6 +39,7 @@ def quantized():
         output = Conv (d, w)
         }"""
     )
+    return ir.from_proto(model)
 
 
 @pytest.mark.parametrize(("precision", "counts"), [("fp32", {"float32": 1}), ("bf16", {"bfloat16": 1})])

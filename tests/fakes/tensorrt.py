@@ -145,10 +145,10 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
         def get_error(self, i):
             return self.errors[i]
 
-        def parse(self, data):
+        def parse_from_file(self, path):
             import onnx
 
-            model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(data))
+            model = onnx.shape_inference.infer_shapes(onnx.load(path))
             graph = model.graph
             types_ = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
             types_ |= {t.name: t.data_type for t in graph.initializer}

@@ -5,6 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +23,6 @@ from harmonyrt.export.build.composites import composites
 from harmonyrt.export.build.family import NETWORK, Component, Described, Results, Typed, tensor
 from harmonyrt.export.build.gate import Reference
 from harmonyrt.export.build.recipe import split_targets
-from harmonyrt.export.build.weights_apart import Graph
 from harmonyrt.export.build_engines import main
 from harmonyrt.export.precision import simulate, typed_graph
 from harmonyrt.export.targets import BUILDERS, BuildOptions
@@ -75,12 +79,12 @@ class ToySession:
             cases.append(Reference(one.name, {"image": one.image, "mask": one.mask}, {"output": output}))
         example = torch.from_numpy(one.image), torch.from_numpy(one.mask)
         names = {"input_names": ["image", "mask"], "output_names": ["output"], "verbose": False}
-        proto = torch.onnx.export(self.network, example, dynamo=True, opset_version=18, **names).model_proto
+        model = torch.onnx.export(self.network, example, dynamo=True, opset_version=18, **names).model
 
         def typed(target, precision, rewrites):
-            return Typed(Graph(proto if precision == "fp32" else typed_graph(proto, precision), {}), (), precision)
+            return Typed(model if precision == "fp32" else typed_graph(model, precision), (), precision)
 
-        yield Component(NETWORK, 100, cases, typed, lambda graph: Graph(simulate(graph.proto), {}))
+        yield Component(NETWORK, 100, cases, typed, simulate)
 
     def measure_whole(self, recipe, runs):
         return None
@@ -175,3 +179,31 @@ def test_its_targets_are_refused_or_left_out_like_any_others(build, tmp_path, mo
     assert (code, "not possible: tensorrt fp32: no card" in said) == (0, True)
     manifest = open_bundle(tmp_path / "out" / "toy-fp32").manifest
     assert [engine.target for engine in manifest.engines] == ["onnx"]
+
+
+_KILLED = """
+import os, signal, sys
+import test_family as toy
+from harmonyrt.export.build import options
+from harmonyrt.export.targets import BUILDERS
+
+named = options.family_named
+options.FAMILIES["toy"] = "this file"
+options.family_named = lambda name: toy.ToyFamily() if name == "toy" else named(name)
+BUILDERS["onnx"] = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+toy.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_its_scratch_to_the_next_one(build, tmp_path):
+    output, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", _KILLED, "toy", "--checkpoint", str(tmp_path / "toy.pt"), "--output", str(output)]
+    settings = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parent)}
+    assert subprocess.run(command, env=settings, check=False).returncode == -signal.SIGKILL
+    assert not list(temporary.glob("harmonyrt*"))
+    assert len(list(output.glob(".toy-fp32.building-*"))) == 2  # the bundle, and what its gate runs
+    assert build()[0] == 0
+    assert [path.name for path in output.iterdir()] == ["toy-fp32"]

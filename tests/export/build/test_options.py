@@ -47,7 +47,7 @@ def test_it_is_found_behind_any_option(line):
         ("phnet --output diffharmony", "phnet"),
         ("phnet --sizes 256", "phnet"),
         ("pih --sizes 256", "pih"),
-        ("--force pih", "pih"),
+        ("--force phnet --sizes 256", "phnet"),
     ],
 )
 def test_values_are_not_taken_for_it(line, first):

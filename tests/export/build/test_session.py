@@ -11,9 +11,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harmonyrt.export.build import session
-from harmonyrt.export.build.weights_apart import Graph, split
-from harmonyrt.export.targets import BuildOptions
+from harmonyrt.export import onnx_file
+from harmonyrt.export.targets import BUILDERS, BuildOptions
 from harmonyrt.runtime.backends import SessionOptions, openvino
 from harmonyrt.runtime.manifest import EngineSpec, Parity
 
@@ -21,7 +20,7 @@ SHAPE = [1, 16, 8, 8]
 
 
 @pytest.fixture
-def graph() -> Graph:
+def graph() -> ir.Model:
     weight = np.random.default_rng(0).standard_normal((16, 16, 3, 3)).astype(np.float32) / 12
     proto = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"], name="net/Conv", pads=[1, 1, 1, 1])],
@@ -32,27 +31,21 @@ def graph() -> Graph:
     )
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
-    return split(ir.from_proto(model))
+    return ir.from_proto(model)
 
 
 @pytest.fixture(params=["inside", "next to"])
 def written(request, graph, tmp_path, monkeypatch):
     """`written(target)` -> the engines of the graph, built from weights inside the message or in a file next to it."""
-    told = []
-    for target, builder in list(session.BUILDERS.items()):
-
-        def recorded(model, folder, precision, options, builder=builder):
-            told.append(options.beside)
-            return builder(model, folder, precision, options)
-
-        monkeypatch.setitem(session.BUILDERS, target, recorded)
     if request.param == "next to":
-        monkeypatch.setattr(session, "MESSAGE_LIMIT", graph.bytes - 1)
+        monkeypatch.setattr(onnx_file, "HANDED_INLINE_LIMIT", onnx_file.weight_bytes(graph) - 1)
+    saved, save = [], onnx_file.save
+    monkeypatch.setattr(onnx_file, "save", lambda *given: saved.append(save(*given)) or saved[-1])
 
     def write(target: str):
         options = BuildOptions(target, (64, 64), threads=1, compute_capabilities=("8.9",))
-        (engine,) = session.write_engines(graph, tmp_path, target, "fp32", options)
-        assert (told[0] is None) == (request.param == "inside")
+        (engine,) = BUILDERS[target](graph, tmp_path, "fp32", options)
+        assert [len(files) for files in saved] == [1 if request.param == "inside" else 2]
         assert sorted(os.listdir(tmp_path)) == sorted(engine.files)
         return engine
 
@@ -70,7 +63,7 @@ def test_openvino(written, tmp_path, graph):
     x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-    expected = np.einsum("nchwij,ocij->nohw", windows, graph.weights["w"])
+    expected = np.einsum("nchwij,ocij->nohw", windows, graph.graph.initializers["w"].const_value.numpy())
     np.testing.assert_allclose(session.run({"x": x})["y"], expected, atol=1e-5)
 
 

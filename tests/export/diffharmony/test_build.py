@@ -55,8 +55,11 @@ def component(name: str) -> Component:
 
 
 class _Silent:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
     def __call__(self, doing: str, share: float | None = None) -> None:
-        pass
+        self.said.append(doing)
 
     def step_done(self) -> None:
         pass
@@ -96,6 +99,49 @@ def test_an_unchanged_bundle_is_not_built_again(diffharmony_bundles, tmp_path, c
     monkeypatch.setattr(job, "_build", lambda *_: pytest.fail("it was built again"))
     assert main(["diffharmony", *TINY, "--random-harmony-vae", "--output", str(tmp_path)]) == 0
     assert "nothing changed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_second_target_joins_the_bundle(diffharmony_bundles, tmp_path, capsys):
+    place = tmp_path / diffharmony_bundles["harmony"].name
+    shutil.copytree(diffharmony_bundles["harmony"], place)
+    before = open_bundle(place).manifest
+    ask = ["diffharmony", *TINY, "--random-harmony-vae", "--threads", "1", "--output", str(tmp_path)]
+    assert main([*ask, "--targets", "openvino"]) == 0
+    assert "keeping the older bundle's engines for onnx" in capsys.readouterr().err
+    bundle = open_bundle(place)
+    kept = [engine for engine in bundle.manifest.engines if engine.target == "onnx"]
+    assert kept == list(before.engines)
+    assert {(engine.target, engine.component) for engine in bundle.manifest.engines} == {
+        (target, component) for target in ("onnx", "openvino") for component in COMPONENTS
+    }
+    for engine in kept:
+        bundle.verified_file(engine)
+    whole = bundle.manifest.model.config["parity_of_the_whole"]
+    assert whole["onnx"] == before.model.config["parity_of_the_whole"]["onnx"]
+    assert whole["openvino"]["cases"] > 0
+
+
+def test_engines_that_something_else_made_are_left_behind_with_a_word(diffharmony_bundles, tmp_path):
+    old = open_bundle(diffharmony_bundles["kl"]).manifest
+    facts = {key: value for key, value in old.recipe.items() if key != "targets"}
+    for found, kept, said in (
+        (facts, ["openvino"], "diffharmony-test: keeping the older bundle's engines for openvino"),
+        (
+            {**facts, "source_sha256": "0" * 64},
+            [],
+            "engines for openvino are not kept: other weights, options or tools",
+        ),
+    ):
+        recipe = argparse.Namespace(name="diffharmony-test", targets=("onnx",), facts=lambda found=found: found)
+        report = _Silent()
+        scratch = tmp_path / str(len(kept))
+        scratch.mkdir()
+        made = BuildSession(Outcome(recipe, tmp_path, "nothing"), recipe, family, None, scratch, scratch, report)
+        made.keep_other_targets(diffharmony_bundles["kl"])
+        assert list(made.engines) == list(made.whole) == kept
+        assert bool(list(scratch.rglob("openvino.bin"))) == bool(kept)
+        assert said in report.said[-1]
 
 
 def test_names_and_manifest_say_that_weights_are_random(diffharmony_bundles):

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 
-from harmonyrt.export.build.weights_apart import joined, split
 from harmonyrt.export.diffharmony.components import components
 from harmonyrt.export.diffharmony.trace import trace
 from harmonyrt.models import diffharmony as dh
@@ -38,7 +38,7 @@ def network(golden, kind: str, config: dict):
 def session(component) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(joined(split(trace(component))).SerializeToString(), settings)
+    return onnxruntime.InferenceSession(ir.to_proto(trace(component)).SerializeToString(), settings)
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.export.build.recipe import file_sha256
 from harmonyrt.export.build.summary import source_lines
 from harmonyrt.export.build_engines import main
 from harmonyrt.export.diffharmony.provenance import provenance
-from harmonyrt.export.diffharmony.recipe import Source, file_sha256
+from harmonyrt.export.diffharmony.recipe import Source
 from harmonyrt.runtime.bundle import open_bundle
 
 

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
 import onnxruntime
 import pytest
 
@@ -15,13 +16,13 @@ HEADER = '<ir_version: 8, opset_import: ["" : 18]>\n'
 
 @pytest.fixture
 def graph():
-    """onnx.ModelProto from a graph's text; weights from arrays by name."""
+    """onnx_ir.Model from a graph's text; weights from arrays by name."""
 
-    def build(text: str, **weights) -> onnx.ModelProto:
+    def build(text: str, **weights) -> ir.Model:
         model = onnx.parser.parse_model(HEADER + text)
         for name, values in weights.items():
             model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
-        return model
+        return ir.from_proto(model)
 
     return build
 
@@ -30,17 +31,18 @@ def graph():
 def run():
     """Run a model on the CPU: feeds by name in, the first output out."""
 
-    def run(model: onnx.ModelProto, **feeds) -> np.ndarray:
+    def run(model: ir.Model, **feeds) -> np.ndarray:
         return session(model).run(None, feeds)[0]
 
     return run
 
 
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def session(model: ir.Model) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 2
     settings.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    message = ir.to_proto(model).SerializeToString()
+    return onnxruntime.InferenceSession(message, settings, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +54,14 @@ def phnet_graph(golden):
     from harmonyrt.models import PHNet, PHNetConfig
 
     @functools.cache
-    def build(model: str) -> onnx.ModelProto:
+    def build(model: str) -> ir.Model:
         weights, config = golden.weights(f"{model}_state_dict.json")
         known = {field.name for field in dataclasses.fields(PHNetConfig)}
         network = PHNet(PHNetConfig(**{key: value for key, value in config.items() if key in known}))
         network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return export_phnet(trace(network.eval()), None)
+            return ir.from_proto(export_phnet(trace(network.eval()), None))
 
     return build
 

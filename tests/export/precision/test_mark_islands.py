@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 
 from harmonyrt.export.precision.mark_islands import low_precision_nodes
-from harmonyrt.export.precision.tensors import name_nodes
 
 W = np.zeros((4, 4, 1, 1), np.float32)
 ONES = np.ones(4, np.float32)
 
 
 def low(model) -> list[str]:
-    name_nodes(model.graph)
-    names = low_precision_nodes(model)
-    return [node.op_type for node in model.graph.node if node.name in names]
+    found = low_precision_nodes(model.graph)
+    return [node.op_type for node in model.graph if node in found]
 
 
 def test_an_instance_norm_stays_and_the_activation_between_it_and_a_convolution_goes(graph):
@@ -69,8 +67,8 @@ def test_what_makes_an_output_stays(graph):
 
 def test_phnet_keeps_all_statistics(phnet_graph):
     model = phnet_graph("phnet_iharmony4")
-    names = low_precision_nodes(model)
-    kinds = {node.op_type for node in model.graph.node if node.name in names}
+    found = low_precision_nodes(model.graph)
+    kinds, names = {node.op_type for node in found}, {node.name for node in found}
     assert kinds == {"Conv", "ConvTranspose", "Relu", "LeakyRelu", "Concat", "Mul"}
     assert not [name for name in names if name.startswith(("normalizers", "feature_extractor"))]
     scopes = {name.split("/")[0] for name in names if name.endswith(("/Conv", "/ConvTranspose"))}

@@ -1,13 +1,15 @@
 """PHNet in FP16 and BF16 holds its gates on every golden case, and would not without islands."""
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import pytest
+from onnx_ir.passes.common import CheckerPass
+from onnx_ir.passes.common.shape_inference import infer_shapes
 
+from harmonyrt.export.onnx_file import weight_bytes
 from harmonyrt.export.precision import precision_counts, simulate, typed_graph
 from harmonyrt.export.precision.cast_boundaries import cast_boundaries
 from harmonyrt.export.precision.convert_weights import convert_weights
-from harmonyrt.export.precision.tensors import element_types
 
 GATES = {"fp16": 50.0, "bf16": 42.0}
 
@@ -20,18 +22,16 @@ def blended(output: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarr
     return output * mask + image * (1 - mask)
 
 
-def without_islands(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_islands(model: ir.Model) -> ir.Model:
     """FP16 everywhere but in the node that makes the output: what converters do by default."""
-    naive = onnx.ModelProto()
-    naive.CopyFrom(model)
-    low = {node.name for node in naive.graph.node if "output" not in node.output}
-    types = element_types(naive)
-    convert_weights(naive, low, onnx.TensorProto.FLOAT16)
-    for node in naive.graph.node:  # a cast to float32 belongs to the statistics: it becomes one to float16
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
-                attribute.i = onnx.TensorProto.FLOAT16
-    return cast_boundaries(naive, low, onnx.TensorProto.FLOAT16, types)
+    naive = infer_shapes(model.clone())
+    low = {node for node in naive.graph if not node.outputs[0].is_graph_output()}
+    convert_weights(naive.graph, low, ir.DataType.FLOAT16)
+    for node in low:  # a cast to float32 belongs to the statistics: it becomes one to float16
+        if node.op_type == "Cast" and node.attributes["to"].value == ir.DataType.FLOAT:
+            node.attributes.add(ir.AttrInt64("to", ir.DataType.FLOAT16))
+    cast_boundaries(naive.graph, low, ir.DataType.FLOAT16)
+    return naive
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -70,25 +70,23 @@ def test_without_islands_fp16_fails_where_it_holds_with_them(golden, phnet_graph
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_types_are_consistent_and_inputs_and_output_stay_float32(phnet_graph, precision):
     typed = typed_graph(phnet_graph("phnet_iharmony4"), precision)
-    onnx.checker.check_model(typed, full_check=True)
-    onnx.shape_inference.infer_shapes(typed, check_type=True, strict_mode=True, data_prop=True)
-    kinds = {value.type.tensor_type.elem_type for value in (*typed.graph.input, *typed.graph.output)}
-    assert kinds == {onnx.TensorProto.FLOAT}
+    CheckerPass(full_check=True)(typed)
+    assert {value.dtype for value in (*typed.graph.inputs, *typed.graph.outputs)} == {ir.DataType.FLOAT}
     assert precision_counts(typed)[{"fp16": "float16", "bf16": "bfloat16"}[precision]] == 18
 
 
 def test_weights_take_half_the_room_and_casts_are_few(phnet_graph):
     model = phnet_graph("phnet_iharmony4")
     typed = typed_graph(model, "fp16")
-    assert typed.ByteSize() < 0.52 * model.ByteSize()
-    assert sum(node.op_type == "Cast" for node in typed.graph.node) <= 18 + sum(
-        node.op_type == "Cast" for node in model.graph.node
+    assert weight_bytes(typed) < 0.52 * weight_bytes(model)
+    assert sum(node.op_type == "Cast" for node in typed.graph) <= 18 + sum(
+        node.op_type == "Cast" for node in model.graph
     )
 
 
 def test_the_model_that_was_given_is_not_changed(graph):
     text = "g (float[1,1,2,2] x) => (float[1,1,2,2] y) { a = Conv(x, w) y = Relu(a) }"
     model = graph(text, w=np.ones((1, 1, 1, 1), np.float32))
-    before = model.SerializeToString()
+    before = ir.to_proto(model)
     typed_graph(model, "fp16")
-    assert model.SerializeToString() == before
+    assert ir.to_proto(model) == before

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from harmonyrt.export.rewrites import gate_fold, winograd, winograd_f2, winograd_tiles
-from harmonyrt.export.rewrites.winograd_tiles import transforms
+from harmonyrt.export.rewrites import REWRITES, gate_fold, winograd
+from harmonyrt.export.rewrites.winograd import transforms
 
 CONV = """g (float[1,64,{height},{width}] x) => (float[1,h,v,u] y) {{
     y = Conv <pads = [{pads}], strides = [{stride},{stride}]> (x, w, b)
@@ -14,7 +14,7 @@ CONV = """g (float[1,64,{height},{width}] x) => (float[1,h,v,u] y) {{
 @pytest.fixture(autouse=True)
 def small_graphs(monkeypatch):
     """Rewrite graphs of fewer channels than it pays for, so that these tests are quick."""
-    monkeypatch.setattr(winograd_tiles, "FEWEST_CHANNELS", 64)
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 64)
 
 
 def graph(height=16, width=16, pads="1,1,1,1", stride=1):
@@ -29,12 +29,12 @@ def test_the_matrices_convolve(tile, kernel):
     np.testing.assert_allclose(a @ ((g @ taps) * (b @ signal)), np.convolve(signal, taps[::-1], "valid"), atol=1e-12)
 
 
-@pytest.mark.parametrize("rewrite", [winograd, winograd_f2])
+@pytest.mark.parametrize("name", ["winograd", "winograd-f2"])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (12, 20), (9, 14)])
 @pytest.mark.parametrize(("kernel", "pads"), [(3, "1,1,1,1"), (3, "0,1,2,0"), (2, "1,1,1,1"), (2, "0,0,0,0")])
-def test_the_function_stays_at_any_size(prove, random, rewrite, height, width, kernel, pads):
+def test_the_function_stays_at_any_size(prove, random, name, height, width, kernel, pads):
     weights = {"w": random(64, 64, kernel, kernel) / 24, "b": random(64)}
-    proof = prove(graph(height, width, pads), weights, rewrite.apply)
+    proof = prove(graph(height, width, pads), weights, REWRITES[name].apply)
     assert proof.places == 1
     assert "Conv" not in proof.operators
     assert proof.difference < 5e-5

@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -66,7 +67,7 @@ def options(**wishes):
 @pytest.mark.parametrize("version", ["8.6.1", "10.0.1", "10.4.0", "11.4.0"])
 def test_an_engine_for_the_card_at_hand(machine, tmp_path, version):
     trt = machine(version)
-    (engine,) = to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    (engine,) = to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
     major, minor = version.split(".")[:2]
     assert engine.files == (f"tensorrt-{major}.{minor}-sm89.engine",)
     assert (tmp_path / engine.files[0]).read_bytes() == b"ptrt plan"
@@ -79,7 +80,7 @@ def test_an_engine_for_the_card_at_hand(machine, tmp_path, version):
 
 def test_8_6_is_told_the_type_of_every_layer_and_to_obey(machine, tmp_path):
     trt = machine("8.6.1")
-    to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
     assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= trt.configs[0].flags
     assert trt.networks[0].flags == 1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH
     chosen = {layer.name: layer.precision for layer in trt.networks[0].layers}
@@ -91,7 +92,7 @@ def test_8_6_is_told_the_type_of_every_layer_and_to_obey(machine, tmp_path):
 @pytest.mark.parametrize(("version", "flags"), [("10.4.0", 0b11), ("11.4.0", 0b10)])
 def test_strong_typing_wherever_it_exists(machine, tmp_path, version, flags):
     trt = machine(version)
-    to_tensorrt.build(graph(), tmp_path, "fp16", options())
+    to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
     assert trt.networks[0].flags == flags
     assert not {"FP16", "OBEY_PRECISION_CONSTRAINTS"} & trt.configs[0].flags
 
@@ -102,29 +103,29 @@ def test_8_6_gets_reductions_in_its_own_opset(machine, tmp_path):
     del mean.attribute[:]
     mean.input.append("axes")
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
-    lowered = to_tensorrt.lower_opset(model)
+    lowered = ir.to_proto(to_tensorrt.lower_opset(ir.from_proto(model)))
     mean = next(node for node in lowered.graph.node if node.op_type == "ReduceMean")
     assert list(mean.input) == ["high"]
     assert list(mean.attribute[0].ints) == [2, 3]
     onnx.checker.check_model(lowered, full_check=True)
     machine("8.6.1")
-    to_tensorrt.build(model, tmp_path, "fp16", options())
+    to_tensorrt.build(ir.from_proto(model), tmp_path, "fp16", options())
 
 
 def test_what_8_6_would_misread_is_refused(machine, tmp_path):
     machine("8.6.1")
     newer = helper.make_node("Mish", ["mean"], ["mish"], "mish")
     with pytest.raises(HarmonyError, match=r"node mish \(Mish\) cannot be expressed in opset 17"):
-        to_tensorrt.build(graph(opset=18, last=[newer]), tmp_path, "fp16", options())
+        to_tensorrt.build(ir.from_proto(graph(opset=18, last=[newer])), tmp_path, "fp16", options())
 
 
 def test_fp16_that_turns_out_fp32_fails(machine, tmp_path):
     trt = machine("10.4.0")
     with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing computes in float16"):
-        to_tensorrt.build(graph(half=False), tmp_path, "fp16", options())
+        to_tensorrt.build(ir.from_proto(graph(half=False)), tmp_path, "fp16", options())
     trt.engine_type = "Row major linear FP32"
     with pytest.raises(WorkFailed, match="nothing computes in float16"):
-        to_tensorrt.build(graph(), tmp_path, "fp16", options())
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
     assert not list(tmp_path.iterdir())
 
 
@@ -133,7 +134,7 @@ def test_limits_and_compatibility_are_passed_on(machine, tmp_path):
     wishes = options(
         optimization_level=5, workspace_mib=64, version_compatible=True, hardware_compatible=True, threads=2
     )
-    (engine,) = to_tensorrt.build(graph(), tmp_path, "fp16", wishes)
+    (engine,) = to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", wishes)
     config = trt.configs[0]
     assert config.builder_optimization_level == 5
     assert config.pools == {"WORKSPACE": 64 << 20}
@@ -145,7 +146,7 @@ def test_limits_and_compatibility_are_passed_on(machine, tmp_path):
 
 def test_dynamic_sizes_get_profiles(machine, tmp_path):
     trt = machine("10.4.0")
-    to_tensorrt.build(graph(batch="batch", side="side"), tmp_path, "fp16", options())
+    to_tensorrt.build(ir.from_proto(graph(batch="batch", side="side")), tmp_path, "fp16", options())
     one, several = trt.configs[0].profiles
     assert one["image"] == ((1, 3, 64, 64), (1, 3, 512, 512), (1, 3, 2048, 2048))
     assert several["image"] == ((2, 3, 64, 64), (4, 3, 256, 256), (16, 3, 512, 512))
@@ -158,25 +159,29 @@ def test_the_timing_cache_outlives_the_build(machine, tmp_path):
     key = {"kind": "tensorrt-timing", "library": "10.4.0", "card": "sm89"}
     kept = CompiledCache.at(str(cache))
     for expected in (b"+", b"++"):
-        to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
+        to_tensorrt.build(ir.from_proto(graph()), folder, "fp16", options(cache=cache))
         assert kept.read(key).tobytes() == expected
     kept.write(key, lambda file: file.write(b"of another card"))
-    to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
+    to_tensorrt.build(ir.from_proto(graph()), folder, "fp16", options(cache=cache))
     assert kept.read(key).tobytes() == b"+"
     (entry,) = (cache / "compiled").iterdir()
     entry.write_bytes(entry.read_bytes()[:-1] + b"?")  # damage that TensorRT would have taken
-    to_tensorrt.build(graph(), folder, "fp16", options(cache=cache))
+    to_tensorrt.build(ir.from_proto(graph()), folder, "fp16", options(cache=cache))
     assert kept.read(key).tobytes() == b"+"
 
 
 def test_progress_is_told_and_ends_at_one(machine, tmp_path):
     machine("10.4.0")
     told = []
-    to_tensorrt.build(graph(), tmp_path, "fp16", options(progress=lambda doing, share: told.append(share)))
+    to_tensorrt.build(
+        ir.from_proto(graph()), tmp_path, "fp16", options(progress=lambda doing, share: told.append(share))
+    )
     assert told == [0.5, 1.0]
     machine("8.6.1")
     told.clear()
-    to_tensorrt.build(graph(), tmp_path, "fp16", options(progress=lambda doing, share: told.append(share)))
+    to_tensorrt.build(
+        ir.from_proto(graph()), tmp_path, "fp16", options(progress=lambda doing, share: told.append(share))
+    )
     assert told == [None]
 
 
@@ -201,7 +206,7 @@ def test_a_node_that_the_parser_does_not_know_is_named(machine, tmp_path, versio
     model = graph(last=[odd])
     model.opset_import.append(helper.make_opsetid("test", 1))
     with pytest.raises(WorkFailed) as caught:
-        to_tensorrt.build(model, tmp_path, "fp16", options())
+        to_tensorrt.build(ir.from_proto(model), tmp_path, "fp16", options())
     assert f"cannot read {where}: no importer for it; build another target" in str(caught.value)
 
 
@@ -209,7 +214,7 @@ def test_a_builder_that_fails_is_one_sentence_and_leaves_nothing(machine, tmp_pa
     trt = machine("10.4.0")
     trt.plan = None
     with pytest.raises(WorkFailed, match=r"could not build tensorrt-10.4-sm89.engine: out of workspace"):
-        to_tensorrt.build(graph(), tmp_path, "fp16", options())
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
     assert not list(tmp_path.iterdir())
 
 
@@ -226,11 +231,11 @@ def test_a_builder_that_fails_is_one_sentence_and_leaves_nothing(machine, tmp_pa
 def test_what_cannot_be_built_is_one_sentence(machine, tmp_path, version, capability, precision, wishes, words):
     machine(version, capability)
     with pytest.raises(HarmonyError, match=words):
-        to_tensorrt.build(graph(), tmp_path, precision, options(**wishes))
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, precision, options(**wishes))
 
 
 def test_a_v100_builds_with_10_4_and_8_6(machine, tmp_path):
     for version in ("8.6.1", "10.0.1", "10.4.0"):
         machine(version, (7, 0))
-        (engine,) = to_tensorrt.build(graph(), tmp_path, "fp16", options())
+        (engine,) = to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
         assert engine.needs["compute_capability"] == "7.0"

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -15,8 +16,7 @@ from harmonyrt.export import rewrites
 from harmonyrt.export.precision import typed_graph
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.tensorrt_engine import build as to_tensorrt
-from harmonyrt.export.tensorrt_engine.bf16 import without_bf16_transposed
-from harmonyrt.export.tensorrt_engine.turing import without_fp32_products
+from harmonyrt.export.tensorrt_engine.lacking import without_bf16_transposed, without_fp32_products
 from harmonyrt.runtime.backends.tensorrt.plan import read_header
 
 needs_rtx = pytest.mark.skipif(
@@ -33,7 +33,7 @@ def options(**wishes):
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision):
     names = rewrites.fitting(rewrites.DEFAULT, (64, 64), "tensorrt-rtx", precision)
-    model = golden_graph("phnet_iharmony4", (64, 64), names)
+    model = ir.from_proto(golden_graph("phnet_iharmony4", (64, 64), names))
     typed = model if precision == "fp32" else typed_graph(model, precision)
     engines = to_tensorrt.build(typed, tmp_path, precision, options())
     cards = [header.capabilities for e in engines if (header := read_header(tmp_path / e.files[0]))]
@@ -51,13 +51,15 @@ def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision)
 
 @needs_rtx
 def test_one_card_can_be_asked_for(tmp_path):
-    (engine,) = to_tensorrt.build(_convolution(), tmp_path, "fp32", options(compute_capabilities=("8.9",)))
+    (engine,) = to_tensorrt.build(
+        ir.from_proto(_convolution()), tmp_path, "fp32", options(compute_capabilities=("8.9",))
+    )
     assert engine.files == ("tensorrt-rtx-sm89.engine",)
     assert engine.needs["compute_capability"] == "8.9"
 
 
 _INTERRUPTED = """
-import signal, sys, onnx
+import signal, sys, onnx_ir as ir
 from pathlib import Path
 from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 from harmonyrt.export.targets import BuildOptions
@@ -69,7 +71,7 @@ def press_ctrl_c(doing, share):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 options = BuildOptions("tensorrt-rtx", (64, 64), progress=press_ctrl_c)
 try:
-    to_tensorrt.build(onnx.load(sys.argv[1]), Path(sys.argv[2]), "fp32", options)
+    to_tensorrt.build(ir.load(sys.argv[1]), Path(sys.argv[2]), "fp32", options)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -90,7 +92,7 @@ def test_an_interrupted_build_ends_as_interrupted(tmp_path):
 @needs_rtx
 def test_an_untyped_graph_is_not_passed_off_as_fp16(tmp_path):
     with pytest.raises(WorkFailed, match="fp16 was asked for, but nothing computes"):
-        to_tensorrt.build(_convolution(), tmp_path, "fp16", options())
+        to_tensorrt.build(ir.from_proto(_convolution()), tmp_path, "fp16", options())
     assert not list(tmp_path.iterdir())
 
 
@@ -100,7 +102,7 @@ def test_a_node_that_cannot_be_read_is_named(tmp_path):
     model.graph.node.append(helper.make_node("Hardmax", ["output"], ["bad"], "somewhere/Hardmax", axis=99))
     model.graph.output[0].name = "bad"
     with pytest.raises(WorkFailed, match="cannot read node somewhere/Hardmax"):
-        to_tensorrt.build(model, tmp_path, "fp32", options())
+        to_tensorrt.build(ir.from_proto(model), tmp_path, "fp32", options())
 
 
 @needs_rtx
@@ -116,7 +118,7 @@ def test_a_node_that_cannot_be_read_is_named(tmp_path):
 )
 def test_what_it_does_not_have_is_one_sentence(tmp_path, precision, wishes, words):
     with pytest.raises(HarmonyError, match=words):
-        to_tensorrt.build(_convolution(), tmp_path, precision, options(**wishes))
+        to_tensorrt.build(ir.from_proto(_convolution()), tmp_path, precision, options(**wishes))
     assert not list(tmp_path.iterdir())
 
 
@@ -135,7 +137,7 @@ def test_products_for_turing_are_the_same_function(run_onnx):
         helper.make_node("Gemm", ["flat", "weight", "bias"], ["y"], "gemm", transB=1),
     ]
     model = _model(nodes, ("x", (2, 3, 12, 16)), ("y", (2, 7)), arrays)
-    rewritten = without_fp32_products(model)
+    rewritten = _after(without_fp32_products, model)
     onnx.checker.check_model(rewritten, full_check=True)
     assert not {"MatMul", "Gemm"} & {node.op_type for node in rewritten.graph.node}
     x = random.random((2, 3, 12, 16), np.float32)
@@ -147,7 +149,7 @@ def test_a_whole_network_for_turing_is_the_same_function(golden_graph, run_onnx)
     random = np.random.default_rng(0)
     feeds = {"image": random.random((1, 3, 64, 64), np.float32), "mask": np.zeros((1, 1, 64, 64), np.float32)}
     feeds["mask"][:, :, 10:40, 20:50] = 1
-    a, b = run_onnx(model, **feeds)[0], run_onnx(without_fp32_products(model), **feeds)[0]
+    a, b = run_onnx(model, **feeds)[0], run_onnx(_after(without_fp32_products, model), **feeds)[0]
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
@@ -156,11 +158,17 @@ def test_transposed_convolutions_in_phases_are_the_same_function(run_onnx):
     weight, bias = random.random((6, 5, 4, 4), np.float32), random.random(5, np.float32)
     node = helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], "up", strides=[2, 2], pads=[1, 1, 1, 1])
     model = _model([node], ("x", (2, 6, 7, 9)), ("y", (2, 5, 14, 18)), {"w": weight, "b": bias})
-    rewritten = without_bf16_transposed(model, TensorProto.FLOAT)
+    rewritten = _after(lambda graph: without_bf16_transposed(graph, np.float32), model)
     assert [n.op_type for n in rewritten.graph.node] == ["Conv"] * 4 + ["Concat", "DepthToSpace"]
-    assert without_bf16_transposed(model).graph.node[0].op_type == "ConvTranspose"  # this one is FP32
+    assert _after(without_bf16_transposed, model).graph.node[0].op_type == "ConvTranspose"  # this one is FP32
     x = random.random((2, 6, 7, 9), np.float32)
     np.testing.assert_allclose(run_onnx(rewritten, x=x)[0], run_onnx(model, x=x)[0], rtol=1e-5)
+
+
+def _after(rewrite, model):
+    graph = ir.from_proto(model)
+    rewrite(graph)
+    return ir.to_proto(graph)
 
 
 def _convolution():

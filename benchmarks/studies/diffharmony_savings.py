@@ -1,6 +1,8 @@
 """What specialisation saves, counted: parameters and FLOPs of each stage, plain against specialised.
 
-python -m harmonyrt.export.diffharmony.savings            # full size at 512 -> 256; needs no weights and no memory
+Full size at 512 -> 256 unless told otherwise; needs no weights and no memory:
+
+    python -m harmonyrt.benchmarks.studies.diffharmony_savings
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Graphs whose weights lie next to them: what is written computes what the whole graph computes."""
+"""ONNX files with their weights inside or next to them: what is written computes what the graph computes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harmonyrt.common import WorkFailed
-from harmonyrt.export.build.weights_apart import Graph, joined, split, write
+from harmonyrt.export.build.gate import OutOfRange
 from harmonyrt.export.diffharmony import precision
+from harmonyrt.export.onnx_file import save, weight_bytes
+from harmonyrt.export.precision import simulate
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def model() -> onnx.ModelProto:
 
 
 @pytest.fixture
-def graph(model) -> Graph:
-    return split(ir.from_proto(model))
+def graph(model) -> ir.Model:
+    return ir.from_proto(model)
 
 
 @pytest.fixture
@@ -47,16 +48,16 @@ def outcome(path, picture) -> np.ndarray:
     return session.run(None, {"x": picture})[0]
 
 
-def test_weights_become_inputs_and_small_constants_stay(graph):
-    assert list(graph.weights) == ["w"]
-    assert [value.name for value in graph.proto.graph.input] == ["x", "w"]
-    assert [tensor.name for tensor in graph.proto.graph.initializer] == ["b"]
+def test_small_constants_stay_inside(graph, tmp_path):
+    save(graph, tmp_path / "model.onnx", inline_limit=0)
+    inside = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.initializer
+    assert {tensor.name: bool(tensor.external_data) for tensor in inside} == {"w": True, "b": False}
 
 
 @pytest.mark.parametrize("limit", [10**9, 0])
 def test_inside_or_beside_the_values_are_the_same(limit, graph, model, picture, tmp_path):
     onnx.save(model, tmp_path / "whole.onnx")
-    files = write(graph, tmp_path / "model.onnx", inline_limit=limit)
+    files = save(graph, tmp_path / "model.onnx", inline_limit=limit)
     assert files == (("model.onnx",) if limit else ("model.onnx", "model.onnx.data"))
     onnx.checker.check_model(str(tmp_path / "model.onnx"), full_check=True)
     assert np.array_equal(outcome(tmp_path / "model.onnx", picture), outcome(tmp_path / "whole.onnx", picture))
@@ -65,20 +66,21 @@ def test_inside_or_beside_the_values_are_the_same(limit, graph, model, picture, 
 @pytest.mark.parametrize(("name", "size"), [("fp16", 2), ("bf16", 2), ("fp32", 4)])
 def test_weights_are_stored_in_the_type_that_reads_them(name, size, graph):
     typed = precision.typed(graph, name)
-    assert typed.bytes == 16 * 16 * 9 * size
-    assert not [n for n in typed.proto.graph.node if n.op_type == "Cast" and n.input[0] == "w"]
-    onnx.checker.check_model(joined(typed), full_check=True)
-    assert graph.bytes == 16 * 16 * 9 * 4  # the given graph stays as it is
+    assert weight_bytes(typed) == (16 * 16 * 9 + 16) * size
+    assert not [node for node in typed.graph if node.op_type == "Cast" and node.inputs[0].name == "w"]
+    onnx.checker.check_model(ir.to_proto(typed), full_check=True)
+    assert weight_bytes(graph) == (16 * 16 * 9 + 16) * 4  # the given graph stays as it is
 
 
 def test_the_simulation_rounds_like_the_typed_graph(graph, picture, tmp_path):
-    write(graph, tmp_path / "exact.onnx")
-    write(precision.simulated(precision.typed(graph, "bf16")), tmp_path / "rounded.onnx")
+    save(graph, tmp_path / "exact.onnx")
+    save(simulate(precision.typed(graph, "bf16")), tmp_path / "rounded.onnx")
     exact, rounded = outcome(tmp_path / "exact.onnx", picture), outcome(tmp_path / "rounded.onnx", picture)
     assert 1e-4 < np.abs(exact - rounded).max() < 0.1
 
 
-def test_a_weight_out_of_range_is_named(graph, tmp_path):
-    graph.weights["w"] = graph.weights["w"] * 1e6
-    with pytest.raises(WorkFailed, match=r"weight w reaches .* which float16 cannot hold; build bf16"):
-        write(precision.typed(graph, "fp16"), tmp_path / "model.onnx")
+def test_a_weight_out_of_range_is_named(graph):
+    weight = graph.graph.initializers["w"]
+    weight.const_value = ir.tensor(weight.const_value.numpy() * 1e6, name="w")
+    with pytest.raises(OutOfRange, match=r"weight w reaches .* which float16 cannot hold; build bf16"):
+        precision.typed(graph, "fp16")
