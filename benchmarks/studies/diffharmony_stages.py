@@ -50,7 +50,6 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
     from harmonyrt.export.diffharmony.components import components
     from harmonyrt.export.diffharmony.plain import plain_components
     from harmonyrt.export.diffharmony.random_weights import random_diffharmony
-    from harmonyrt.export.diffharmony.trace import trace
     from harmonyrt.export.onnx_file import save
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +61,7 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
     for component in components(model, (size, size), (output_size, output_size), [STEPS]):
         print(f"writing {component.name}", file=sys.stderr, flush=True)
         name, parameters, inputs = component.name, component.parameters, component.inputs
-        graph = trace(component)
+        graph = component.trace()
         place = folder / component.name
         place.mkdir(exist_ok=True)
         files = save(graph, place / "model.onnx")
@@ -79,7 +78,7 @@ def prepare(folder: Path, weights: str, size: int, output_size: int) -> None:
         print(f"writing the plain {component.name}", file=sys.stderr, flush=True)
         place = folder / "plain" / component.name
         place.mkdir(parents=True, exist_ok=True)
-        files = save(trace(component), place / "model.onnx")
+        files = save(component.trace(), place / "model.onnx")
         stage = next(stage for stage, name in PLAIN.items() if name == component.name)
         sizes["stages"][stage] |= {
             "plain_parameters": component.parameters,

@@ -15,7 +15,7 @@ from harmonyrt.common.errors import require
 from harmonyrt.common.progress import Reporter, reporting
 from harmonyrt.export.build.bundle import bundle_being_written, check_place
 from harmonyrt.export.build.family import Family, FamilySession, R
-from harmonyrt.export.build.outcome import Outcome, all_refused
+from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import unchanged
 
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "ml_dtypes")
@@ -60,8 +60,9 @@ def build_bundles(family: Family[R], recipes: Sequence[R], output: Path, force: 
         report.step_done()
         for group in groups:
             _build([(recipe, outcome_of[recipe.name]) for recipe in group], family, networks, report, force)
-    if refused := all_refused(outcomes):
-        raise HarmonyError(refused)
+    refused = [skipped.reason for outcome in outcomes for skipped in outcome.refused]
+    if refused and not any(outcome.manifest or outcome.problems for outcome in outcomes):
+        raise HarmonyError(refused[0])
     return outcomes
 
 

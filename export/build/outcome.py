@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +28,3 @@ class Outcome:
     manifest: Manifest | None = None
     problems: list[str] = field(default_factory=list)
     refused: list[Skipped] = field(default_factory=list)
-
-
-def all_refused(outcomes: Sequence[Outcome]) -> str | None:
-    """The sentence to end with if nothing of what was asked for can be built on this machine."""
-    if any(outcome.manifest or outcome.problems for outcome in outcomes):
-        return None
-    return next((skipped.reason for outcome in outcomes for skipped in outcome.refused), None)

@@ -187,7 +187,7 @@ def unchanged(recipe: Recipe, place: Path) -> Manifest | None:
     try:
         bundle = open_bundle(place)
         manifest = bundle.manifest
-        have = {entry.target for entry in (*manifest.engines, *manifest.skipped)}
+        have = {engine.target for engine in manifest.engines} | {skipped.target for skipped in manifest.skipped}
         if manifest.recipe_sha256 != recipe_sha256(recipe) or not have.issuperset(recipe.targets):
             return None
         if recipe.tune is not None and not any(m.machine == machine_name() for m in manifest.measurements):

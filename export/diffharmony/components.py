@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 import torch
 from torch import nn
 
+from harmonyrt.export.build.tracing import tidy, traced
 from harmonyrt.export.diffharmony import specialise
 from harmonyrt.models.diffharmony import DiffHarmony
 
-DEFAULT_STEP_COUNTS = (1, 2, 3, 4, 5, 8, 10)
 REFINER_INPUTS = {3: 1, 4: 2, 7: 3}
 """How many of picture, mask and composite a refiner takes, by its number of channels."""
 
@@ -37,6 +38,12 @@ class Component:
         """Inputs like those that it meets: pictures in [0, 1], a mask of 0 and 1, normal latents and noise."""
         rng = np.random.default_rng(seed)
         return {name: torch.from_numpy(example_array(name, shape, rng)) for name, shape in self.inputs.items()}
+
+    def trace(self) -> ir.Model:
+        """As ONNX: static sizes, batch 1; constants are folded, nodes are named by module."""
+        model = traced(self.module, self.example(), self.outputs)
+        tidy(model)
+        return model
 
     @property
     def parameters(self) -> int:
@@ -64,7 +71,7 @@ def components(
     model: DiffHarmony,
     inference_size: tuple[int, int],
     output_size: tuple[int, int],
-    step_counts: Sequence[int] = DEFAULT_STEP_COUNTS,
+    step_counts: Sequence[int],
 ) -> Iterator[Component]:
     """The components one after another, so that a caller can drop each before the next is made.
 

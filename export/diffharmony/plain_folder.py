@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MARK = "harmonyrt.json"
 """Says what the folder was made from; what is without it is never replaced."""
 TEXT = "prompt_embeds.npy"
+SCHEDULER = "EulerAncestralDiscreteScheduler"
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,10 @@ def _write_component(component: Component, folder: Path, threads: int | None) ->
 
     from harmonyrt.export.build.gate import Gate, Reference, measure
     from harmonyrt.export.build.running import run_file
-    from harmonyrt.export.diffharmony.trace import trace
     from harmonyrt.export.onnx_file import save
 
     folder.mkdir(exist_ok=True)
-    save(trace(component), folder / "model.onnx")
+    save(component.trace(), folder / "model.onnx")
     example = component.example()
     with torch.no_grad():
         answers = component.module(*example.values())
@@ -168,7 +168,7 @@ def _write_pipeline(model: DiffHarmony, size: tuple[int, int], folder: Path) -> 
     np.save(folder / TEXT, model.text.numpy())
     for name, file, data in (
         (".", "model_index.json", _index()),
-        ("scheduler", "scheduler_config.json", _scheduler(model)),
+        ("scheduler", "scheduler_config.json", {"_class_name": SCHEDULER, **asdict(model.sampler)}),
         ("unet", "config.json", _unet(model, size)),
         ("vae_encoder", "config.json", _vae(model, size)),
         ("vae_decoder", "config.json", _vae(model, size)),
@@ -178,23 +178,14 @@ def _write_pipeline(model: DiffHarmony, size: tuple[int, int], folder: Path) -> 
 
 
 def _index() -> dict[str, Any]:
-    graph, nothing = ["diffusers", "OnnxRuntimeModel"], [None, None]
+    graphs, absent = ("unet", "vae_encoder", "vae_decoder"), ("text_encoder", "tokenizer", "safety_checker")
     return {
         "_class_name": "StableDiffusionInpaintPipeline",
-        "unet": graph,
-        "vae_encoder": graph,
-        "vae_decoder": graph,
-        "scheduler": ["diffusers", "EulerAncestralDiscreteScheduler"],
-        "text_encoder": nothing,
-        "tokenizer": nothing,
-        "safety_checker": nothing,
-        "feature_extractor": nothing,
+        **{key: ["diffusers", "OnnxRuntimeModel"] for key in graphs},
+        "scheduler": ["diffusers", SCHEDULER],
+        **{key: [None, None] for key in (*absent, "feature_extractor")},
         "requires_safety_checker": False,
     }
-
-
-def _scheduler(model: DiffHarmony) -> dict[str, Any]:
-    return {"_class_name": "EulerAncestralDiscreteScheduler", **asdict(model.sampler)}
 
 
 def _unet(model: DiffHarmony, size: tuple[int, int]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from harmonyrt.models.diffharmony import (
     VAEConfig,
 )
 
-SIZES = ("tiny", "full")
 SEED = 0
 _TINY_WIDTHS = (32, 64, 64, 64)
 

@@ -70,6 +70,8 @@ def references(
 def _run(model: DiffHarmony, reference: PipelineReference, seed: int, steps: int, rows: tuple[int, ...]) -> None:
     import torch
 
+    from harmonyrt.models.diffharmony import sampler
+
     height, width = reference.image.shape[-2:]
     shape = (1, model.vae.config.latent_channels, height // model.vae.factor, width // model.vae.factor)
     stream = NoiseStream(seed)
@@ -87,7 +89,7 @@ def _run(model: DiffHarmony, reference: PipelineReference, seed: int, steps: int
 
     calls = reference.calls
     calls["vae-encoder"] = [call({**inputs, "noise": draws[1]}, {"condition": condition})]
-    before = [tensors[0] * _initial_scale(model, steps), *trace.latents[:-1]]
+    before = [tensors[0] * sampler.initial_scale(model.sampler, steps), *trace.latents[:-1]]
     calls["unet"] = [
         call(
             {"latents": a.numpy(), "condition": condition, "noise": fresh, "step": np.array([row], np.int64)},
@@ -106,12 +108,6 @@ def _run(model: DiffHarmony, reference: PipelineReference, seed: int, steps: int
         taken = {"image": picture, "mask": reference.small_mask, "composite": reference.small_image}
         feeds = dict(list(taken.items())[: REFINER_INPUTS[model.refiner.config.in_channels]])
         calls["refiner"] = [call(feeds, {"output": reference.output})]
-
-
-def _initial_scale(model: DiffHarmony, steps: int) -> float:
-    from harmonyrt.models.diffharmony import sampler
-
-    return sampler.initial_scale(model.sampler, steps)
 
 
 def measure_pipeline(model: DiffusionModel, cases: list[PipelineReference], steps: int) -> Distance:

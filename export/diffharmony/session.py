@@ -29,31 +29,26 @@ SPECIALISED = {
 GATE_PIXELS = 2 * 256 * 256  # what the composites of one gate may have together; at least one is run
 
 
-def load(source: Source) -> DiffHarmony:
-    """The PyTorch networks of a source."""
-    if source.random is not None:
-        from harmonyrt.export.diffharmony.random_weights import random_diffharmony
-
-        return random_diffharmony(source.random, source.random_harmony_vae)
-    from harmonyrt.models.diffharmony import load_diffharmony
-
-    assert source.checkpoint is not None
-    return load_diffharmony(source.checkpoint, base=source.base, harmony_vae=source.harmony_vae, refiner=source.refiner)
-
-
 def load_reporting(source: Source, threads: int | None, report: Reporter) -> tuple[DiffHarmony, dict]:
-    """The same, with PyTorch set to that many threads; says and returns which file each part came from."""
+    """The PyTorch networks of a source, on that many threads; says and returns where each part came from."""
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
     report(f"loading {source.name}")
-    if source.random:
+    if source.random is not None:
+        from harmonyrt.export.diffharmony.random_weights import random_diffharmony
+
         report("the weights are random: engines for latency work, their pictures are noise")
+        return random_diffharmony(source.random, source.random_harmony_vae), {}
+    from harmonyrt.models.diffharmony import load_diffharmony
+
     sources = provenance(source)
     for line in source_lines(sources):
         report(line)
-    return load(source), sources
+    assert source.checkpoint is not None
+    folders = {"base": source.base, "harmony_vae": source.harmony_vae, "refiner": source.refiner}
+    return load_diffharmony(source.checkpoint, **folders), sources
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class DiffHarmonySession:
         self._report = report
         self._model, self._sources = load_reporting(recipe.source, recipe.options.threads, report)
         self._loop = _loop(self._model, recipe)
-        parts = dict(self._model.parts())
+        parts: dict[str, Any] = dict(self._model.parts())
         networks = {name: plain(dataclasses.asdict(part.config)) for name, part in parts.items()}
         self._networks = {**networks, "scheduler": dataclasses.asdict(self._model.sampler)}
         self._parameters = sum(p.numel() for part in parts.values() for p in part.parameters())
@@ -85,7 +80,6 @@ class DiffHarmonySession:
         from harmonyrt.export.diffharmony.components import components
         from harmonyrt.export.diffharmony.precision import typed
         from harmonyrt.export.diffharmony.references import references
-        from harmonyrt.export.diffharmony.trace import trace
         from harmonyrt.export.precision import simulate
 
         model, loop = self._model, self._loop
@@ -97,7 +91,7 @@ class DiffHarmonySession:
         for part in components(model, recipe.inference_size, recipe.output_size, recipe.step_counts):
             name, parameters = part.name, part.parameters
             self._report(f"tracing the {name}")
-            graph = trace(part)
+            graph = part.trace()
             del part
             if name == "unet":
                 del model.unet

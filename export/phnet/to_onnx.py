@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def trace(network: PHNet) -> ir.Model:
-    """Trace a network once, for every size and batch; :func:`pin_size` makes static graphs of it.
+    """Trace a network once, for every size and batch; :func:`export_phnet` makes graphs of one size of it.
 
     Args:
         network: in eval mode, float32, on the CPU.
@@ -53,17 +53,6 @@ def _set_shapes(model: ir.Model, shape: tuple[int | str | None, ...]) -> None:
                 value.shape = None
 
 
-def pin_size(trace: ir.Model, size: Size, batch: int = 1) -> ir.Model:
-    """Copy a traced graph for one size and batch (or any of both), with everything constant folded."""
-    import onnx_ir as ir
-
-    model = ir.from_proto(ir.to_proto(trace))
-    if size is not None:
-        _set_shapes(model, (batch, None, *size))
-    tidy(model)
-    return model
-
-
 def export_phnet(
     trace: ir.Model, size: Size, rewrites: Sequence[str] = rewriting.DEFAULT, batch: int = 1
 ) -> onnx.ModelProto:
@@ -82,7 +71,10 @@ def export_phnet(
     import onnx
     import onnx_ir as ir
 
-    model = pin_size(trace, size, batch)
+    model = trace.clone()
+    if size is not None:
+        _set_shapes(model, (batch, None, *size))
+    tidy(model)
     for name in rewriting.fitting(rewrites, size if batch == 1 else None):
         rewriting.REWRITES[name].apply(model)
         tidy(model)

@@ -30,13 +30,19 @@ def cast_boundaries(graph: ir.Graph, low: Collection[ir.Node], low_type: ir.Data
             if value.dtype not in (FLOAT, low_type):
                 continue
             if value not in casts:  # a tensor has one type, so it is only ever cast to the other one
-                name = f"{value.name}_{wanted.name.lower()}"
-                cast = ir.node("Cast", [value], {"to": wanted}, name=f"cast_{name}")
-                casts[value] = cast.outputs[0]
-                casts[value].name, casts[value].shape, casts[value].dtype = name, value.shape, wanted
-                graph.insert_before(node, cast)
+                made = cast(value, wanted, f"{value.name}_{wanted.name.lower()}")
+                graph.insert_before(node, made)
+                casts[value] = made.outputs[0]
             node.replace_input_with(slot, casts[value])
         for output in node.outputs:
             if node in low and output.dtype == FLOAT:
                 assert not output.is_graph_output(), f"{output.name}: mark_islands keeps its node in an island"
-                output.dtype = low_type
+                output.type = ir.TensorType(low_type)  # a type's own dtype is shared with the graph's copies
+
+
+def cast(value: ir.Value, kind: ir.DataType, name: str) -> ir.Node:
+    """A Cast whose output has that type and name."""
+    node = ir.node("Cast", [value], {"to": kind}, name=f"cast_{name}")
+    output = node.outputs[0]
+    output.name, output.shape, output.type = name, value.shape, ir.TensorType(kind)
+    return node

@@ -27,7 +27,7 @@ def convert_weights(graph: ir.Graph, low: Collection[ir.Node], low_type: ir.Data
             continue
         _check_range(value.const_value, low_type)
         if len(uses) == len(value.uses()):
-            value.const_value, value.dtype = as_type(value.const_value, low_type), low_type
+            value.const_value, value.type = as_type(value.const_value, low_type), ir.TensorType(low_type)
             continue
         copy = ir.Value(name=f"{value.name}_low", shape=value.shape, type=ir.TensorType(low_type))
         copy.const_value = as_type(value.const_value, low_type)

@@ -13,9 +13,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass
 from onnx_ir.passes.common.shape_inference import infer_shapes
 
+from harmonyrt.export.precision.cast_boundaries import FLOAT, cast
 from harmonyrt.export.precision.convert_weights import as_type
 
-FLOAT = ir.DataType.FLOAT
 LOW = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
@@ -34,26 +34,22 @@ def simulate(model: ir.Model) -> ir.Model:
     graph = simulated.graph
     for value in graph.initializers.values():
         if value.dtype in LOW and value.const_value is not None:
-            value.const_value, value.dtype = as_type(value.const_value, FLOAT), FLOAT
+            value.const_value, value.type = as_type(value.const_value, FLOAT), ir.TensorType(FLOAT)
     for node in list(graph):
         for output in node.outputs:
-            if output.dtype in LOW:
-                _round(graph, node, output)
+            if output.dtype is not None and output.dtype in LOW:
+                _round(graph, node, output, output.dtype)
     CheckerPass(full_check=True)(simulated)
     return simulated
 
 
-def _round(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
+def _round(graph: ir.Graph, node: ir.Node, output: ir.Value, kind: ir.DataType) -> None:
     """Have all readers of an output read it rounded to its type; a Cast rounds by itself."""
-    uses, kind, new = list(output.uses()), output.dtype, []
-    low = output
+    uses, casts = list(output.uses()), []
     if node.op_type != "Cast":
-        new.append(ir.node("Cast", [output], {"to": kind}, name=f"round_{output.name}"))
-        low, output.dtype = new[0].outputs[0], FLOAT
-        low.name, low.shape, low.dtype = f"{output.name}_low", output.shape, kind
-    new.append(ir.node("Cast", [low], {"to": FLOAT}, name=f"widen_{output.name}"))
-    wide = new[-1].outputs[0]
-    wide.name, wide.shape, wide.dtype = f"{output.name}_rounded", output.shape, FLOAT
-    graph.insert_after(node, new)
+        output.type = ir.TensorType(FLOAT)
+        casts.append(cast(output, kind, f"{output.name}_low"))
+    casts.append(cast(casts[0].outputs[0] if casts else output, FLOAT, f"{output.name}_rounded"))
+    graph.insert_after(node, casts)
     for use in uses:
-        use.node.replace_input_with(use.idx, wide)
+        use.node.replace_input_with(use.idx, casts[-1].outputs[0])

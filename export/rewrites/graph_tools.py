@@ -97,7 +97,7 @@ def sole_user(value: ir.Value, op_type: str) -> ir.Node:
     """The one node that reads a value; the place is left if it is of another type, or something else reads it too."""
     users = value.uses()
     must(len(users) == 1 and not value.is_graph_output(), f"{value.name} has no single reader")
-    node = users[0].node
+    node = next(iter(users)).node
     must(node.op_type == op_type, f"the reader of {value.name} is no {op_type}")
     return node
 

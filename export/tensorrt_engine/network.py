@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -108,25 +109,19 @@ def constrain_precisions(trt: ModuleType, network: Any, model: ir.Model) -> None
                 layer.set_output_type(k, kind)
 
 
-def network_counts(network: Any, weakly_typed: bool = False) -> dict[str, int]:
-    """Count the layers that compute (convolutions and matrix products) by type, as the typed network has it.
+def network_counts(network: Any, weakly_typed: bool = False, kinds: Collection[str] = _COMPUTE) -> dict[str, int]:
+    """Count the layers of some kinds, by default convolutions and matrix products, by type as the typed network has it.
 
     Returns:
         For example ``{"float16": 18, "float32": 25}``.
     """
-    return _count(network, weakly_typed, _COMPUTE)
-
-
-def _count(network: Any, weakly_typed: bool, kinds: tuple[str, ...]) -> dict[str, int]:
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     dequantized = {layer.get_output(0).name for layer in layers if layer.type.name == "DEQUANTIZE"}
     counts: Counter[str] = Counter()
     for layer in layers:
         if layer.type.name not in kinds:
             continue
-        inputs = [
-            layer.get_input(k) for k in range(min(layer.num_inputs, 2))
-        ]  # data, and weight where it is no constant
+        inputs = [layer.get_input(k) for k in range(min(layer.num_inputs, 2))]  # data, and a weight that is no constant
         if len(inputs) == 2 and all(tensor is not None and tensor.name in dequantized for tensor in inputs):
             kind = "INT8"
         else:
@@ -143,7 +138,7 @@ def check_network(network: Any, precision: str, weakly_typed: bool = False) -> N
     """
     from harmonyrt.export.precision import LEAST_SHARE, check_counts
 
-    counts = _count(network, weakly_typed, _CONVOLUTIONS) or _count(network, weakly_typed, _COMPUTE)
+    counts = network_counts(network, weakly_typed, _CONVOLUTIONS) or network_counts(network, weakly_typed)
     if counts or precision != "fp32":
         check_counts(counts, precision, LEAST_SHARE)  # of INT8 too
 

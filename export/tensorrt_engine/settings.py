@@ -72,7 +72,7 @@ def set_capabilities(trt: ModuleType, config: Any, capabilities: tuple[Capabilit
     """TensorRT for RTX: which cards one engine is for."""
     config.num_compute_capabilities = len(capabilities)
     for i, capability in enumerate(capabilities):
-        member = getattr(trt.ComputeCapability, _member(capability))
+        member = getattr(trt.ComputeCapability, f"SM{capability[0]}{capability[1]}")
         if not config.set_compute_capability(member, i):
             raise HarmonyError(
                 f"{DISPLAY_NAME['tensorrt-rtx']} {trt.__version__} refused compute capability {named(capability)};"
@@ -84,10 +84,6 @@ def known_capabilities(trt: ModuleType) -> tuple[Capability, ...]:
     """Cards that the installed TensorRT for RTX can build for, lowest first."""
     names = (name[2:] for name in dir(trt.ComputeCapability) if name.startswith("SM") and name[2:].isdigit())
     return tuple(sorted((int(name[:-1]), int(name[-1])) for name in names))
-
-
-def _member(capability: Capability) -> str:
-    return f"SM{capability[0]}{capability[1]}"
 
 
 def _add_profiles(builder: Any, network: Any, config: Any) -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from harmonyrt.export.diffharmony.components import components
-from harmonyrt.export.diffharmony.trace import trace
 from harmonyrt.models import diffharmony as dh
 from harmonyrt.models.diffharmony import folders
 
@@ -38,7 +37,7 @@ def network(golden, kind: str, config: dict):
 def session(component) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(ir.to_proto(trace(component)).SerializeToString(), settings)
+    return onnxruntime.InferenceSession(ir.to_proto(component.trace()).SerializeToString(), settings)
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
