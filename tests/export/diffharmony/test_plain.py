@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from harmonyrt.export.build import running
 from harmonyrt.export.build_engines import main
 from harmonyrt.export.diffharmony import plain_folder
 from harmonyrt.export.diffharmony.random_weights import random_diffharmony
@@ -138,10 +139,23 @@ def test_an_unchanged_folder_is_not_written_again(plain_export, monkeypatch, cap
     assert "(unchanged)" in capsys.readouterr().out
 
 
-def test_a_component_that_answers_otherwise_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plain_folder, "_relative_error", lambda *_: float("nan"))
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1.01, "the fp32 plain vae_encoder is outside its gate: found relative error 1.0e-02"),
+        (float("nan"), "the plain vae_encoder's latent_sample"),
+    ],
+)
+def test_a_component_that_answers_otherwise_leaves_nothing_behind(tmp_path, monkeypatch, capsys, factor, words):
+    opened = running.run_file
+
+    def otherwise(path, threads):
+        run, who = opened(path, threads)
+        return lambda feeds: {name: factor * answer for name, answer in run(feeds).items()}, who
+
+    monkeypatch.setattr(running, "run_file", otherwise)
     assert main([*PLAIN, "--output", str(tmp_path)]) == 1
-    assert "the plain vae_encoder is outside its gate" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 
