@@ -70,6 +70,14 @@ def test_wheel_holds_only_the_namespace(wheel):
     assert not any(name.startswith("harmonyrt/benchmarks/studies") for name in names)
 
 
+def test_wheel_brings_the_page(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    listed = subprocess.run(["git", "ls-files", "serving/page"], cwd=ROOT, capture_output=True, text=True, check=True)
+    page = listed.stdout.splitlines()
+    assert "serving/page/index.html" in page
+    assert {f"harmonyrt/{name}" for name in page} <= set(names)
+
+
 def test_wheel_works_outside_the_checkout(wheel, tmp_path):
     """Unpacked elsewhere, the checkout and its editable install out of sight, the rooms import and find the weights."""
     site = tmp_path / "site"

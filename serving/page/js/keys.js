@@ -1,8 +1,8 @@
 // The stage by keyboard. What the keys do stands below it, for everybody.
 
 import { dab, undo } from "./brush.js";
-import { move, place, resize, sizeShare } from "./placement.js";
-import { cursor, redraw, stage, zoom, zoomFit, zoomFull } from "./stage.js";
+import { box, move, place, resize, sizeShare } from "./placement.js";
+import { announce, cursor, redraw, stage, zoom, zoomFit, zoomFull } from "./stage.js";
 import { base, changed, placed, state } from "./state.js";
 import { pan, toPicture, view } from "./view.js";
 
@@ -20,6 +20,20 @@ export const HELP = {
   background: ["Now add a cut-out: a picture with a transparent background.", ""],
 };
 
+const percent = (share) => `${Math.round(share * 100)} %`;
+
+/** Where things are after a key, in words. */
+const SAID = {
+  place: () => (placed() ? `Left ${Math.round(box().x)}, top ${Math.round(box().y)}, size ${percent(sizeShare())}` : ""),
+  brush: () => {
+    const [x, y] = brushPoint();
+    const { width, height } = base();
+    const kind = state.brush.erase ? "erases" : "adds";
+    return `Brush ${state.brush.size} pixels, ${kind}, at ${percent(x / width)} from the left, ${percent(y / height)} from the top`;
+  },
+  compare: () => `Zoom ${percent(view.scale)}`,
+};
+
 export function listenToKeys() {
   stage.addEventListener("keydown", (event) => {
     if (!base() || event.altKey || event.metaKey) return;
@@ -28,7 +42,9 @@ export function listenToKeys() {
       return;
     }
     const act = { place: placeKey, brush: brushKey, compare: compareKey }[state.tool](event);
-    if (act) done(event, act);
+    if (!act) return;
+    done(event, act);
+    announce(SAID[state.tool]);
   });
   stage.addEventListener("focus", () => {
     if (state.tool !== "brush" || !stage.matches(":focus-visible")) return;

@@ -2,14 +2,14 @@
 
 import { undo, undoAll } from "./brush.js";
 import { HELP, setBrush } from "./keys.js";
-import { maskLooksInverted } from "./layers.js";
+import { maskHints } from "./hints.js";
 import { centreOnPhoto, box, place, resize, sizeShare } from "./placement.js";
 import { listModels } from "./request.js";
 import { cancel, run, runSoon } from "./run.js";
 import { element, showSlots } from "./slots.js";
 import { addAnywhere, chooseWay, startOver } from "./sources.js";
 import { zoom, zoomFit, zoomFull } from "./stage.js";
-import { base, changed, maskSource, outdated, placed, state } from "./state.js";
+import { base, changed, liesOnItsSide, maskSource, mismatch, outdated, placed, state } from "./state.js";
 
 const at = (id) => document.getElementById(id);
 const FORMATS = [
@@ -59,8 +59,12 @@ function listenToPictures() {
 
 function listenToPlacement() {
   at("size").addEventListener("input", ({ target }) => resize(Number(target.value) / 100));
-  at("left").addEventListener("change", ({ target }) => place({ x: Number(target.value) || 0 }));
-  at("top").addEventListener("change", ({ target }) => place({ y: Number(target.value) || 0 }));
+  for (const [id, axis] of [["left", "x"], ["top", "y"]]) {
+    at(id).addEventListener("change", ({ target }) => {
+      delete target.dataset.shown; // show what became of it, even where that is what there was
+      place({ [axis]: Number(target.value) || 0 });
+    });
+  }
   at("flip").addEventListener("click", () => place({ flip: !state.placement.flip }));
   at("centre").addEventListener("click", centreOnPhoto);
 }
@@ -153,9 +157,16 @@ function showPlacement() {
   at("size").setAttribute("aria-valuetext", `${percent} % of the photo's height`);
   at("size-now").textContent = `${percent} %`;
   const { x, y } = box();
-  at("left").value = Math.round(x);
-  at("top").value = Math.round(y);
+  showNumber(at("left"), x);
+  showNumber(at("top"), y);
   at("flip").setAttribute("aria-pressed", String(state.placement.flip));
+}
+
+/** Show a number in a field; what somebody types there meanwhile stays. */
+function showNumber(field, number) {
+  const text = String(Math.round(number));
+  if (field.dataset.shown === text) return;
+  field.value = field.dataset.shown = text;
 }
 
 function showHelp() {
@@ -179,33 +190,9 @@ function showMask() {
   at("undo").disabled = at("clear").disabled = state.strokes[state.way].length === 0;
   at("invert").checked = state.invert;
   at("invert-row").hidden = isCutout || !maskSource();
-  const hint = maskHint();
+  const hint = isCutout ? (placed() ? "" : HELP.background[0]) : maskHints().join(" ");
   at("mask-hint").hidden = !hint;
   if (at("mask-hint").textContent !== hint) at("mask-hint").textContent = hint;
   at("fit").checked = state.fit;
-  at("fit-row").hidden = !differs() || liesOnItsSide();
-}
-
-/** Whether the mask has another size than the composite. */
-function differs() {
-  const { composite, mask } = state.pictures;
-  return state.way === "mask" && composite && mask && (mask.width !== composite.width || mask.height !== composite.height);
-}
-
-/** Whether its sides are exchanged: then the server turns it, where the photo was turned by its EXIF orientation. */
-function liesOnItsSide() {
-  const { composite, mask } = state.pictures;
-  return mask.width === composite.height && mask.height === composite.width;
-}
-
-function maskHint() {
-  if (state.way === "place") return placed() ? "" : HELP.background[0];
-  const { composite, mask } = state.pictures;
-  if (!maskSource()) return "There is no mask yet. Add one, or paint over the pasted object.";
-  if (differs() && liesOnItsSide()) return "The mask lies on its side. It is turned if the photo was turned by its EXIF orientation.";
-  if (differs() && !state.fit) {
-    return `The mask is ${mask.width} × ${mask.height} and the composite ${composite.width} × ${composite.height}. Stretch it if it shows the same view.`;
-  }
-  if (maskLooksInverted()) return "The mask looks inverted: it covers most of the picture and its corners. It has to be white on the pasted object.";
-  return "";
+  at("fit-row").hidden = !mismatch() || liesOnItsSide();
 }

@@ -48,11 +48,22 @@ export function showStage() {
   measure();
   if (shown !== picture) {
     shown = picture;
+    stage.setAttribute("aria-label", `Picture ${picture.name}, ${picture.width} × ${picture.height}`);
     cursor.point = null;
     fit(picture);
   }
   if (welcomed) stage.focus({ preventScroll: true }); // what had the focus is gone
   redraw();
+}
+
+let announcing = null;
+
+/** Tell screen readers what a key did, once the keys rest. @param {() => string} words */
+export function announce(words) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => {
+    document.getElementById("stage-status").textContent = words();
+  }, 300);
 }
 
 function measure() {

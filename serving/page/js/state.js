@@ -95,5 +95,22 @@ export function missing() {
   if (!maskSource() && !state.strokes.mask.some((stroke) => !stroke.erase)) {
     return "Add a mask, or paint over the pasted object with the brush.";
   }
+  if (mismatch() && !state.fit && !liesOnItsSide() && state.strokes.mask.length === 0) {
+    return `${mismatch()} Bring one of the same size, or stretch it.`;
+  }
   return "";
+}
+
+/** That the mask has another size than the composite, as a sentence; "" when it has the same. */
+export function mismatch() {
+  const { composite, mask } = state.pictures;
+  if (state.way !== "mask" || !composite || !mask) return "";
+  if (mask.width === composite.width && mask.height === composite.height) return "";
+  return `The mask is ${mask.width} × ${mask.height} and the composite ${composite.width} × ${composite.height}.`;
+}
+
+/** Whether the mask's sides are exchanged: the server turns it, where the photo was turned by its EXIF orientation. */
+export function liesOnItsSide() {
+  const { composite, mask } = state.pictures;
+  return Boolean(mismatch()) && mask.width === composite.height && mask.height === composite.width;
 }

@@ -26,6 +26,7 @@ def test_everything_by_keyboard(page, heard):
     page.press(Keys.ARROW_LEFT * 5, Keys.SHIFT + Keys.ARROW_LEFT + Keys.NULL, "+", "+", "f")
     page.until(lambda: page.number("#size") > size, "+ does not size it")
     assert page.number("#left") < left - 20
+    page.until(lambda: page.text("#stage-status").startswith(f"Left {page.number('#left')}, top "), "it is not said")
     assert page.the("#flip").get_attribute("aria-pressed") == "true"
     page.tab_to("#strength")
     page.press(Keys.ARROW_LEFT)

@@ -71,6 +71,18 @@ def test_the_brush_by_keyboard(page, files, heard):
     assert middle[160 + round(70 * unit)] == 255
 
 
+def test_what_the_server_refuses_is_its_sentence(page, files, heard):
+    Image.open(files["mask.png"]).transpose(Image.Transpose.ROTATE_90).save(files["mask.png"])
+    page.give("#choose", files["composite.png"], files["mask.png"])
+    page.until(lambda: "on its side" in page.text("#mask-hint"), "no hint")
+    page.click("#go")
+    error = page.the("#error").text
+    assert error.startswith("The mask")
+    assert "200x320" in error
+    assert error.endswith(".")
+    assert heard.answers == []
+
+
 def test_a_mask_can_be_painted_from_nothing(page, files, heard):
     page.click("input[name=way][value=mask]")
     page.give("#file-composite", files["composite.png"])
@@ -108,7 +120,7 @@ def test_a_mask_of_another_size_is_stretched_when_asked(page, files, heard):
     page.give("#choose", files["composite.png"], files["mask.png"])
     assert "160 × 100" in page.the("#mask-hint").text
     page.click("#go")
-    assert "160x100" in page.the("#error").text  # the server's sentence
+    assert "same size" in page.the("#error").text
     page.click("#fit")
     page.harmonize()
     assert heard.wishes[-1].fit_mask
