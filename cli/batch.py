@@ -26,11 +26,11 @@ def batch(
         typer.Option("--ray", help="Address of a Ray cluster (auto, HOST:PORT), or local. Default: plain processes."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Default: as many as there are cores (or cards) for.")
+        int | None, typer.Option(min=1, help="Default: as many as there are cores (or GPUs) for.")
     ] = None,
     cpus_per_worker: Annotated[int, typer.Option("--cpus-per-worker", min=1, help="Cores of each worker.")] = 1,
     gpus_per_worker: Annotated[
-        float, typer.Option("--gpus-per-worker", min=0, help="Cards of each worker, on Ray. 0.5 shares one.")
+        float, typer.Option("--gpus-per-worker", min=0, help="GPUs of each worker, on Ray. 0.5 shares one.")
     ] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after an earlier run; what it did is checked by hashes.")

@@ -80,7 +80,7 @@ def video(
         bool, typer.Option("--keep-partial", help="When interrupted, leave a playable clip of the frames until then.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Work in parts beside the output, and go on from what is done already.")
+        bool, typer.Option("--resume", help="Work in parts next to the output, and go on from what is done already.")
     ] = False,
     size: Annotated[str | None, typer.Option("--size", help="Of frames from stdin, for example 1920x1080.")] = None,
     rate: Annotated[

@@ -29,18 +29,18 @@ Progress = Callable[[str, float | None], None]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a target builder may be told beside the graph.
+    """What a target builder may be told besides the graph.
 
     Attributes:
         target: which target is being built: one module serves both flavours of TensorRT.
         size: [height, width] of a static engine, or None: any multiple of 8, any batch.
         threads: CPU threads for the build; None leaves it to the builder.
-        compute_capabilities: TensorRT: cards to build for, for example ``("8.6", "8.9")``; empty for the flavour's
-            own default (the local card, or for TensorRT for RTX every one that it can build for).
+        compute_capabilities: TensorRT: GPUs to build for, for example ``("8.6", "8.9")``; empty for the flavour's
+            own default (the local GPU, or for TensorRT for RTX every one that it can build for).
         optimization_level: TensorRT's builder optimisation level; None for its default.
         workspace_mib: TensorRT's workspace limit; None for its default.
         version_compatible: TensorRT: plans that newer minor versions can open.
-        hardware_compatible: TensorRT: plans that later cards can open.
+        hardware_compatible: TensorRT: plans that later GPUs can open.
         cache: folder for timing caches that outlive the build; None for none.
         progress: told what is going on.
     """
@@ -79,7 +79,7 @@ class BuiltEngine:
 Builder = Callable[["ir.Model", Path, str, BuildOptions], list[BuiltEngine]]
 """(typed graph, folder of the bundle, precision, options) -> the engines that it wrote into the folder.
 
-Raises HarmonyError for a missing package or an impossible wish, WorkFailed when a build fails."""
+Raises HarmonyError for a missing package or an impossible option, WorkFailed when a build fails."""
 
 _IMPOSSIBLE = {
     ("onnx", "bf16"): "ONNX Runtime's CPU provider has no BF16 convolution",

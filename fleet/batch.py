@@ -35,7 +35,7 @@ class Crew:
         ray: address of a Ray cluster, or ``"local"`` for one of this machine alone; None for plain processes.
         workers: None for as many as fit.
         cpus: cores of a worker.
-        gpus: cards of a worker; on Ray only.
+        gpus: of a worker; on Ray only.
     """
 
     ray: str | None = None
@@ -50,9 +50,7 @@ class Crew:
 
             return RayPool(job, self.ray, self.workers, self.cpus, self.gpus, most)
         if self.gpus:
-            raise HarmonyError(
-                "--gpus-per-worker is for Ray, which hands out cards; give --ray local, or --device cuda"
-            )
+            raise HarmonyError("--gpus-per-worker is for Ray, which hands out GPUs; give --ray local, or --device cuda")
         size = self.workers or max(1, cores() // self.cpus)
         return LocalPool(job, max(1, min(size, most) if most else size))
 

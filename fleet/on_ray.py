@@ -36,7 +36,7 @@ class RayPool:
         address: of a cluster, ``"auto"`` for the one that this machine belongs to, ``"local"`` for a new one.
         workers: None for as many as the cluster has room for now. A cluster that scales gets machines for more.
         cpus: cores of each.
-        gpus: cards of each.
+        gpus: of each.
         most: no more than this.
 
     Raises:
@@ -139,6 +139,6 @@ def _fitting(ray: Any, cpus: int, gpus: float) -> int:
     if gpus:
         size = min(size, int(there.get("GPU", 0) / gpus))
     if size < 1:
-        found = f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} cards"
+        found = f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
         raise WorkFailed(f"the cluster has {found}, less than one worker needs; add machines, or ask for less a worker")
     return size

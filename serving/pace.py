@@ -31,7 +31,7 @@ class _Times:
     """Seconds from start to end.
 
     Attributes:
-        busy: beside others, as lately measured.
+        busy: with others, as lately measured.
         alone: by itself; None if that has not happened.
         shortest: of any.
     """

@@ -72,7 +72,7 @@ class VideoOptions:
         invert_mask: masks are white on the background.
         keep_failed: a frame that cannot be harmonized stays as it was, and damage is passed over.
         keep_partial: an interrupted run leaves a playable file of the frames until then.
-        resume: work in parts beside the output, and go on from what an earlier run has done.
+        resume: work in parts next to the output, and go on from what an earlier run has done.
         preview: a small clip, composite and harmonized side by side, instead.
     """
 

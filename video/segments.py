@@ -37,7 +37,7 @@ class Parts:
     """The folder of a job in parts.
 
     Attributes:
-        folder: beside the output.
+        folder: next to the output.
         job: what is done, in words: another job's parts are refused.
         segments: files and frames of what is done.
     """

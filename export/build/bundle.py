@@ -1,4 +1,4 @@
-"""Writing a bundle: into a scratch folder beside its place, under a lock, and there in one rename when it is complete.
+"""Writing a bundle: into a scratch folder next to its place, under a lock, and there in one rename when it is complete.
 
 A build that is killed at any moment leaves a scratch folder without a manifest's place: nothing that opens. The next
 build of the same bundle finds it, knows by the lock that its builder is dead, and removes it.

@@ -55,7 +55,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     add("--precisions", nargs="+", default=["fp32"], metavar="PRECISION", help=about)
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
-    add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: cards to build for")
+    add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: GPUs to build for")
     add("--threads", type=int, metavar="N", help="CPU threads; default: all")
     add("--dry-run", action="store_true", help="print the plan and build nothing")
     add("--force", action="store_true", help="build even what is unchanged")

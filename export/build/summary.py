@@ -87,8 +87,8 @@ def source_lines(sources: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str
 def _engine_name(engine: EngineSpec) -> str:
     capability = engine.needs.get("compute_capability")
     part = "" if engine.component == "network" else f"{engine.component}: "
-    cards = f" sm{capability.replace('.', '').replace(', ', '/')}" if capability else ""
-    return f"{part}{engine.target} {engine.precision}{cards}"
+    gpus = f" sm{capability.replace('.', '').replace(', ', '/')}" if capability else ""
+    return f"{part}{engine.target} {engine.precision}{gpus}"
 
 
 def _print_skipped(skipped: Iterable[Skipped]) -> None:

@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--optimization-level", type=int, metavar="N", help="TensorRT: builder optimisation level")
     add("--workspace", type=int, metavar="MIB", help="TensorRT: workspace limit")
     add("--version-compatible", action="store_true", help="TensorRT: plans that later versions open too")
-    add("--hardware-compatible", action="store_true", help="TensorRT: plans that later cards run too")
+    add("--hardware-compatible", action="store_true", help="TensorRT: plans that later GPUs run too")
     add("--tune", nargs="?", type=float, const=60.0, metavar="SECONDS", help=_TUNE_HELP)
 
 

@@ -40,7 +40,7 @@ def trace(network: PHNet) -> ir.Model:
 
 
 def _set_shapes(model: ir.Model, shape: tuple[int | str | None, ...]) -> None:
-    """Give inputs and output their shape (None: keep the channels); inner shapes are inferred anew when folding."""
+    """Give inputs and output their shape (None: keep the channels); inner shapes are inferred again when folding."""
     import onnx_ir as ir
 
     graph = model.graph

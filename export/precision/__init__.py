@@ -1,7 +1,7 @@
-"""FP32 graph -> typed FP16 or BF16 graph, with every statistic in FP32 islands; and how to measure one without a card.
+"""FP32 graph -> typed FP16 or BF16 graph, with every statistic in FP32 islands; and how to measure one without a GPU.
 
 Why islands: PHNet's eps of 1e-7 and 1e-8 vanish in FP16 (0/0), and features normalised by a region of one pixel pass
-65504. Only convolutions and what merely finishes them leave FP32: 98 % of the work. docs/precision.md judges the
+65504. Only convolutions and what merely finishes them leave FP32: 98 % of the work. docs/precision.md measures the
 converters that exist, and has measurements.
 """
 

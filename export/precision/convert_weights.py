@@ -11,7 +11,7 @@ from harmonyrt.export.build.gate import OutOfRange
 
 
 def convert_weights(graph: ir.Graph, low: Collection[ir.Node], low_type: ir.DataType) -> None:
-    """Round every FP32 initializer that low-precision nodes read; one that islands read too is kept beside its copy.
+    """Round every FP32 initializer that low-precision nodes read; one that islands read too is kept next to its copy.
 
     Args:
         graph: changed in place; the nodes in `low` then read initializers of `low_type`.

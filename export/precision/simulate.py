@@ -1,7 +1,7 @@
-"""A typed graph in a form that ONNX Runtime's CPU provider runs with the typed graph's own rounding.
+"""A typed graph as a graph that ONNX Runtime's CPU provider runs with the typed graph's own rounding.
 
 That provider has no BF16 convolution, and it runs FP16 graphs in FP32 without rounding anything but the weights: there
-even a graph that gives NaN on a card looks perfect. So a typed graph is measured as its *simulation*: FP32 arithmetic,
+even a graph that gives NaN on a GPU looks perfect. So a typed graph is measured as its *simulation*: FP32 arithmetic,
 where every tensor that the typed graph holds in low precision is rounded to it. That is what a tensor core does
 (products of low-precision numbers, FP32 sums, one rounding of the result); what it leaves out is the order of
 summation, and engines that sum in FP16.

@@ -24,7 +24,7 @@ _ROWS, _COLUMNS = 2, 3
 
 
 def apply(model: ir.Model) -> int:
-    """The sum of x by columns, then by rows, beside R @ (x @ C), becomes the sum of the product."""
+    """The sum of x by columns, then by rows, next to R @ (x @ C), becomes the sum of the product."""
     return rewrite_each(model, {"ReduceSum"}, _share)
 
 

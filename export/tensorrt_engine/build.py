@@ -1,8 +1,8 @@
 """Typed ONNX -> engines of TensorRT (8.6, 10, 11) and of TensorRT for RTX (1.x).
 
-TensorRT builds on the card that the engine is for. TensorRT for RTX builds anywhere, also without a card, for any of
+TensorRT builds on the GPU that the engine is for. TensorRT for RTX builds anywhere, also without a GPU, for any of
 its compute capabilities; one engine serves several of them, because the weights are most of it and the kernels are
-compiled on the user's card. Turing (7.5) gets an engine of its own: NVIDIA's support matrix advises it, and its graph
+compiled on the user's GPU. Turing (7.5) gets a separate engine: NVIDIA's support matrix advises it, and its graph
 differs (see :mod:`harmonyrt.export.tensorrt_engine.lacking`).
 """
 
@@ -35,7 +35,7 @@ TURING: Capability = (7, 5)
 
 @dataclass(frozen=True)
 class _Job:
-    """One engine to build: its file, the cards that it is for, and the card at hand if it is one of them."""
+    """One engine to build: its file, the GPUs that it is for, and the GPU at hand if it is one of them."""
 
     file: str
     capabilities: tuple[Capability, ...]
@@ -49,13 +49,13 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
         model: typed graph (fp16, bf16), plain graph (fp32), or graph with Q/DQ (int8).
         folder: of the bundle; engines are written whole or not at all.
         precision: that the graph has.
-        options: cards, limits and who watches.
+        options: GPUs, limits and who watches.
 
     Returns:
-        TensorRT: one engine for the card at hand. TensorRT for RTX: one for 8.0 to 12.1, one for Turing.
+        TensorRT: one engine for the GPU at hand. TensorRT for RTX: one for 8.0 to 12.1, one for Turing.
 
     Raises:
-        HarmonyError: package or card missing, or a wish that this release or card cannot fulfil.
+        HarmonyError: package or GPU missing, or an option that this release or GPU does not support.
         WorkFailed: the graph cannot be parsed or built, or the engine does not compute in `precision`.
     """
     trt = tensorrt_versions.load(options.target)
@@ -75,7 +75,7 @@ def _rtx_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[_J
     if unknown:
         raise HarmonyError(
             f"TensorRT for RTX {trt.__version__} builds for compute capabilities {', '.join(map(named, known))}, not"
-            f" for {', '.join(unknown)}; choose among those, or target tensorrt on that card"
+            f" for {', '.join(unknown)}; choose among those, or target tensorrt on that GPU"
         )
     chosen = tuple(sorted(asked or known))
     if precision == "bf16" and TURING in chosen:
@@ -93,7 +93,7 @@ def _rtx_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[_J
 
 
 def _local_capabilities() -> list[Capability]:
-    """Cards of this machine; none where CUDA cannot be asked."""
+    """GPUs of this machine; none where CUDA cannot be asked."""
     try:
         device = cuda.open_cuda()
         return [device.capability(i) for i in range(device.device_count())]
@@ -105,21 +105,21 @@ def _local_job(trt: ModuleType, precision: str, options: BuildOptions) -> _Job:
     here = _local_capabilities()
     if not here:
         raise HarmonyError(
-            "TensorRT builds on the NVIDIA card that the engine is for, and none is usable here (cuda-python and a"
-            " driver are needed): run this on that machine, or build target tensorrt-rtx, which needs no card"
+            "TensorRT builds on the NVIDIA GPU that the engine is for, and none is usable here (cuda-python and a"
+            " driver are needed): run this on that machine, or build target tensorrt-rtx, which needs no GPU"
         )
     capability = here[0]
     asked = tuple(tensorrt_versions.parse_capability(text) for text in options.compute_capabilities)
     if asked and asked != (capability,):
         raise HarmonyError(
-            f"TensorRT builds for the card at hand, compute capability {named(capability)}, and"
+            f"TensorRT builds for the GPU at hand, compute capability {named(capability)}, and"
             f" {', '.join(map(named, asked))} was asked for: leave it out, or build there"
         )
     refusal = tensorrt_versions.why_unsupported("tensorrt", trt.__version__, capability)
     if refusal:
         raise HarmonyError(refusal)
     if precision == "bf16" and capability < (8, 0):
-        raise HarmonyError(f"BF16 needs compute capability 8.0, this card has {named(capability)}: build fp16")
+        raise HarmonyError(f"BF16 needs compute capability 8.0, this GPU has {named(capability)}: build fp16")
     major, minor, *_ = tensorrt_versions.parse_version(trt.__version__)
     return _Job(f"tensorrt-{major}.{minor}-sm{capability[0]}{capability[1]}.engine", (capability,), True)
 
@@ -213,7 +213,7 @@ def _serialized(
 
 
 def _check_here(trt: ModuleType, path: Path, precision: str, log: Log) -> None:
-    """On the card that it is for, an engine must open, and its layers must run in what was asked for."""
+    """On the GPU that it is for, an engine must open, and its layers must run in what was asked for."""
     runtime = trt.Runtime(log.logger)
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     try:

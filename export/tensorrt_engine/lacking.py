@@ -13,7 +13,7 @@ from harmonyrt.export.rewrites.recast_transposed import PHASES, phase_kernels
 def without_bf16_transposed(model: ir.Model, dtype: object = ml_dtypes.bfloat16) -> int:
     """Replace every ConvTranspose in BF16 with kernel 4, stride 2 and padding 1 by four convolutions and an interleave.
 
-    There is none for any card ("Could not infer output types for operation: deconv"). Every output pixel sees two of
+    There is none for any GPU ("Could not infer output types for operation: deconv"). Every output pixel sees two of
     the four taps in each direction, which two depends on whether its index is even. The work is the same.
     """
 

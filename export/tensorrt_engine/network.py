@@ -144,7 +144,7 @@ def check_network(network: Any, precision: str, weakly_typed: bool = False) -> N
 
 
 def engine_counts(trt: ModuleType, engine: Any) -> dict[str, int]:
-    """Count the layers of a built engine by the type of their results, as its inspector tells (needs a card).
+    """Count the layers of a built engine by the type of their results, as its inspector tells (needs a GPU).
 
     Returns:
         Empty where the inspector tells nothing: its answer depends on the profiling verbosity of the build.

@@ -69,7 +69,7 @@ def _weak_typing(trt: ModuleType, config: Any, precision: str) -> None:
 
 
 def set_capabilities(trt: ModuleType, config: Any, capabilities: tuple[Capability, ...]) -> None:
-    """TensorRT for RTX: which cards one engine is for."""
+    """TensorRT for RTX: which GPUs one engine is for."""
     config.num_compute_capabilities = len(capabilities)
     for i, capability in enumerate(capabilities):
         member = getattr(trt.ComputeCapability, f"SM{capability[0]}{capability[1]}")
@@ -81,7 +81,7 @@ def set_capabilities(trt: ModuleType, config: Any, capabilities: tuple[Capabilit
 
 
 def known_capabilities(trt: ModuleType) -> tuple[Capability, ...]:
-    """Cards that the installed TensorRT for RTX can build for, lowest first."""
+    """GPUs that the installed TensorRT for RTX can build for, lowest first."""
     names = (name[2:] for name in dir(trt.ComputeCapability) if name.startswith("SM") and name[2:].isdigit())
     return tuple(sorted((int(name[:-1]), int(name[-1])) for name in names))
 
@@ -103,25 +103,25 @@ def _filled(shape: tuple[int, ...], profile: Profile, which: int) -> tuple[int, 
     return tuple(size if size >= 0 else free[axis] for axis, size in enumerate(shape))
 
 
-# --- timing cache (TensorRT only: with TensorRT for RTX it has no effect, and forbids building without a card)
+# --- timing cache (TensorRT only: with TensorRT for RTX it has no effect, and forbids building without a GPU)
 
 
 @dataclass(frozen=True)
 class TimingCache:
-    """What earlier builds measured of kernels; it holds for one release and one kind of card."""
+    """What earlier builds measured of kernels; it holds for one release and one kind of GPU."""
 
     cache: CompiledCache
     key: dict[str, object]
 
     @classmethod
     def choose(cls, options: BuildOptions, version: str, capability: Capability) -> TimingCache:
-        """Beside the bundles, in the folder that the build was given; nowhere where it was given none."""
-        card = f"sm{capability[0]}{capability[1]}"
+        """Next to the bundles, in the folder that the build was given; nowhere where it was given none."""
+        gpu = f"sm{capability[0]}{capability[1]}"
         folder = NONE if options.cache is None else str(options.cache)
-        return cls(CompiledCache.at(folder), {"kind": "tensorrt-timing", "library": version, "card": card})
+        return cls(CompiledCache.at(folder), {"kind": "tensorrt-timing", "library": version, "card": gpu})
 
     def load(self, config: Any) -> None:
-        """Use it; a cache that TensorRT does not take is measured anew."""
+        """Use it; a cache that TensorRT does not take is measured again."""
         if self.cache.folder is None:
             return
         kept = self.cache.read(self.key)

@@ -140,15 +140,15 @@ def test_a_second_target_joins_the_bundle_and_a_failing_one_leaves_it(
     assert "simulated" in added.parity.measured_on
 
 
-def no_card(model, folder, precision, options):
+def no_gpu(model, folder, precision, options):
     (folder / "half.engine").write_text("")
-    raise HarmonyError("TensorRT builds on the card that the engine is for, and none is here: use another target")
+    raise HarmonyError("TensorRT builds on the GPU that the engine is for, and none is here: use another target")
 
 
 def test_a_target_that_this_machine_cannot_build_is_listed_or_alone_an_error(
     build, tiny_checkpoint, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(BUILDERS, "openvino", no_card)
+    monkeypatch.setitem(BUILDERS, "openvino", no_gpu)
     ask = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path / "engines", "--targets")
     code, said, complained = build(*ask, "openvino")
     assert (code, said) == (2, "")
@@ -157,7 +157,7 @@ def test_a_target_that_this_machine_cannot_build_is_listed_or_alone_an_error(
 
     code, said, _ = build(*ask, "openvino", "onnx")
     assert code == 0
-    assert "not possible: openvino fp32: TensorRT builds on the card" in said
+    assert "not possible: openvino fp32: TensorRT builds on the GPU" in said
     manifest = open_bundle(tmp_path / "engines" / "phnet-64-fp32").manifest
     assert [engine.target for engine in manifest.engines] == ["onnx"]
     assert [skipped.target for skipped in manifest.skipped] == ["openvino"]

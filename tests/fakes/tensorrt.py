@@ -80,7 +80,7 @@ class Config:
         self.profiles.append(profile)
 
     def create_timing_cache(self, blob):
-        return None if blob == b"of another card" else types.SimpleNamespace(serialize=lambda: blob + b"+")
+        return None if blob == b"of another GPU" else types.SimpleNamespace(serialize=lambda: blob + b"+")
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.timing = cache

@@ -169,14 +169,14 @@ def test_a_third_family_builds_bundles_that_the_runtime_opens(build, tmp_path):
 
 def test_its_targets_are_refused_or_left_out_like_any_others(build, tmp_path, monkeypatch):
     def refusing(model, folder, precision, given):
-        raise HarmonyError("no card for this target: use another one")
+        raise HarmonyError("no GPU for this target: use another one")
 
     monkeypatch.setitem(BUILDERS, "tensorrt", refusing)
     monkeypatch.setattr("harmonyrt.export.build.recipe.check_packages", lambda targets: None)
     assert build("--targets", "tensorrt")[0] == 2
     assert not (tmp_path / "out" / "toy-fp32").exists()
     code, said = build("--targets", "tensorrt", "onnx")
-    assert (code, "not possible: tensorrt fp32: no card" in said) == (0, True)
+    assert (code, "not possible: tensorrt fp32: no GPU" in said) == (0, True)
     manifest = open_bundle(tmp_path / "out" / "toy-fp32").manifest
     assert [engine.target for engine in manifest.engines] == ["onnx"]
 

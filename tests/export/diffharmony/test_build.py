@@ -188,7 +188,7 @@ def test_an_output_size_needs_a_refiner(tmp_path):
 
 
 @pytest.mark.slow
-def test_fp16_engines_of_tensorrt_for_rtx_build_without_a_card(tmp_path):
+def test_fp16_engines_of_tensorrt_for_rtx_build_without_a_gpu(tmp_path):
     if not importlib.util.find_spec("tensorrt_rtx_bindings"):
         pytest.skip("needs TensorRT for RTX, extra 'tensorrt-rtx'")
     sizes = ["--inference-size", "128", "--output-size", "64", "--steps", "2", "--compute-capabilities", "8.9"]

@@ -49,7 +49,7 @@ def test_int8_comes_from_the_file(ask, tiny_checkpoint, tiny_trace, tmp_path, mo
     found = calibrate_graph(graph, feeds, CalibrationOptions(least_db=1, threads=1))
     path = tmp_path / "mine.json"
     dataclasses.replace(found, checkpoint_sha256=sha256_of(tiny_checkpoint), rewrites=rewrites).save(path)
-    monkeypatch.setattr(session.PHNetSession, "_calibrated", lambda *_: pytest.fail("calibrated anew"))
+    monkeypatch.setattr(session.PHNetSession, "_calibrated", lambda *_: pytest.fail("calibrated again"))
     monkeypatch.setitem(gate.LOWEST_PSNR_DB, "int8", 1.0)  # random weights
 
     code, said, complained = ask("--calibration", path)

@@ -44,10 +44,10 @@ def test_an_engine_that_drifted_is_a_problem(bundle, tiny_checkpoint, monkeypatc
 
 
 def test_an_engine_that_cannot_run_here_is_noted(bundle, tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr(verify, "open_engine", lambda *_: (None, "it needs a card"))
+    monkeypatch.setattr(verify, "open_engine", lambda *_: (None, "it needs a GPU"))
     (check,) = verify.verify_bundle(bundle, tiny_checkpoint)
     assert (check.parity, check.problem) == (None, None)
-    assert "it needs a card" in check.note
+    assert "it needs a GPU" in check.note
 
 
 def test_altered_files_are_refused(bundle, tiny_checkpoint, tmp_path):

@@ -26,7 +26,7 @@ def test_an_engine_for_a_cpu_is_fast_by_default(target, precision):
     [
         (None, "openvino", "fp32"),  # a graph of any size
         ((1024, 1536), "openvino", "fp32"),  # tiles of it would take gigabytes
-        ((256, 256), "onnx", "fp16"),  # for a card
+        ((256, 256), "onnx", "fp16"),  # for a GPU
         ((256, 256), "tensorrt", "fp32"),
         ((256, 256), "tensorrt-rtx", "bf16"),
         ((256, 256), "tensorrt", "int8"),

@@ -1,4 +1,4 @@
-"""The adapter over TensorRT 8.6, 10 and 11, with a small fake of their API (the real wheels need a card and 800 MB)."""
+"""The adapter over TensorRT 8.6, 10 and 11, with a small fake of their API (the real wheels need a GPU and 800 MB)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from harmonyrt.runtime.compiled_cache import CompiledCache
 
 @pytest.fixture
 def machine(monkeypatch):
-    """machine("10.4.0", capability=(7, 0)) -> the fake package, on a machine with such a card."""
+    """machine("10.4.0", capability=(7, 0)) -> the fake package, on a machine with such a GPU."""
 
     def make(version, capability=(8, 9)):
         trt = fake_tensorrt(version)
         monkeypatch.setattr(tensorrt_versions, "load", lambda target: trt)
-        cards = types.SimpleNamespace(device_count=lambda: int(bool(capability)), capability=lambda i: capability)
-        monkeypatch.setattr(cuda, "open_cuda", lambda: cards)
+        gpus = types.SimpleNamespace(device_count=lambda: int(bool(capability)), capability=lambda i: capability)
+        monkeypatch.setattr(cuda, "open_cuda", lambda: gpus)
         return trt
 
     return make
@@ -65,7 +65,7 @@ def options(**wishes):
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.0.1", "10.4.0", "11.4.0"])
-def test_an_engine_for_the_card_at_hand(machine, tmp_path, version):
+def test_an_engine_for_the_gpu_at_hand(machine, tmp_path, version):
     trt = machine(version)
     (engine,) = to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
     major, minor = version.split(".")[:2]
@@ -161,7 +161,7 @@ def test_the_timing_cache_outlives_the_build(machine, tmp_path):
     for expected in (b"+", b"++"):
         to_tensorrt.build(ir.from_proto(graph()), folder, "fp16", options(cache=cache))
         assert kept.read(key).tobytes() == expected
-    kept.write(key, lambda file: file.write(b"of another card"))
+    kept.write(key, lambda file: file.write(b"of another GPU"))
     to_tensorrt.build(ir.from_proto(graph()), folder, "fp16", options(cache=cache))
     assert kept.read(key).tobytes() == b"+"
     (entry,) = (cache / "compiled").iterdir()
@@ -224,8 +224,8 @@ def test_a_builder_that_fails_is_one_sentence_and_leaves_nothing(machine, tmp_pa
         ("10.4.0", None, "fp16", {}, "none is usable here"),
         ("10.5.0", (7, 0), "fp16", {}, "does not run on compute capability 7.0"),
         ("8.6.1", (8, 9), "bf16", {}, "TensorRT 8.6.1 has no BF16"),
-        ("10.4.0", (7, 0), "bf16", {}, "BF16 needs compute capability 8.0, this card has 7.0"),
-        ("10.4.0", (8, 9), "fp16", {"compute_capabilities": ("8.6",)}, "builds for the card at hand"),
+        ("10.4.0", (7, 0), "bf16", {}, "BF16 needs compute capability 8.0, this GPU has 7.0"),
+        ("10.4.0", (8, 9), "fp16", {"compute_capabilities": ("8.6",)}, "builds for the GPU at hand"),
     ],
 )
 def test_what_cannot_be_built_is_one_sentence(machine, tmp_path, version, capability, precision, wishes, words):

@@ -1,4 +1,4 @@
-"""Real engines of TensorRT for RTX, built ahead of time without a card."""
+"""Real engines of TensorRT for RTX, built ahead of time without a GPU."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def options(**wishes):
 
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision):
+def test_phnet_becomes_engines_for_every_gpu(golden_graph, tmp_path, precision):
     names = rewrites.fitting(rewrites.DEFAULT, (64, 64), "tensorrt-rtx", precision)
     model = ir.from_proto(golden_graph("phnet_iharmony4", (64, 64), names))
     typed = model if precision == "fp32" else typed_graph(model, precision)
     engines = to_tensorrt.build(typed, tmp_path, precision, options())
-    cards = [header.capabilities for e in engines if (header := read_header(tmp_path / e.files[0]))]
+    gpus = [header.capabilities for e in engines if (header := read_header(tmp_path / e.files[0]))]
     expected = [((8, 0), (8, 6), (8, 9), (12, 0), (12, 1)), ((7, 5),)]
-    assert cards == (expected[:1] if precision == "bf16" else expected)  # Turing has no BF16
+    assert gpus == (expected[:1] if precision == "bf16" else expected)  # Turing has no BF16
     kind = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision]
     turing, bf16 = ("fp32-products-as-sums",), ("bf16-transposed-as-phases",)
     assert [e.rewrites for e in engines] == ([bf16] if precision == "bf16" else [(), turing])
@@ -50,7 +50,7 @@ def test_phnet_becomes_engines_for_every_card(golden_graph, tmp_path, precision)
 
 
 @needs_rtx
-def test_one_card_can_be_asked_for(tmp_path):
+def test_one_gpu_can_be_asked_for(tmp_path):
     (engine,) = to_tensorrt.build(
         ir.from_proto(_convolution()), tmp_path, "fp32", options(compute_capabilities=("8.9",))
     )
@@ -79,7 +79,7 @@ except KeyboardInterrupt:
 
 @needs_rtx
 def test_an_interrupted_build_ends_as_interrupted(tmp_path):
-    """The builder took the exception of Ctrl-C for a wish to cancel: one engine failed, and the build went on."""
+    """The builder took the exception of Ctrl-C for a request to cancel: one engine failed, and the build went on."""
     onnx.save(_convolution(), tmp_path / "model.onnx")
     folder = tmp_path / "bundle"
     folder.mkdir()
