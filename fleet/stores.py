@@ -199,6 +199,7 @@ def _opened_store(protocol: str, process: int) -> Any:
     if protocol in ("s3", "s3a"):
         config = {"max_pool_connections": CONNECTIONS, "connect_timeout": 10, "read_timeout": 60}
         options = {"config_kwargs": {**config, "retries": {"total_max_attempts": 1}}, "use_listings_cache": False}
+        options["max_concurrency"] = 1  # of the parts of one object: they count as the connection that they have
     try:
         return fsspec.filesystem(protocol, **options)
     except ImportError:
