@@ -33,6 +33,10 @@ def evaluate(
     backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Address of a Ray cluster that sees the dataset, or local. Default: this process."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Score a bundle: PSNR, MSE and foreground MSE, over all pictures and by foreground ratio."""
@@ -47,12 +51,21 @@ def evaluate(
 
     pairs = read_split(data, split)
     path, lines = chosen_bundle(bundle)
-    with (
-        collected() as remarks,
-        Harmonizer.open(path, backend, threads, device) as harmonizer,
-        progress(len(pairs), "evaluating") as step,
-    ):
-        report = run(harmonizer, pairs, size or None, 255.0 if peak is Peak.full else None, step)
+    against = 255.0 if peak is Peak.full else None
+    if ray is not None:
+        from harmonyrt.fleet.batch import Crew
+        from harmonyrt.fleet.scoring import EvaluateJob, evaluated
+
+        job = EvaluateJob.of(str(path), backend, device, threads or 1, size or None, against)
+        with progress(len(pairs), "evaluating") as step:
+            report, remarks = evaluated(job, pairs, Crew(ray, cpus=threads or 1), step)
+    else:
+        with (
+            collected() as remarks,
+            Harmonizer.open(path, backend, threads, device) as harmonizer,
+            progress(len(pairs), "evaluating") as step,
+        ):
+            report = run(harmonizer, pairs, size or None, against, step)
     for line in [*lines, *dict.fromkeys(remarks)]:
         say(line)
     if as_json:

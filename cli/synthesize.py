@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,10 @@ def synthesize(
         bool, typer.Option("--photos/--no-photos", help="Use photos without masks too, with regions as foregrounds.")
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds write equal files.")] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Address of a Ray cluster that sees the folders, or local. Default: this process."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a dataset of composites in iHarmony4's folder layout, with train, val and test lists."""
@@ -33,11 +38,28 @@ def synthesize(
 
     if not as_json:
         streams().results_are_files()
+    config = SynthesisConfig(data.absolute(), output, variants=variants, photos=photos, seed=seed)
     with growing_progress("synthesizing") as progress:
-        result = run(SynthesisConfig(data, output, variants=variants, photos=photos, seed=seed), progress)
+        result = run(config, progress) if ray is None else _on_ray(config, ray, progress)
     say_passed_over(data)
     if as_json:
         print_json({"output": str(result.out), "composites": result.composites})
         return
     print(result.out)
     say(f"{sum(result.composites.values())} composites: " + ", ".join(f"{n} {s}" for s, n in result.composites.items()))
+
+
+def _on_ray(config: Any, address: str, progress: Callable[[int, int], None]) -> Any:
+    import dataclasses
+
+    from harmonyrt.fleet.batch import Crew
+    from harmonyrt.fleet.loop import results
+    from harmonyrt.training.synthesize import finished, prepared
+
+    config = dataclasses.replace(config, out=config.out.absolute())
+    job, done = prepared(config), []
+    with Crew(address).pool(job, len(job.pictures)) as pool:
+        for result in results(job, range(len(job.pictures)), pool, len(job.pictures)):
+            done.append(result)
+            progress(len(done), len(job.pictures))
+    return finished(config, done)

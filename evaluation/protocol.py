@@ -78,14 +78,30 @@ def evaluate(
     before: list[Score] = []
     after: list[Score] = []
     for pair in pairs:
-        composite = _read_picture(pair.composite, size)
-        mask = _read_mask(pair.mask, size)
-        real = _read_picture(pair.real, size)
-        if composite.shape != real.shape or composite.shape[:2] != mask.shape:
-            raise HarmonyError(f"{pair.composite}: composite, mask and real photo differ in size; give a --size")
-        before.append(score(composite, real, mask, peak))
-        after.append(score(harmonizer.harmonize(composite, mask), real, mask, peak))
+        scores = score_pair(harmonizer, pair, size, peak)
+        before.append(scores[0])
+        after.append(scores[1])
         on_picture(pair.name)
+    return report(size, before, after)
+
+
+def score_pair(harmonizer: Harmonizes, pair: Pair, size: int | None, peak: float | None) -> tuple[Score, Score]:
+    """The scores of a composite and of its result. Arguments and errors as :func:`evaluate`."""
+    composite = _read_picture(pair.composite, size)
+    mask = _read_mask(pair.mask, size)
+    real = _read_picture(pair.real, size)
+    if composite.shape != real.shape or composite.shape[:2] != mask.shape:
+        raise HarmonyError(f"{pair.composite}: composite, mask and real photo differ in size; give a --size")
+    done = harmonizer.harmonize(composite, mask)
+    return score(composite, real, mask, peak), score(done, real, mask, peak)
+
+
+def report(size: int | None, before: list[Score], after: list[Score]) -> Report:
+    """Averages of what :func:`score_pair` gave for each pair.
+
+    Raises:
+        HarmonyError: there are none.
+    """
     if not after:
         raise HarmonyError("there is no picture to evaluate; choose another split")
     composite_mean, harmonized_mean = average(before), average(after)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -40,15 +47,22 @@ class RayPool:
         most: no more than this.
 
     Raises:
-        HarmonyError: Ray is not installed, there is no cluster at the address, or it has no room for one worker.
+        HarmonyError: Ray is not installed; entering it: there is no cluster at the address, or no room for one worker.
     """
 
     def __init__(
         self, job: Job, address: str, workers: int | None, cpus: int = 1, gpus: float = 0, most: int | None = None
     ) -> None:
-        self._ray = ray = require("ray", "fleet", "--ray")
-        self._own = _connected(ray, address)
-        self._job, self._actors = job, {}  # type: ignore[var-annotated]
+        self._ray = require("ray", "fleet", "--ray")
+        self._job, self._address, self._wanted = job, address, (workers, cpus, gpus, most)
+        self._actors: dict[int, Any] = {}
+        self._open = contextlib.ExitStack()
+        self.size = 0
+
+    def _connect(self) -> None:
+        ray, job, (workers, cpus, gpus, most) = self._ray, self._job, self._wanted
+        if _connected(ray, self._address):
+            self._open.callback(ray.shutdown)
         size = workers or _fitting(ray, cpus, gpus)
         self.size = max(1, min(size, most) if most else size)
         kind = ray.remote(_Actor)
@@ -94,13 +108,17 @@ class RayPool:
             self._ray.kill(actor)
 
     def __enter__(self) -> RayPool:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))  # where Ray prints what happens to its nodes
+            self._open = stack
+            self._connect()
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for worker in list(self._actors):
             self._end(worker)
-        if self._own:
-            self._ray.shutdown()
+        self._open.close()
 
 
 class _Content:
@@ -124,13 +142,28 @@ def _connected(ray: Any, address: str) -> bool:
     if address == "local":
         options["include_dashboard"] = False
     try:
-        ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        found = re.fullmatch(r"(?:ray://)?([\w.-]+):(\d+)", address)
+        if found is not None:  # Ray itself goes on trying for minutes
+            socket.create_connection((found[1], int(found[2])), timeout=10).close()
+        with _own_signals():
+            ray.init(address=address, **options)
+    except (OSError, ValueError, RuntimeError) as error:
         said = stores.without_secrets(" ".join(str(error).split()))[:200]
         raise HarmonyError(
             f"there is no Ray cluster at {address} ({said}); start one with ray start --head, or pass --ray local"
         ) from None
     return True
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Undo that Ray takes SIGTERM for itself: the program would no longer end with 143."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _fitting(ray: Any, cpus: int, gpus: float) -> int:

@@ -26,7 +26,7 @@ FOLDER = "results"
 ROWS, SECONDS = 4096, 60.0
 """A part is written when it has so many rows, or when its first row is so old."""
 _TEXTS = tuple(
-    f.name for f in dataclasses.fields(Result) if f.name not in ("width", "height", "seconds", "more", "kept")
+    f.name for f in dataclasses.fields(Result) if f.name not in ("width", "height", "seconds", "more", "kept", "first")
 )
 _OWN = (*_TEXTS, "width", "height", *(f"{stage}_seconds" for stage in STAGES))
 

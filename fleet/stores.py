@@ -115,6 +115,12 @@ def remove(path: str) -> None:
     Path(path).unlink(missing_ok=True)
 
 
+def remove_empty(folder: str) -> None:
+    """Remove a folder of this machine, and what is above it, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        os.removedirs(folder)
+
+
 def _gone(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         _store(path).rm_file(_bare(path))

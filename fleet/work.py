@@ -74,6 +74,7 @@ class Result:
         composite, mask, background: where they lie, without credentials; a cut-out counts as the composite.
         output: file name below the output's prefix; empty if there is none.
         seconds: by stage, of :data:`STAGES`.
+        first: the first one of its worker, whose engine was not warm. Not written.
         kept: an earlier run did it, inputs and output are as they were, and its result stands. Not written.
     """
 
@@ -97,6 +98,7 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     kept: bool = False
+    first: bool = False
 
     @property
     def fingerprint(self) -> bytes:
@@ -158,10 +160,12 @@ class _Worker:
     def __init__(self, job: HarmonizeJob, harmonizer: Any) -> None:
         self.job, self.harmonizer = job, harmonizer
         self.budget = Budget(job.run, job.megapixels)
+        self.first = True
 
     def do(self, row: Row) -> Result:
         """Harmonize a pair; whatever goes wrong is in the result."""
         result = self.job.blank(row)
+        result.first, self.first = self.first, False
         seconds = dict.fromkeys(STAGES, 0.0)
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("ignore")

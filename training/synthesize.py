@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,29 +65,80 @@ def synthesize(config: SynthesisConfig, progress: Callable[[int, int], None] | N
     Raises:
         HarmonyError: no pictures, or an output folder that is not empty.
     """
+    job = prepared(config)
+    do, results = job.open(), []
+    for index in range(len(job.pictures)):
+        results.append(do(index))
+        if progress is not None:
+            progress(index + 1, len(job.pictures))
+    return finished(config, results)
+
+
+@dataclass(frozen=True)
+class SynthesisJob:
+    """The composites of each picture, by its index; also a job for the fleet, whose workers all see the folders.
+
+    Attributes:
+        config: what to write.
+        pictures: all of them; composites may borrow from each other.
+        names: stems of their files.
+    """
+
+    config: SynthesisConfig
+    pictures: list[Picture]
+    names: list[str]
+
+    def open(self) -> Callable[[int], tuple[str, list[str]]]:
+        """What writes the files of one picture and returns its split and the names of its composites."""
+        composer = Composer(Album(self.pictures), self.config.plan)
+        return lambda index: self._written(composer, index)
+
+    def lost(self, index: int, deaths: int) -> tuple[str, list[str]]:
+        """A picture that no worker survived stops the work: the dataset would differ from that of another run."""
+        raise WorkFailed(f"{self.pictures[index].image}: {deaths} workers died of it; remove it or add memory")
+
+    def _written(self, composer: Composer, index: int) -> tuple[str, list[str]]:
+        picture, lines = self.pictures[index], []  # type: ignore[var-annotated]
+        rng = np.random.default_rng([self.config.seed, zlib.crc32(picture.name.encode())])
+        real, mask = _load(picture, rng)
+        if mask.max() >= 128:  # else there is nothing under the mask
+            with _writing(self.config.out):
+                _write_one(self.config, composer, self.names[index], real, mask, rng, lines)
+        return picture.split, lines
+
+
+def prepared(config: SynthesisConfig) -> SynthesisJob:
+    """Find the pictures and make the folders.
+
+    Raises:
+        HarmonyError: no pictures, or an output folder that is not empty.
+    """
     if config.variants < 1:
         raise HarmonyError(f"{config.variants} variants were asked for; give 1 or more")
     pictures = [p for p in find_pictures(config.data) if p.mask is not None or config.photos]
     if not pictures:
         raise HarmonyError(f"{config.data} has no pictures with masks; add masks/, or allow photos without masks")
     _prepare(config.out)
-    names = _short_names(pictures)
+    return SynthesisJob(config, pictures, _short_names(pictures))
+
+
+def finished(config: SynthesisConfig, results: Iterable[tuple[str, list[str]]]) -> SynthesisResult:
+    """Write the lists; `results` are what the job returned for every picture, in any order."""
     lists: dict[str, list[str]] = {split: [] for split in SPLITS}
-    composer = Composer(Album(pictures), config.plan)
-    try:
-        for index, picture in enumerate(pictures):
-            rng = np.random.default_rng([config.seed, zlib.crc32(picture.name.encode())])
-            real, mask = _load(picture, rng)
-            if mask.max() < 128:  # nothing under the mask
-                continue
-            _write_one(config, composer, names[index], real, mask, rng, lists[picture.split])
-            if progress is not None:
-                progress(index + 1, len(pictures))
+    for split, lines in results:
+        lists[split] += lines
+    with _writing(config.out):
         for split, lines in lists.items():
             (config.out / f"{split}.txt").write_text("".join(f"composite_images/{line}\n" for line in sorted(lines)))
-    except OSError as error:
-        raise WorkFailed(f"cannot write to {config.out}: {error.strerror}; free some space and run again") from None
     return SynthesisResult(config.out, {split: len(lines) for split, lines in lists.items()})
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WorkFailed(f"cannot write to {out}: {error.strerror}; free some space and run again") from None
 
 
 def _prepare(out: Path) -> None:

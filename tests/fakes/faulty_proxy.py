@@ -1,4 +1,4 @@
-"""A proxy before a real HTTP server that answers 500, answers slowly, and drops connections in the middle of an answer."""
+"""A proxy before a real HTTP server that answers 500, answers late, or cuts connections in the middle of an answer."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                 return
             self.wfile.write(content)
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer
 
         def log_message(self, *_: Any) -> None:
             pass

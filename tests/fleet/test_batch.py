@@ -191,3 +191,18 @@ def test_a_batch_needs_neither_ray_nor_a_store(place, bundle):
     Path("program.py").write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
     done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_plan_measures_a_sample_and_leaves_nothing(place, run, bundle):
+    ended = run("batch", "composites", "masks", "out", "--bundle", bundle, "--workers", 1, "--plan", "--json")
+    assert ended.code == 0, ended.err
+    plan = json.loads(ended.out)
+    assert (plan["pairs"], plan["sampled"], plan["failed"], plan["workers"]) == (6, 6, 0, 1)
+    per_pair = sum(plan["seconds"].values())
+    assert plan["pictures_per_second_per_worker"] == pytest.approx(1 / per_pair, rel=1e-3)
+    assert plan["hours_on_machines"]["8"] == pytest.approx(6 * per_pair / 8 / 3600, abs=1e-6)
+    assert plan["bound"] in plan["seconds"]
+    assert not Path("out").exists()
+    text = run("batch", "composites", "masks", "out", "--bundle", bundle, "--workers", 1, "--plan").out
+    assert "pictures per second per worker" in text
+    assert len(text.splitlines()) == 7

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fakes.faulty_proxy import FaultyProxy
 
+from fakes.faulty_proxy import FaultyProxy
 from harmonyrt.fleet import stores
 from harmonyrt.fleet.results import parts, read_results
 

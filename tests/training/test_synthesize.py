@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.fleet.local import LocalPool
+from harmonyrt.fleet.loop import results
 from harmonyrt.training.loading import PairedDataset
 from harmonyrt.training.pictures import find_pictures
-from harmonyrt.training.synthesize import SynthesisConfig, synthesize
+from harmonyrt.training.synthesize import SynthesisConfig, finished, prepared, synthesize
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,17 @@ def test_photos_alone_make_a_dataset(small_data, tmp_path):
         shutil.copy(path, tmp_path / "photos")
     result = synthesize(SynthesisConfig(tmp_path / "photos", tmp_path / "dataset", variants=1))
     assert sum(result.composites.values()) == 3
+
+
+def test_workers_write_the_files_that_one_process_writes(small_data, tmp_path):
+    """As `synthesize --ray` does: in any order, by any number of workers."""
+    configs = [SynthesisConfig(small_data, tmp_path / name, variants=2, photos=False) for name in ("one", "many")]
+    alone, job = synthesize(configs[0]), prepared(configs[1])
+    with LocalPool(job, 2) as pool:
+        together = finished(configs[1], results(job, range(len(job.pictures)), pool, len(job.pictures)))
+    assert together.composites == alone.composites
+    files = [{p.relative_to(c.out): p.read_bytes() for p in c.out.rglob("*") if p.is_file()} for c in configs]
+    assert files[0] == files[1]
 
 
 def test_a_filled_folder_is_not_written_to(small_data, tmp_path):
