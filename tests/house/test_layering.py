@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "fleet": {"common", "runtime", "serving", "evaluation"},
     "video": {"common", "runtime"},
     "training": {"common", "models", "evaluation"},
-    "benchmarks": {"common", "runtime", "evaluation", "models", "export", "video"},
+    "benchmarks": {"common", "runtime", "evaluation", "models", "export", "fleet", "video"},
     "cli": {
         *("common", "runtime", "evaluation", "calibration"),
         *("export", "training", "benchmarks", "serving", "video", "fleet"),
