@@ -179,15 +179,15 @@ def faults(place: Place, rounds: int, seed: int = 0) -> dict[str, Any]:
                 made.members.append(made.add_node(**NODE))
             else:
                 os.killpg(running.pid, signal.SIGKILL)
-            code = running.wait()
-            code = seconds_or_code(
-                place.batch("--ray", made.address, "--resume", "--workers", 1 + number % 2), pairs, out
-            )
+            first_code = running.wait()
+            again = place.batch("--ray", made.address, "--resume", "--workers", 1 + number % 2)
+            code = harmonyrt(*again(pairs, out)).wait()
             rows = list(read_results(str(out)))
             records.append(
                 {
                     "killed": victim,
                     "pictures_done": done,
+                    "first_exit_code": first_code,
                     "exit_code": code,
                     "rows": len(rows),
                     "ids": len({row["id"] for row in rows}),
@@ -200,11 +200,6 @@ def faults(place: Place, rounds: int, seed: int = 0) -> dict[str, Any]:
     fine = {"exit_code": 0, "rows": place.count, "ids": place.count, "outputs_equal": True, "results_equal": True}
     held = all(record[name] == value for record in records for name, value in fine.items())
     return {"rounds": records, "held": held and not any(record["partial_files"] for record in records)}
-
-
-def seconds_or_code(command: Callable[[Path, Path], list[object]], pairs: Path, out: Path) -> int:
-    """The exit code of a command."""
-    return harmonyrt(*command(pairs, out)).wait()
 
 
 def main() -> None:

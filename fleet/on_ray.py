@@ -100,6 +100,12 @@ class RayPool:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, HarmonyError):
                 raise error.cause from None
+            missing = re.search(r"No module named '([\w.]+)'", str(error))
+            if missing is not None:
+                raise HarmonyError(
+                    f"machines of the cluster lack the module {missing[1]}: run pip install 'harmonyrt[fleet]' on each,"
+                    " with the same version as here"
+                ) from None
             raise
 
     def _end(self, worker: int) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from harmonyrt.fleet.results import read_results
 from .conftest import write_pairs
 
 ray = pytest.importorskip("ray", reason="needs Ray's environment: make test-fleet")
+TESTS = str(Path(__file__).parents[1])  # where the workers find `fakes`
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
@@ -21,11 +21,14 @@ NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": 
 def cluster():
     from ray.cluster_utils import Cluster
 
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
+    patch = pytest.MonkeyPatch()
+    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_worker_niceness", "0"), ("PYTHONPATH", TESTS)):
+        patch.setenv(name, value)
     made = Cluster(initialize_head=True, head_node_args=NODE)
     made.add_node(**NODE)
     yield made
     made.shutdown()
+    patch.undo()
 
 
 def hashes(folder):
@@ -87,7 +90,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(place, run, bundle):
     assert "there is no Ray cluster at 127.0.0.1:9" in ended.err
 
 
-def test_evaluate_and_synthesize_give_the_same_on_ray(cluster, tmp_path, run, bundle, monkeypatch):
+def test_evaluate_gives_the_same_report_on_ray(cluster, tmp_path, run, bundle, monkeypatch):
     import numpy as np
     from PIL import Image
 
