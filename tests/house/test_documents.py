@@ -185,7 +185,7 @@ def test_files_and_names_exist(document):
         shown = any(name in block.text for block in blocks(ROOT / document))
         assert (ROOT / name).exists() or sibling.exists() or shown or "my_" in name, f"{document}: there is no {name}"
     for name in set(re.findall(r"\bharmonyrt(?:\.[A-Za-z_]\w*)+", text)):
-        if name not in NO_MODULES and not name.endswith((".h", ".hpp")):
+        if name not in NO_MODULES and not name.endswith((".h", ".hpp", ".service")):
             assert resolves(name), f"{document}: there is no {name}"
 
 
