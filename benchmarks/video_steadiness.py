@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from harmonyrt.benchmarks.video_shots import HEIGHT, WIDTH, ShotFrame
+from harmonyrt.benchmarks.video_shots import HEIGHT, KINDS, WIDTH, ShotFrame, read_photo, shot
 from harmonyrt.runtime import Harmonizer
-from harmonyrt.runtime.colour_maps import ColourMaps, ColourSums
+from harmonyrt.runtime.colour_maps import ColourMaps, ColourSums, sum_colours
+from harmonyrt.video.av_library import library
 from harmonyrt.video.change import apply_change, change_of
 from harmonyrt.video.colours import Tags, colour_space
 from harmonyrt.video.looking import Look, fit_mask, look
@@ -58,8 +61,6 @@ class Recorded:
 
 def record(harmonizer: Harmonizer, frames: Iterable[ShotFrame]) -> Recorded:
     """Ask the network about every frame, once for all settings."""
-    from harmonyrt.runtime.colour_maps import sum_colours
-
     frames = list(frames)
     size = harmonizer.engine_size(HEIGHT, WIDTH)
     looks, answers = [], []
@@ -70,14 +71,14 @@ def record(harmonizer: Harmonizer, frames: Iterable[ShotFrame]) -> Recorded:
     return Recorded(frames, looks, answers)
 
 
-def score(shot: Recorded, steady: float, ahead: int = AHEAD, strength: float = 1.0) -> Score:
+def score(played: Recorded, steady: float, ahead: int = AHEAD, strength: float = 1.0) -> Score:
     """Play a recorded shot with a setting."""
-    answers = {id(view): sums for view, sums in zip(shot.looks, shot.answers, strict=True)}
+    answers = {id(view): sums for view, sums in zip(played.looks, played.answers, strict=True)}
     watcher = Watcher(lambda view: answers[id(view)], steady)
-    seen = (watcher.watch(i, i / _RATE, view) for i, view in enumerate(shot.looks))
+    seen = (watcher.watch(i, i / _RATE, view) for i, view in enumerate(played.looks))
     changes, errors, weights = [], 0.0, 0.0
     for each in Steadier(steady, ahead).steadied(seen):
-        frame, maps = shot.frames[each.item], each.maps
+        frame, maps = played.frames[each.item], each.maps
         planes = [np.ascontiguousarray(frame.composite[..., c]) for c in range(3)]
         if maps is not None:
             apply_change(planes, frame.mask, change_of(maps, _SPACE, strength))
@@ -86,10 +87,10 @@ def score(shot: Recorded, steady: float, ahead: int = AHEAD, strength: float = 1
         inside = frame.mask > 127
         errors += float(((result - frame.truth)[inside] ** 2).sum())
         weights += 3 * int(inside.sum())
-    means = np.array([change[frame.mask > 127].mean(0) for change, frame in zip(changes, shot.frames, strict=True)])
+    means = np.array([change[frame.mask > 127].mean(0) for change, frame in zip(changes, played.frames, strict=True)])
     jump = float(np.abs(np.diff(means, axis=0)).max())
     psnr = 10 * np.log10(255**2 / (errors / weights))
-    return Score(_flicker(shot, changes), jump, float(psnr), watcher.asked / len(shot.frames))
+    return Score(_flicker(played, changes), jump, float(psnr), watcher.asked / len(played.frames))
 
 
 def _clean_change(frame: ShotFrame, maps: ColourMaps | None, strength: float) -> np.ndarray:
@@ -100,12 +101,12 @@ def _clean_change(frame: ShotFrame, maps: ColourMaps | None, strength: float) ->
     return (np.stack(planes, -1).astype(np.float32) - before) / 257
 
 
-def _flicker(shot: Recorded, changes: list[np.ndarray]) -> float:
+def _flicker(played: Recorded, changes: list[np.ndarray]) -> float:
     """See the module's head; NaN where the camera zooms."""
-    if shot.frames[0].place is None:
+    if played.frames[0].place is None:
         return float("nan")
     series: dict[tuple[int, int], list[np.ndarray | None]] = {}
-    for index, (frame, change) in enumerate(zip(shot.frames, changes, strict=True)):
+    for index, (frame, change) in enumerate(zip(played.frames, changes, strict=True)):
         top, left = frame.place or (0, 0)
         for row in range(-top % _BLOCK, HEIGHT - _BLOCK + 1, _BLOCK):
             for column in range(-left % _BLOCK, WIDTH - _BLOCK + 1, _BLOCK):
@@ -113,7 +114,7 @@ def _flicker(shot: Recorded, changes: list[np.ndarray]) -> float:
                 if frame.mask[here].min() > 250:
                     line = series.setdefault((row + top, column + left), [None] * len(changes))
                     line[index] = change[here].mean((0, 1))
-    still = len({frame.place for frame in shot.frames}) == 1
+    still = len({frame.place for frame in played.frames}) == 1
     squares: list[np.ndarray] = []
     for line in series.values():
         if still:
@@ -123,10 +124,46 @@ def _flicker(shot: Recorded, changes: list[np.ndarray]) -> float:
     return float(np.sqrt(np.mean(squares)))
 
 
-def _frame(composite: np.ndarray):
-    from harmonyrt.video.av_library import library
-
+def _frame(composite: np.ndarray) -> Any:
     frame = library().VideoFrame(composite.shape[1], composite.shape[0], "gbrp")
     for index, plane in enumerate(_LAYOUT.planes(frame)):
         plane[...] = composite[..., index]
     return frame
+
+
+def cuts_found(folder: Path) -> dict[str, int]:
+    """Cuts between different photos that are found, and false ones in pans, zooms, shaking hands, noise and fades.
+
+    Args:
+        folder: of photos with masks.
+    """
+    photos = [read_photo(path, path.with_suffix(".png")) for path in sorted(folder.glob("*.jpg"))]
+    moving = {kind: [_looks(shot(*photo, kind, "warm", 12)) for photo in photos] for kind in KINDS}
+    pans = moving["pan"]
+    found = sum(_cuts([*a[-6:], *b[:1]]) for a, b in pairwise(pans))
+    report = {"cuts": len(pans) - 1, "found": found}
+    for kind, looks in moving.items():
+        report[f"false in {kind}"] = sum(_cuts(line) for line in looks)
+    faded = [_looks(_faded(list(shot(*photo, "still", "warm", 12)))) for photo in photos]
+    report["false in fades to black"] = sum(_cuts(line) for line in faded)
+    return report
+
+
+def _faded(frames: list[ShotFrame]) -> Iterable[ShotFrame]:
+    for index, frame in enumerate(frames):
+        share = 1 - index / (len(frames) - 1)
+        yield replace(frame, composite=(frame.composite * share).astype(np.uint8))
+
+
+def _looks(frames: Iterable[ShotFrame]) -> list[Look]:
+    coverage = np.ones((128, 128), np.float32)
+    return [look(_frame(f.composite), _LAYOUT, coverage, _SPACE, (128, 128)) for f in frames]
+
+
+def _cuts(looks: list[Look]) -> int:
+    """Cuts that a watcher finds in a line of frames."""
+    nothing = ColourSums(np.zeros((22, 8, 8)), np.zeros(3), np.zeros(3), 1.0)
+    watcher = Watcher(lambda view: nothing)
+    for index, view in enumerate(looks):
+        watcher.watch(index, index / _RATE, view)
+    return watcher.cuts

@@ -12,10 +12,10 @@ from harmonyrt.video.av_library import library
 from harmonyrt.video.colours import ColourSpace
 from harmonyrt.video.pixel_formats import Layout, layout_of
 
-# Chosen by benchmarks/video_steadiness.py on cuts, pans, zooms and flashes made of photos; docs/video.md has the table.
+# Chosen by benchmarks/video.py: cuts between photos, and pans, zooms, hands and fades that are none; docs/video.md.
 CUT_DIFFERENCE = 0.06  # mean difference of thumbnails, of 1, below which nothing is a cut
-CUT_HISTOGRAM = 0.25  # share of luma that has to lie elsewhere in the histogram
-CUT_JUMP = 3.0  # times the difference that the frames before had
+CUT_HISTOGRAM = 0.15  # share of luma that has to lie elsewhere in the histogram
+CUT_JUMP = 2.0  # times the difference that the frames before had
 _BLOCK = 8  # pixels of the network's picture in one of a thumbnail
 _BINS = 32
 

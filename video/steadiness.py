@@ -21,7 +21,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.colour_maps import GRID, ColourMaps, ColourSums, maps_of
 from harmonyrt.video.looking import Look, difference, is_cut, largest_difference
 
-# Chosen by benchmarks/video_steadiness.py; docs/video.md has the table.
+# Chosen by benchmarks/video.py; docs/video.md has the table.
 DEFAULT = 0.5
 SECONDS_AT_HALF = 0.5  # time constant of the average at steady 0.5; it grows as s / (1 - s)
 AHEAD = 8  # coming frames that count: they are held in memory
