@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -35,18 +36,20 @@ ALLOWED = re.compile(r"""[Mm]odel card|["']cards?["']|\.cards\b|["']#\w+-card["'
 SUFFIXES = (".py", ".md", ".cpp", ".hpp", ".h", ".cu", ".c", ".toml", ".yml")
 
 
-def files() -> list[str]:
+@functools.cache
+def lines() -> list[tuple[str, str]]:
+    """(place, text) of every line of the code and documents, without what is allowed."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in listed.splitlines() if name.endswith(SUFFIXES) and not name.startswith(HISTORY)]
+    names = [name for name in listed.splitlines() if name.endswith(SUFFIXES) and not name.startswith(HISTORY)]
+    return [
+        (f"{name}:{number}", ALLOWED.sub("", line))
+        for name in names
+        if (ROOT / name).is_file()
+        for number, line in enumerate((ROOT / name).read_text(encoding="utf-8").splitlines(), 1)
+    ]
 
 
 @pytest.mark.parametrize("old", OLD)
 def test_old_words_are_gone(old):
-    pattern = re.compile(old)
-    found = []
-    for name in files():
-        path = ROOT / name
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
-            if pattern.search(ALLOWED.sub("", line)):
-                found.append(f"{name}:{number}: {line.strip()}")
+    found = [f"{place}: {line.strip()}" for place, line in lines() if re.search(old, line)]
     assert not found, f"say {OLD[old]} instead:\n" + "\n".join(found)
