@@ -25,8 +25,8 @@ _GROUPS = {
 }
 _ADVICE = {
     "reading and writing": "put the machines near the store, or give each more workers than cores",
-    "decoding and encoding": "more cores help, and a faster card does not; JPEG is quicker than PNG",
-    "the engine": "a smaller size, a lower precision or a card helps; more workers than cores do not",
+    "decoding and encoding": "more cores help, and a faster GPU does not; JPEG is quicker than PNG",
+    "the engine": "a smaller size, a lower precision or a GPU helps; more workers than cores do not",
     "waiting for memory": "machines with more memory, fewer workers, or a larger --megapixels-in-flight",
 }
 

@@ -146,6 +146,7 @@ def test_an_unchanged_folder_is_not_written_again(plain_export, monkeypatch, cap
         (float("nan"), "the plain vae_encoder's latent_sample"),
     ],
 )
+@pytest.mark.slow
 def test_a_component_that_answers_otherwise_leaves_nothing_behind(tmp_path, monkeypatch, capsys, factor, words):
     opened = running.run_file
 
