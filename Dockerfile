@@ -25,7 +25,8 @@ RUN useradd --create-home --uid 10001 harmonyrt \
 # Compiled engines are cached in /cache, which is writable whatever --user is given.
 ENV PATH=/opt/harmonyrt/bin:$PATH \
     XDG_CACHE_HOME=/cache \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1
 USER 10001
 WORKDIR /work
 

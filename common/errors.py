@@ -6,8 +6,9 @@ and leaves with :attr:`HarmonyError.exit_code`; anything else that escapes is a 
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
+
+from harmonyrt.common.telemetry import import_quietly
 
 
 class HarmonyError(Exception):
@@ -58,7 +59,7 @@ def require(module: str, extra: str, why: str) -> ModuleType:
         HarmonyError: naming the ``pip install 'harmonyrt[extra]'`` that mends it.
     """
     try:
-        return importlib.import_module(module)
+        return import_quietly(module)
     except ImportError as error:
         name = module.split(".")[0]
         if error.name is not None and error.name.split(".")[0] != name:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from harmonyrt.common.telemetry import import_quietly
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.machine import cpu_model_and_flags
 
@@ -132,7 +133,7 @@ def measured_once(cache: str | None = None) -> CpuSpeed | None:
 
 def _openvino() -> Any:
     try:
-        return importlib.import_module("openvino")
+        return import_quietly("openvino")
     except Exception:  # not installed, or broken in one of the many ways in which binary packages break
         return None
 
