@@ -119,6 +119,17 @@ def test_a_second_build_of_the_same_bundle_waits(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "bundle"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
+def test_files_of_components_reach_the_disk_before_the_bundle_does(tmp_path, monkeypatch):
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+    with bundle_being_written(tmp_path / "bundle", silent) as scratch:
+        (scratch / "unet" / "onnx").mkdir(parents=True)
+        (scratch / "unet" / "onnx" / "model.onnx").write_text("weights")
+        (scratch / FILE_NAME).write_text("{}")
+    assert sorted(flushed) == sorted(["unet", "onnx", "model.onnx", FILE_NAME])
+
+
 def test_a_full_disk_is_a_sentence(tmp_path):
     with (
         pytest.raises(WorkFailed, match=r"No space left on device; free some space"),

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from harmonyrt.export.phnet.to_onnx import tidy
+from harmonyrt.export.build.tracing import tidy
 
 
 class Proof:

@@ -54,7 +54,7 @@ def test_a_gated_convolution_keeps_its_gate(prove, random):
     }"""
 
     def apply(model):
-        from harmonyrt.export.phnet.to_onnx import tidy
+        from harmonyrt.export.build.tracing import tidy
 
         gate_fold.apply(model)
         tidy(model)
