@@ -136,7 +136,7 @@ def measure(checkpoint: Path | None, cases: Sequence[Case], threads: int | None)
             report.step_done()
     facts = {
         "checkpoint": first.checkpoint.name,
-        "checkpoint_sha256": first.checkpoint_sha256,
+        "checkpoint_sha256": first.source_sha256,
         "cases": len(cases),
         "composites_db": float(np.mean([case.score(case.image) for case in cases])),
         "module_db": truth,

@@ -77,11 +77,8 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
 
 def source_lines(sources: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
     """A line per part of a network: the files that it came from."""
-
-    def named(file: Mapping[str, str]) -> str:
-        return f"{file['path']} (sha256 {file['sha256'][:12]}…)"
-
-    return [f"{part}: {', '.join(map(named, files))}" for part, files in sources.items()]
+    named = "{path} (sha256 {sha256:.12}…)"
+    return [f"{part}: {', '.join(named.format(**file) for file in files)}" for part, files in sources.items()]
 
 
 def _engine_name(engine: EngineSpec) -> str:

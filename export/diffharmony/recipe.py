@@ -20,6 +20,9 @@ BF16 has more range than FP16 and fewer digits: it follows an overflow, not an i
 MOST_STEPS = 1000
 SMALLEST_INFERENCE = 64  # of the VAE's factor of 8 and the UNet's three halvings, one pixel is left
 SPECIALISATIONS = ("constant-text", "step-table", "folded-scaling", "matrix-resize")
+Provenance = dict[str, list[dict[str, str]]]
+"""Files by part (``unet``, ``vae``, ``scheduler``, ``text_encoder``, ``refiner``): ``path`` below the folder that was
+named, that folder's name first, and ``sha256``."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,29 @@ class Source:
                 if path.is_file() and path.suffix in (".json", ".safetensors", ".bin"):
                     digest.update(f"{path.relative_to(folder)}:{file_sha256(path)}".encode())
         return digest.hexdigest()
+
+    def provenance(self) -> Provenance:
+        """The files that the parts are read from; {} with random weights.
+
+        Raises:
+            HarmonyError: a folder that is missing or holds no weights.
+        """
+        if self.checkpoint is None:
+            return {}
+        from harmonyrt.models.diffharmony.parts import find_parts
+
+        parts = find_parts(self.checkpoint, base=self.base, harmony_vae=self.harmony_vae, refiner=self.refiner)
+        roots = [folder for folder in (self.refiner, self.harmony_vae, self.checkpoint, self.base) if folder]
+        return {
+            name: [{"path": _named(path, roots), "sha256": file_sha256(path)} for path in files]
+            for name, files in parts.files().items()
+        }
+
+
+def _named(path: Path, roots: list[Path]) -> str:
+    """A path from the folder that the user named on: it says nothing about the building machine."""
+    root = next(root for root in roots if path.is_relative_to(root))
+    return (Path(root.resolve().name) / path.relative_to(root)).as_posix()
 
 
 @dataclass(frozen=True)

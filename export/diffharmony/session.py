@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from harmonyrt.common.progress import Reporter
 from harmonyrt.export.build.family import Component, Described, Results, Typed, plain, tensor
 from harmonyrt.export.build.summary import source_lines
-from harmonyrt.export.diffharmony.provenance import provenance
 from harmonyrt.export.diffharmony.recipe import DiffusionRecipe, Source
 from harmonyrt.runtime.diffusion.schedule import FAMILY, SamplingSchedule
 from harmonyrt.runtime.manifest import ModelSpec
@@ -43,21 +42,12 @@ def load_reporting(source: Source, threads: int | None, report: Reporter) -> tup
         return random_diffharmony(source.random, source.random_harmony_vae), {}
     from harmonyrt.models.diffharmony import load_diffharmony
 
-    sources = provenance(source)
+    sources = source.provenance()
     for line in source_lines(sources):
         report(line)
     assert source.checkpoint is not None
     folders = {"base": source.base, "harmony_vae": source.harmony_vae, "refiner": source.refiner}
     return load_diffharmony(source.checkpoint, **folders), sources
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A session for the gate of the whole."""
-
-    run: Run
-    backend: str = ""
-    device: str = "cpu"
 
 
 class DiffHarmonySession:
@@ -110,7 +100,7 @@ class DiffHarmonySession:
         from harmonyrt.export.diffharmony.references import measure_pipeline
         from harmonyrt.runtime.diffusion.model import DiffusionModel
 
-        sessions: Any = {name: _Opened(run) for name, run in runs.items()}
+        sessions: Any = {name: SimpleNamespace(run=run, backend="", device="cpu") for name, run in runs.items()}
         return measure_pipeline(DiffusionModel(self._loop, sessions, {}), self._cases, self._loop.default_steps)
 
     def describe(self, recipe: DiffusionRecipe, results: Results) -> Described:

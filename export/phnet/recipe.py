@@ -23,7 +23,7 @@ class PHNetRecipe:
 
     Attributes:
         checkpoint: file of the weights.
-        checkpoint_sha256: its hash.
+        source_sha256: its hash.
         size: [height, width], or None for any multiple of 8 and any batch.
         precision: one of the vocabulary's.
         targets: those that can exist.
@@ -37,7 +37,7 @@ class PHNetRecipe:
     """
 
     checkpoint: Path
-    checkpoint_sha256: str
+    source_sha256: str
     size: Size
     precision: str
     targets: tuple[str, ...]
@@ -58,17 +58,12 @@ class PHNetRecipe:
         """For tables."""
         return str(self.checkpoint)
 
-    @property
-    def source_sha256(self) -> str:
-        """For tables."""
-        return self.checkpoint_sha256
-
     def facts(self) -> dict:
         """What decides the bundle's content besides its targets, as JSON can hold it."""
         options = self.options
         return {
             "model": "phnet",
-            "checkpoint_sha256": self.checkpoint_sha256,
+            "checkpoint_sha256": self.source_sha256,
             "size": None if self.size is None else list(self.size),
             "precision": self.precision,
             "rewrites": list(self.rewrites),

@@ -148,7 +148,7 @@ class PHNetSession:
         if self._opened.notes:
             config["assumed"] = list(self._opened.notes)
         return Described(
-            model=ModelSpec("phnet", config, self._parameters, recipe.checkpoint.name, recipe.checkpoint_sha256),
+            model=ModelSpec("phnet", config, self._parameters, recipe.checkpoint.name, recipe.source_sha256),
             size=recipe.size,
             working_size=WORKING_SIDE if recipe.size is None else max(recipe.size),
             size_multiple=SIZE_MULTIPLE,

@@ -60,12 +60,8 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
     """
     trt = tensorrt_versions.load(options.target)
     networks.check_readable(precision, options.target, trt.__version__)
-    jobs = (
-        _rtx_jobs(trt, precision, options)
-        if options.target == "tensorrt-rtx"
-        else [_local_job(trt, precision, options)]
-    )
-    return [_build_one(trt, model, folder, precision, options, job) for job in jobs]
+    jobs_of = _rtx_jobs if options.target == "tensorrt-rtx" else _local_jobs
+    return [_build_one(trt, model, folder, precision, options, job) for job in jobs_of(trt, precision, options)]
 
 
 def _rtx_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[_Job]:
@@ -101,7 +97,7 @@ def _local_capabilities() -> list[Capability]:
         return []
 
 
-def _local_job(trt: ModuleType, precision: str, options: BuildOptions) -> _Job:
+def _local_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[_Job]:
     here = _local_capabilities()
     if not here:
         raise HarmonyError(
@@ -121,7 +117,7 @@ def _local_job(trt: ModuleType, precision: str, options: BuildOptions) -> _Job:
     if precision == "bf16" and capability < (8, 0):
         raise HarmonyError(f"BF16 needs compute capability 8.0, this GPU has {named(capability)}: build fp16")
     major, minor, *_ = tensorrt_versions.parse_version(trt.__version__)
-    return _Job(f"tensorrt-{major}.{minor}-sm{capability[0]}{capability[1]}.engine", (capability,), True)
+    return [_Job(f"tensorrt-{major}.{minor}-sm{capability[0]}{capability[1]}.engine", (capability,), True)]
 
 
 def _build_one(

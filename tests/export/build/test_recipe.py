@@ -81,7 +81,7 @@ def test_the_hash_tells_builds_apart_and_forgets_what_changes_nothing(make, monk
         make(precisions=("fp16",))[0],
         make(rewrites=())[0],
         make(optimization_level=2)[0],
-        replace(plain, checkpoint_sha256="0" * 64),
+        replace(plain, source_sha256="0" * 64),
     ]
     assert len({recipe_sha256(recipe) for recipe in (plain, *others)}) == 6
     before = recipe_sha256(plain)

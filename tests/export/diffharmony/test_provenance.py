@@ -13,7 +13,6 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.export.build.recipe import file_sha256
 from harmonyrt.export.build.summary import source_lines
 from harmonyrt.export.build_engines import main
-from harmonyrt.export.diffharmony.provenance import provenance
 from harmonyrt.export.diffharmony.recipe import Source
 from harmonyrt.runtime.bundle import open_bundle
 
@@ -38,7 +37,7 @@ def folders(tmp_path):
 
 
 def test_each_part_names_its_file_and_hash(folders):
-    found = provenance(Source(folders / "tuned", base=folders / "base"))
+    found = Source(folders / "tuned", base=folders / "base").provenance()
     assert found["unet"] == [
         {"path": "tuned/diffusion_pytorch_model.safetensors", "sha256": hashlib.sha256(b"tuned").hexdigest()}
     ]
@@ -52,13 +51,13 @@ def test_each_part_names_its_file_and_hash(folders):
 
 
 def test_random_weights_come_from_no_file():
-    assert provenance(Source(random="tiny")) == {}
+    assert Source(random="tiny").provenance() == {}
 
 
 def test_a_part_without_weights_is_named(folders):
     (folders / "base" / "vae" / "diffusion_pytorch_model.fp16.safetensors").unlink()
     with pytest.raises(HarmonyError, match="vae has no weights"):
-        provenance(Source(folders / "tuned", base=folders / "base"))
+        Source(folders / "tuned", base=folders / "base").provenance()
 
 
 def test_a_file_that_changed_is_hashed_again(folders):
