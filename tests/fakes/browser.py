@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import json
 import shutil
 import time
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -22,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-SECONDS = 30.0
+SECONDS = 60.0
 """Before a test gives up waiting: enough for a busy machine."""
 PHONE, TABLET, DESKTOP = (360, 740), (768, 1024), (1440, 900)
 
@@ -42,6 +40,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.downloads = downloads
         self.driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
+        self.driver.set_script_timeout(SECONDS)
         self._tell("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
 
     def _tell(self, command: str, **parameters: Any) -> Any:
@@ -209,9 +208,9 @@ class Browser:
         """
         return self.ask(script, x, y)
 
-    def picture(self) -> Image.Image:
-        """What the window shows."""
-        return Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+    def photograph(self, path: Path) -> None:
+        """Save what the window shows, as PNG."""
+        path.write_bytes(self.driver.get_screenshot_as_png())
 
     # ---- what it did
 
