@@ -151,11 +151,13 @@ def measured(harmonizer: Harmonizer, port: int, pair: JpegPair, wanted: argparse
         accepted = [r.seconds for r in replies if r.status == 200]
         unloaded = statistics.median(single)
         back = await recovery(client, data, unloaded)
+        found = re.search(r"^process_resident_memory_bytes (\S+)", await client.text("/metrics"), re.MULTILINE)
         statuses = {str(s): sum(r.status == s for r in replies) for s in sorted({r.status for r in replies})}
         client.close()
         return {
             "megapixels": round(pair.megapixels, 3),
             "request_bytes": len(data),
+            "server_mb": round(float(found[1]) / 1e6, 1) if found else None,
             "same_bytes_as_plain": same,
             "plain_ms": percentiles(plain),
             "unloaded_ms": percentiles(single),
@@ -210,6 +212,7 @@ def main() -> None:
     found = {
         "kind": "harmonyrt-serving",
         "schema": 1,
+        "what": "a server under load, next to a plain loop",
         "command": " ".join(["python -m harmonyrt.benchmarks.serving", *sys.argv[1:]]),
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),

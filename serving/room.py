@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -88,7 +88,7 @@ class EngineRoom:
         work: Callable[[Run], Result],
         *,
         deadline: float,
-        left: Awaitable[Any] | None = None,
+        left: Callable[[], Coroutine[Any, Any, Any]] | None = None,
         run: Run | None = None,
     ) -> Result:
         """Have a request's work done, when it is its turn.
@@ -98,7 +98,7 @@ class EngineRoom:
             megapixels: what its pictures hold.
             work: called in a thread.
             deadline: by `time.monotonic()`.
-            left: ends when nobody waits for the answer any more.
+            left: what it returns ends when nobody waits for the answer any more.
             run: shows its progress and stops it; None for a new one.
 
         Raises:
@@ -112,7 +112,7 @@ class EngineRoom:
         ticket = Ticket(kind, megapixels, work, asyncio.get_running_loop().create_future(), run or Run())
         self.waiting.append(ticket)
         self._start_next()
-        leaving = asyncio.ensure_future(left) if left is not None else None
+        leaving = asyncio.ensure_future(left()) if left is not None else None
         try:
             waited: set[asyncio.Future[Any]] = {ticket.future} if leaving is None else {ticket.future, leaving}
             seconds = max(0.0, deadline - time.monotonic())

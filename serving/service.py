@@ -18,6 +18,7 @@ from harmonyrt.serving.problems import Problem
 from harmonyrt.serving.room import EngineRoom
 from harmonyrt.serving.settings import Settings
 
+_MOST_WORKERS = 16
 _BODIES = 8  # of the largest size that may be held at once
 
 
@@ -43,7 +44,7 @@ class Service:
         models = Models.open(settings)
         sessions = max(model.harmonizer.info.sessions for model in models.by_name.values())
         in_flight = settings.megapixels_in_flight or 4 * settings.max_megapixels
-        room = EngineRoom(max(sessions, min(cores(), 2)), settings.queue, in_flight, settings.max_wait)
+        room = EngineRoom(_workers(sessions), settings.queue, in_flight, settings.max_wait)
         limit = settings.upload_limit
         uploads = Uploads(limit, _BODIES * limit, settings.timeout, min(settings.stall, settings.timeout))
         service = cls(settings, keys, models, room, uploads, Metrics())
@@ -77,6 +78,11 @@ class Service:
         """Let the requests in the room end, then give the engines back."""
         await self.room.drain(self.settings.timeout)
         await asyncio.to_thread(self.models.close)
+
+
+def _workers(sessions: int) -> int:
+    """Requests to work on at once. Decoding and encoding take one core each, so engines need several to be busy."""
+    return max(sessions, min(cores(), 2), min(cores() // 2, _MOST_WORKERS))
 
 
 async def until_left(receive: Any) -> None:

@@ -4,6 +4,7 @@
 
 import asyncio
 import base64
+import contextlib
 import functools
 import json
 import time
@@ -70,7 +71,8 @@ async def _harmonize(service: Service, request: "Request") -> Any:
     came, deadline = time.perf_counter(), service.deadline()
     service.check(request)
     service.room.check_open()
-    with service.body() as body:
+    with contextlib.ExitStack() as memory:
+        body = memory.enter_context(service.body())
         form = await read_form(request.receive, request.headers, _KNOWN, body)
         run = Run()
         run.seconds["upload"] = time.perf_counter() - came
@@ -81,8 +83,9 @@ async def _harmonize(service: Service, request: "Request") -> Any:
         work = functools.partial(harmonize, model, wish, service.settings.max_megapixels)
         do = functools.partial(service.room.do, model.name, megapixels, work, deadline=deadline, run=run)
         if _STREAM in request.headers.get("accept", ""):
-            return await _streamed(do, run, wish)
-        answer = await do(left=until_left(request.receive))
+            service.room.check_open()  # while a refusal can still be a status
+            return _streamed(do, run, memory.pop_all())
+        answer = await do(left=functools.partial(until_left, request.receive))
     headers = [
         *sentence_headers(answer.sentences),
         timing_header(run.seconds, time.perf_counter() - came),
@@ -100,8 +103,8 @@ async def _weighed(wish: Wish, limit: float) -> float:
     return await asyncio.to_thread(weigh, wish, limit)
 
 
-async def _streamed(do: Any, run: Run, wish: Wish) -> Any:
-    """Progress as server-sent events, then `result` with the picture, or `problem`."""
+def _streamed(do: Any, run: Run, memory: contextlib.ExitStack) -> Any:
+    """Progress as server-sent events, then `result` with the picture, or `problem`; `memory` is given back then."""
     from fastapi.responses import StreamingResponse
 
     loop = asyncio.get_running_loop()
@@ -125,7 +128,8 @@ async def _streamed(do: Any, run: Run, wish: Wish) -> Any:
 
     async def stream() -> AsyncIterator[bytes]:
         task = asyncio.ensure_future(work())
-        try:
+        with memory, contextlib.ExitStack() as ending:
+            ending.callback(task.cancel)
             while True:
                 try:
                     event = await asyncio.wait_for(events.get(), _ALIVE)
@@ -135,8 +139,6 @@ async def _streamed(do: Any, run: Run, wish: Wish) -> Any:
                 if event is None:
                     return
                 yield event
-        finally:
-            task.cancel()
 
     run.progress = show
     return StreamingResponse(stream(), media_type=_STREAM, headers={"Cache-Control": "no-store"})

@@ -153,7 +153,7 @@ async def _infer(service: Service, face: Face, request: "Request") -> Any:
             )
         work = functools.partial(_run_engine if face.is_engine else _run_pictures, face, asked)
         answer, length, sentences = await service.room.do(
-            face.name, megapixels, work, deadline=deadline, left=until_left(request.receive), run=run
+            face.name, megapixels, work, deadline=deadline, left=functools.partial(until_left, request.receive), run=run
         )
     response = Response(answer, media_type="application/json" if length is None else "application/octet-stream")
     response.raw_headers += [*sentence_headers(sentences), timing_header(run.seconds, time.perf_counter() - came)]

@@ -1,7 +1,7 @@
-"""Tables from committed JSON: `python -m harmonyrt.benchmarks.report.tables` renews four documents.
+"""Tables from committed JSON: `python -m harmonyrt.benchmarks.report.tables` renews five documents.
 
 They keep what is outside their marks: README.md has one table, docs/benchmarks.md three, weights/README.md those of
-quality, results/README.md all others.
+quality, docs/serving.md those of the server, results/README.md all others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from harmonyrt.benchmarks.report.front_page import front_page, readme
 from harmonyrt.benchmarks.report.goals import goals
 from harmonyrt.benchmarks.report.pictures import draw, frame_rates
 from harmonyrt.benchmarks.report.quality import quality
+from harmonyrt.benchmarks.report.serving import sizing
 from harmonyrt.benchmarks.results import PAPER_ROWS, Run, markdown, read, short_machine_line
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
@@ -158,6 +159,7 @@ def documents(root: Path) -> dict[Path, str]:
     elsewhere = [committed_runs(path) for path in sorted(results.iterdir()) if path.is_dir()]
     return {
         root / "README.md": readme(runs),
+        root / "docs" / "serving.md": sizing(results),
         root / "docs" / "benchmarks.md": front_page(runs, elsewhere, results / "opening.json"),
         results / "README.md": "\n".join([*index(results), tables(results)]),
         root / "weights" / "README.md": quality(results),

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError, OutOfMemory, WorkFailed
+from harmonyrt.common.errors import Cancelled
 from harmonyrt.runtime.sessions import Sessions
 
 
@@ -118,3 +119,35 @@ def test_closing_inside_a_call_happens_when_it_ends():
         sessions.close()
         events.append("still here")
     assert events == ["still here", "closed"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the driver died"), WorkFailed("values that are not finite")])
+def test_a_session_that_fails_is_left_for_a_new_one(error):
+    sessions = Sessions("first", lambda: "new", 1)
+    with pytest.raises(type(error)), sessions.checked_out():
+        raise error
+    with sessions.checked_out() as one:
+        assert one == "new"
+
+
+@pytest.mark.parametrize(
+    "error", [HarmonyError("a bad mask"), Cancelled("stopped"), OutOfMemory("full"), MemoryError()]
+)
+def test_wrong_input_stops_and_full_memory_cost_no_session(error):
+    sessions = Sessions("first", lambda: "new", 1)
+    with pytest.raises(type(error)), sessions.checked_out():
+        raise error
+    with sessions.checked_out() as one:
+        assert one == "first"
+
+
+def test_the_last_session_that_cannot_be_replaced_is_an_error_and_not_a_wait():
+    def another():
+        raise WorkFailed("the device is gone")
+
+    sessions = Sessions("first", another, 1)
+    with pytest.raises(RuntimeError), sessions.checked_out():
+        raise RuntimeError("the device is gone")
+    for _ in range(2):
+        with pytest.raises(WorkFailed, match="the device is gone"), sessions.checked_out():
+            pass

@@ -87,7 +87,11 @@ def test_who_leaves_gives_up_the_place():
         first = asyncio.ensure_future(room.do("m", 1.0, gate.work("first"), deadline=deadline()))
         await until(lambda: gate.began)
         gone = asyncio.get_running_loop().create_future()
-        second = asyncio.ensure_future(room.do("m", 1.0, gate.work("second"), deadline=deadline(), left=gone))
+
+        async def left():
+            await gone
+
+        second = asyncio.ensure_future(room.do("m", 1.0, gate.work("second"), deadline=deadline(), left=left))
         await until(lambda: room.waiting)
         gone.set_result(None)
         with pytest.raises(ClientLeft):
@@ -230,3 +234,51 @@ def test_wrong_input_costs_no_session(failing):
     failing.errors.append(HarmonyError("the mask is wrong"))
     assert failing.post("/v1/harmonize", files=made_pair(8).files).status_code == 422
     assert failing.service.models.named(None).failures == 0
+
+
+def test_under_load_everybody_gets_the_own_picture(running, bundle):
+    """Eight clients with pictures of their own, more than there are places: refused or right, and never another's."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from harmonyrt.runtime import Harmonizer
+
+    server = running(queue=3)
+    pairs = [made_pair(seed, 60 + seed, 80) for seed in range(8)]
+    with Harmonizer.open(bundle, backend="onnxruntime", threads=1) as harmonizer:
+        expected = [harmonizer.harmonize(pair.composite, pair.mask) for pair in pairs]
+
+    def ask(number: int) -> list[int]:
+        statuses = []
+        with server.client() as client:
+            while statuses.count(200) < 5:
+                answer = client.post("/v1/harmonize", files=pairs[number].files)
+                statuses.append(answer.status_code)
+                if answer.status_code == 200:
+                    assert np.array_equal(decoded(answer.content), expected[number])
+                else:
+                    assert answer.status_code == 429
+                    assert int(answer.headers["retry-after"]) >= 1
+                    time.sleep(0.02)
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [status for found in pool.map(ask, range(8)) for status in found]
+    assert statuses.count(200) == 40
+    assert server.service.uploads.held == 0
+    assert not server.service.room.running
+
+
+def test_a_request_that_takes_too_long_is_a_504(settings, pair):
+    with in_memory(replace(settings, timeout=0.3)) as client:
+        harmonizer = client.service.models.named(None).harmonizer
+        done = threading.Event()
+
+        def slow(*arguments, **options):
+            time.sleep(0.6)
+            done.set()
+
+        harmonizer.harmonize_detailed = slow
+        answer = client.post("/v1/harmonize", files=pair.files)
+        assert answer.status_code == 504
+        assert "took longer than it may" in answer.json()["detail"]
+        assert done.wait(5)

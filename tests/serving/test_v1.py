@@ -208,6 +208,7 @@ def test_progress_comes_as_events(client, harmonizer, pair):
     result = json.loads(events[-1][1].removeprefix("data: "))
     picture = decoded(base64.b64decode(result["data"]))
     assert np.array_equal(picture, harmonizer.harmonize(pair.composite, pair.mask))
+    assert client.service.uploads.held == 0
     broken = post(client, {"composite": b"no", "mask": b"no"}, headers={"accept": "text/event-stream"})
     assert broken.status_code == 415
 
