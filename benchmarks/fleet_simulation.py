@@ -148,7 +148,7 @@ def simulation(seconds: float, sleep: float = 1.0) -> dict[str, Any]:
     """Rows per second with 10, 100 and 1,000 workers that take `sleep` seconds a row, for about `seconds` each."""
     import ray
 
-    ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=150 << 20)
+    ray.init("local", include_dashboard=False, log_to_driver=False, object_store_memory=150 << 20)
     found = []
     try:
         for workers in IN_FLIGHT:
