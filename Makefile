@@ -57,12 +57,12 @@ $(TRITON)/.set-up: pyproject.toml $(TRITON_PINS)
 
 # Ray, and a real S3 server: in an environment of their own, without torch.
 test-fleet: $(FLEET)/.set-up
-	$(FLEET)/bin/python -m pytest --strict-skips tests/fleet
+	$(FLEET)/bin/python -m pytest --strict-skips -W ignore::DeprecationWarning tests/fleet
 
 $(FLEET)/.set-up: pyproject.toml constraints.txt
 	test -x $(FLEET)/bin/python || $(PYTHON) -m venv $(FLEET)
 	$(FLEET)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
-		--editable ".[fleet,openvino]" s3fs "moto[server]" pytest filelock
+		--editable ".[fleet,openvino]" s3fs "moto[server]" pytest filelock httpx check-jsonschema yamllint
 	touch $@
 
 # libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
