@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, TensorSpec
 from harmonyrt.serving.triton.text import Word
@@ -155,9 +156,7 @@ def engine_models(name: str, bundle: Bundle, targets: tuple[str, ...], placing: 
 def _engine_model(name: str, manifest: Manifest, engine: EngineSpec, placing: Placing) -> TritonModel:
     batches = _batches(manifest, engine)
     warmup = {
-        tensor.name: _tensor_of_warmup(
-            _TYPES[tensor.dtype], _one(tensor, manifest)[batches > 0 :], {"random_data": True}
-        )
+        tensor.name: _tensor_of_warmup(_type(tensor), _one(tensor, manifest)[batches > 0 :], {"random_data": True})
         for tensor in manifest.inputs
     }
     gpu = engine.target == "tensorrt" or (engine.target == "onnx" and placing.device == "cuda")
@@ -169,8 +168,8 @@ def _engine_model(name: str, manifest: Manifest, engine: EngineSpec, placing: Pl
         "backend": _BACKEND[engine.target],
         "default_model_filename": engine.files[0].path,
         "max_batch_size": batches,
-        "input": [_tensor(t.name, _TYPES[t.dtype], _dims(t, bool(batches))) for t in manifest.inputs],
-        "output": [_tensor(t.name, _TYPES[t.dtype], _dims(t, bool(batches))) for t in manifest.outputs],
+        "input": [_tensor(t.name, _type(t), _dims(t, bool(batches))) for t in manifest.inputs],
+        "output": [_tensor(t.name, _type(t), _dims(t, bool(batches))) for t in manifest.outputs],
         "instance_group": [group],
     }
     if batches > 1:
@@ -226,6 +225,12 @@ def _warmup(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _map(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def _type(tensor: TensorSpec) -> str:
+    if tensor.dtype not in _TYPES:
+        raise HarmonyError(f"the tensor {tensor.name} is of {tensor.dtype}; Triton takes {', '.join(_TYPES)}")
+    return _TYPES[tensor.dtype]
 
 
 def _one(tensor: TensorSpec, manifest: Manifest) -> list[int]:

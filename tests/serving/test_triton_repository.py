@@ -160,6 +160,16 @@ def test_engines_of_one_target_get_names_of_their_own(bundle, tmp_path):
     assert [tree(path) for path in made] == [{"config.pbtxt", f"1/net{n}.engine"} for n in range(3)]
 
 
+def test_tensors_of_an_unknown_type_are_refused(bundle, tmp_path):
+    source = remade(bundle, tmp_path / "b")
+    manifest = json.loads((source / FILE_NAME).read_text())
+    manifest["inputs"][1]["dtype"] = "complex64"
+    (source / FILE_NAME).write_text(json.dumps(manifest))
+    with pytest.raises(HarmonyError, match="the tensor mask is of complex64"):
+        write_repository([source], tmp_path / "models", Placing())
+    assert not (tmp_path / "models").exists()
+
+
 def test_bf16_onnx_is_for_gpus(bundle, tmp_path):
     source = remade(bundle, tmp_path / "b")
     manifest = json.loads((source / FILE_NAME).read_text())
