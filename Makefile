@@ -12,7 +12,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo serve test test-fast test-serve test-fleet cpp lint bench bench-guard wheel docs clean
+.PHONY: demo demo-video serve test test-fast test-serve test-fleet cpp lint bench bench-guard wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -30,6 +30,10 @@ SERVED := engines/phnet-128-fp32
 serve: $(SET_UP)
 	test -f $(SERVED)/manifest.json || $(BIN)/harmonyrt build phnet --sizes 128 --targets onnx openvino --output engines
 	$(BIN)/harmonyrt serve $(SERVED) --port $(PORT)
+
+# A short clip panned over the shipped example, harmonized; side by side, and a contact sheet.
+demo-video: $(SET_UP)
+	$(BIN)/python -m harmonyrt.cli.demo_video
 
 # Everything, in parallel; then the tests that need the machine for themselves. Skips for anything but a GPU, optimum or
 # C++ are failures here.

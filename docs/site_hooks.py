@@ -36,6 +36,7 @@ REFERENCE = {
     "models": ("Networks", "harmonyrt.models"),
     "building": ("Building", "harmonyrt.export.targets", "harmonyrt.export.precision", "harmonyrt.export.rewrites"),
     "evaluation": ("Evaluation", "harmonyrt.evaluation.metrics", "harmonyrt.evaluation.protocol"),
+    "video": ("Clips", "harmonyrt.video"),
     "training": ("Training", "harmonyrt.training.config"),
 }
 """Page -> its title and the modules whose public names it lists."""

@@ -182,6 +182,8 @@ class _Job:
             notes.append(self.clip.early)
         if self.clip.damaged:
             notes.append(f"{self.clip.damaged} damaged places of {self.clip.path} were passed over")
+            if self.masks is not None and self.masks.count is not None:
+                notes.append("masks belong to frames by their number: after lost frames they may be off")
         return notes
 
 

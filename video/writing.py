@@ -197,10 +197,17 @@ def copied_streams(container: Any, streams: Sequence[Any]) -> tuple[dict[int, An
             continue
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
+        _name_layout(copy)
         copies[stream.index] = copy
     if not left_out:
         return copies, []
     return copies, [f"{container.format.name} does not take the shot's {', '.join(left_out)}: left out"]
+
+
+def _name_layout(stream: Any) -> None:
+    """Name the layout of sound of one or two channels that has no name, without which MP4 takes no PCM."""
+    if stream.type == "audio" and stream.codec_context.layout.name in ("1 channels", "2 channels"):
+        stream.codec_context.layout = "mono" if stream.codec_context.layout.nb_channels == 1 else "stereo"
 
 
 def copy_head(container: Any, like: Any) -> None:

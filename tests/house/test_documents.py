@@ -14,9 +14,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
+
+from fakes.clips import make_clip
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the folder of a test out
 from documents import ROOT, SHELLS, Block, blocks, commands, documents, inline_commands
@@ -55,6 +58,9 @@ def place(tmp_path, bundle, monkeypatch) -> Path:
     composite.save(tmp_path / "composite.png")
     composite.save(tmp_path / "composite.jpg")
     composite.save(tmp_path / "composites" / "photo.jpg")
+    for clip, picture, pix_fmt in (("shot.mp4", composite, "yuv420p"), ("mask.mp4", mask, "gray")):
+        frames = (av.VideoFrame.from_image(picture).reformat(format=pix_fmt) for _ in range(6))
+        make_clip(tmp_path / clip, frames, "libx264")
     mask.save(tmp_path / "mask.png")
     mask.save(tmp_path / "masks" / "photo.png")
     cutout = composite.copy()
