@@ -80,10 +80,12 @@ def _add_watching(app: "FastAPI", service: Service) -> None:
     from fastapi import Request, Response
     from fastapi.responses import HTMLResponse
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["watching"], summary="200 while the process answers")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", tags=["watching"], summary="200 while requests are taken, 503 when the server stops")
     async def readyz() -> dict[str, str]:
         if service.room.draining:

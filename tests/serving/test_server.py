@@ -155,6 +155,11 @@ def test_neither_keys_nor_file_names_are_in_the_log(started, tmp_path, pair):
     assert "secret-name" not in text
 
 
+def test_health_checks_may_ask_for_the_head_alone(client):
+    for path in ("/healthz", "/readyz"):
+        assert client.head(path).status_code == client.get(path).status_code == 200
+
+
 def test_metrics_count_requests_and_stages(client, pair):
     client.post("/v1/harmonize", files=pair.files)
     text = client.get("/metrics").text
