@@ -170,14 +170,14 @@ def faults(place: Place, rounds: int, seed: int = 0) -> dict[str, Any]:
             out = place.root / f"faulty-{number}"
             victim = "node" if number % 2 == 0 else "driver"
             running = harmonyrt(*place.batch("--ray", made.address)(pairs, out))
-            while not out.exists() or not any(out.glob("*.jpg")):
+            while running.poll() is None and not (out.exists() and any(out.glob("*.jpg"))):
                 time.sleep(0.05)
             time.sleep(chance.uniform(0, 0.4 * usual))
             done = len(list(out.glob("*.jpg")))
             if victim == "node":
                 made.remove_node(made.members.pop(chance.randrange(2)), allow_graceful=False)
                 made.members.append(made.add_node(**NODE))
-            else:
+            elif running.poll() is None:
                 os.killpg(running.pid, signal.SIGKILL)
             first_code = running.wait()
             again = place.batch("--ray", made.address, "--resume", "--workers", 1 + number % 2)

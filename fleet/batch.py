@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import make_folder
 from harmonyrt.fleet import stores
+from harmonyrt.fleet.budget import forget
 from harmonyrt.fleet.bundles import bundle_source
 from harmonyrt.fleet.local import LocalPool
 from harmonyrt.fleet.loop import Job, Pool, results
@@ -125,8 +125,6 @@ def run_batch(
         WorkFailed: a store does not answer, or no worker stays alive.
     """
     pairs, job = prepared(batch)
-    if not stores.is_remote(batch.out):
-        make_folder(batch.out)
     there = parts(batch.out)
     if there and not batch.resume:
         shown = stores.without_secrets(batch.out)
@@ -139,9 +137,11 @@ def run_batch(
     counted: Counter[str] = Counter()
     sentences: list[str] = []
     with (
+        stores.folder_for(batch.out),
         Results(batch.out, pairs.columns, earlier) as written,
         contextlib.ExitStack() as stack,
     ):
+        stack.callback(forget, job.run)
         pool = stack.enter_context(batch.crew.pool(job, total))
         done = stack.enter_context(step(total))
         for result in results(job, rows, pool, total):

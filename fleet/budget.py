@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ except ImportError:  # Windows: each worker holds one picture at a time, and --m
     fcntl = None  # type: ignore[assignment]
 
 SLOTS = 64
+_ABANDONED = 30 * 86400  # seconds
 BYTES_PER_PIXEL = 64
 """What a worker holds of a picture at its worst: file, pixels, floats of the edit, encoded output."""
 
@@ -41,10 +43,10 @@ class Budget:
 
     def __init__(self, run: str, megapixels: float | None) -> None:
         self._megapixels = megapixels or _fitting()
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        self._folder = Path(tempfile.gettempdir()) / f"harmonyrt-{user}" / run
+        self._folder = _folder(run)
         if self.bounded:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _sweep(self._folder)
 
     @property
     def bounded(self) -> bool:
@@ -91,3 +93,22 @@ def _locked(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
+
+
+def forget(run: str) -> None:
+    """Remove the locks of a run that has ended, on this machine."""
+    shutil.rmtree(_folder(run), ignore_errors=True)
+
+
+def _folder(run: str) -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir()) / f"harmonyrt-{user}" / run
+
+
+def _sweep(own: Path) -> None:
+    """Remove the locks of runs of long ago whose drivers were on other machines."""
+    with contextlib.suppress(OSError):
+        for folder in own.parent.iterdir():
+            newest = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+            if folder != own and time.time() - newest > _ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from types import TracebackType
@@ -16,9 +17,13 @@ from typing import Any
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.errors import require
+from harmonyrt.common.progress import say
 from harmonyrt.fleet import stores
 from harmonyrt.fleet.bundles import BundleSource
 from harmonyrt.fleet.loop import Job, Timed, WorkerDied
+
+_PATIENCE = 30.0
+"""Seconds without any worker after which the user is told why nothing happens."""
 
 
 class _Actor:
@@ -56,6 +61,8 @@ class RayPool:
         self._ray = require("ray", "fleet", "--ray")
         self._job, self._address, self._wanted = job, address, (workers, cpus, gpus, most)
         self._actors: dict[int, Any] = {}
+        self._needs = f"{cpus} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+        self._quiet_since, self._told, self._ready = time.monotonic(), False, False
         self._open = contextlib.ExitStack()
         self.size = 0
 
@@ -87,6 +94,11 @@ class RayPool:
     def wait(self, handles: list[Any], seconds: float) -> list[Any]:
         """Those that are done."""
         done, _ = self._ray.wait(handles, num_returns=1, timeout=seconds)
+        if done:
+            self._quiet_since = time.monotonic()
+        elif not self._told and not self._ready and time.monotonic() - self._quiet_since > _PATIENCE:
+            self._told = True
+            say(f"note: no machine of the cluster has had {self._needs} free for {_PATIENCE:.0f} s; waiting for one")
         if done and len(handles) > 1:
             done, _ = self._ray.wait(handles, num_returns=len(handles), timeout=0)
         return done
@@ -94,7 +106,9 @@ class RayPool:
     def result(self, handle: Any) -> Any:
         """What an actor returned."""
         try:
-            return self._ray.get(handle)
+            found = self._ray.get(handle)
+            self._ready = True
+            return found
         except self._died:
             raise WorkerDied from None
         except self._ray.exceptions.RayTaskError as error:
@@ -173,11 +187,15 @@ def _own_signals() -> Iterator[None]:
 
 
 def _fitting(ray: Any, cpus: int, gpus: float) -> int:
+    size = 0
+    for node in ray.nodes():  # a worker is on one machine: cores of several do not add up
+        has = node["Resources"] if node["Alive"] else {}
+        room = int(has.get("CPU", 0) // cpus)
+        size += min(room, int(has.get("GPU", 0) / gpus)) if gpus else room
     there = ray.cluster_resources()
-    size = int(there.get("CPU", 0) // cpus)
-    if gpus:
-        size = min(size, int(there.get("GPU", 0) / gpus))
     if size < 1:
         found = f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
-        raise WorkFailed(f"the cluster has {found}, less than one worker needs; add machines, or ask for less a worker")
+        raise WorkFailed(
+            f"the cluster has {found}, and no machine enough for one worker; add machines, or ask for less a worker"
+        )
     return size

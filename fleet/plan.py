@@ -11,6 +11,7 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.fleet import stores
 from harmonyrt.fleet.batch import Batch, prepared
+from harmonyrt.fleet.budget import forget
 from harmonyrt.fleet.loop import results
 from harmonyrt.fleet.rows import Pairs, Row
 from harmonyrt.fleet.work import OK, HarmonizeJob, Result
@@ -100,14 +101,16 @@ def measured_plan(batch: Batch, step: Callable[[int], AbstractContextManager[Cal
     count = min(SAMPLE, total)
     job = replace(job, out=stores.joined(job.out, f"plan-{secrets.token_hex(6)}"))
     found: list[Result] = []
-    try:
-        with batch.crew.pool(job, max(1, count // 4)) as pool, step(count) as done:
-            workers = pool.size
-            for result in results(job, _spread(pairs, total, count), pool, count):
-                found.append(result)
-                done(result.id)
-    finally:
-        _remove(job, found)
+    with stores.folder_for(batch.out), stores.folder_for(job.out):
+        try:
+            with batch.crew.pool(job, max(1, count // 4)) as pool, step(count) as done:
+                workers = pool.size
+                for result in results(job, _spread(pairs, total, count), pool, count):
+                    found.append(result)
+                    done(result.id)
+        finally:
+            forget(job.run)
+            _remove(job, found)
     fine = [result for result in found if result.status == OK]
     if not fine:
         raise HarmonyError(f"none of {count} sampled pairs could be harmonized: {found[0].sentence}")
@@ -147,5 +150,3 @@ def _remove(job: HarmonizeJob, found: list[Result]) -> None:
     for result in found:
         if result.output:
             stores.remove(stores.joined(job.out, result.output))
-    if not stores.is_remote(job.out):
-        stores.remove_empty(job.out)

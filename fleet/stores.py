@@ -115,10 +115,22 @@ def remove(path: str) -> None:
     Path(path).unlink(missing_ok=True)
 
 
-def remove_empty(folder: str) -> None:
-    """Remove a folder of this machine, and what is above it, as far as they are empty."""
-    with contextlib.suppress(OSError):
-        os.removedirs(folder)
+@contextlib.contextmanager
+def folder_for(path: str) -> Iterator[None]:
+    """Make a folder for outputs, if it is one of this machine; a new one that stays empty goes away again.
+
+    Raises:
+        HarmonyError: it cannot be made.
+    """
+    new = not is_remote(path) and not Path(path).exists()
+    if not is_remote(path):
+        make_folder(path)
+    try:
+        yield
+    finally:
+        if new:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 def _gone(path: str) -> None:

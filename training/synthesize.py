@@ -21,6 +21,7 @@ from harmonyrt.training.regions import merged_region, superpixels
 
 SPLITS = ("train", "val", "test")
 QUALITY = 95
+_FOLDERS = ("composite_images", "masks", "real_images")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class SynthesisJob:
 
     def open(self) -> Callable[[int], tuple[str, list[str]]]:
         """What writes the files of one picture and returns its split and the names of its composites."""
+        for name in _FOLDERS:
+            make_folder(self.config.out / name, "choose another folder")
         composer = Composer(Album(self.pictures), self.config.plan)
         return lambda index: self._written(composer, index)
 
@@ -108,7 +111,7 @@ class SynthesisJob:
 
 
 def prepared(config: SynthesisConfig) -> SynthesisJob:
-    """Find the pictures and make the folders.
+    """Find the pictures.
 
     Raises:
         HarmonyError: no pictures, or an output folder that is not empty.
@@ -118,7 +121,7 @@ def prepared(config: SynthesisConfig) -> SynthesisJob:
     pictures = [p for p in find_pictures(config.data) if p.mask is not None or config.photos]
     if not pictures:
         raise HarmonyError(f"{config.data} has no pictures with masks; add masks/, or allow photos without masks")
-    _prepare(config.out)
+    _check_empty(config.out)
     return SynthesisJob(config, pictures, _short_names(pictures))
 
 
@@ -141,11 +144,9 @@ def _writing(out: Path) -> Iterator[None]:
         raise WorkFailed(f"cannot write to {out}: {error.strerror}; free some space and run again") from None
 
 
-def _prepare(out: Path) -> None:
+def _check_empty(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         raise HarmonyError(f"{out} is not empty; choose a new folder for the dataset")
-    for name in ("composite_images", "masks", "real_images"):
-        make_folder(out / name, "choose another folder")
 
 
 def _short_names(pictures: list[Picture]) -> list[str]:

@@ -145,7 +145,7 @@ def test_wrong_usage_is_one_sentence(place, run, bundle, arguments, sentence):
     ended = run("batch", *(bundle if word == "B" else word for word in arguments))
     assert ended.code == 2
     assert sentence in ended.err.splitlines()[-1]
-    assert not Path("out/results").exists()
+    assert not Path("out").exists()
 
 
 def test_an_output_never_replaces_its_own_input(place, run, bundle):
