@@ -19,7 +19,7 @@ from harmonyrt.fleet.bundles import bundle_source
 from harmonyrt.fleet.local import LocalPool
 from harmonyrt.fleet.loop import Job, Pool, results
 from harmonyrt.fleet.pairs import open_pairs
-from harmonyrt.fleet.results import Earlier, Results, parts
+from harmonyrt.fleet.results import FOLDER, Earlier, Results, parts
 from harmonyrt.fleet.rows import Pairs, Row
 from harmonyrt.fleet.work import BAD_INPUT, FAILED, OK, Engine, HarmonizeJob, Result, Settings
 from harmonyrt.runtime.machine import cores
@@ -138,6 +138,7 @@ def run_batch(
     sentences: list[str] = []
     with (
         stores.folder_for(batch.out),
+        stores.folder_for(stores.joined(batch.out, FOLDER)),
         Results(batch.out, pairs.columns, earlier) as written,
         contextlib.ExitStack() as stack,
     ):

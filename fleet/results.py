@@ -92,11 +92,10 @@ def _encoded(table: Any) -> bytes:
 
 
 def parts(out: str) -> list[str]:
-    """Paths of all parts, the oldest first."""
+    """Paths of all parts, the oldest first; not the scratch files of a driver that was killed."""
     prefix = stores.joined(out, FOLDER)
-    return [
-        stores.joined(prefix, n) for n, is_folder in stores.names(prefix) if not is_folder and n.endswith(".parquet")
-    ]
+    names = [name for name, is_folder in stores.names(prefix) if not is_folder]
+    return [stores.joined(prefix, n) for n in names if n.endswith(".parquet") and not n.startswith(".")]
 
 
 def read_part(path: str) -> Any:

@@ -119,18 +119,30 @@ def remove(path: str) -> None:
 def folder_for(path: str) -> Iterator[None]:
     """Make a folder for outputs, if it is one of this machine; a new one that stays empty goes away again.
 
+    Scratch files of workers that were killed go too, those of an earlier run and in the end those of this one.
+
     Raises:
         HarmonyError: it cannot be made.
     """
     new = not is_remote(path) and not Path(path).exists()
     if not is_remote(path):
         make_folder(path)
+        _sweep(path)
     try:
         yield
     finally:
+        if not is_remote(path):
+            _sweep(path)
         if new:
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+
+
+def _sweep(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(".") and ".partial" in entry.name:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def _gone(path: str) -> None:

@@ -53,6 +53,15 @@ def test_a_batch_writes_what_harmonize_writes_and_a_row_for_each(place, run, bun
     assert done["bundle_sha256"] == hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
 
 
+def test_scratch_files_of_killed_workers_go_away(place, run, bundle):
+    Path("out/results").mkdir(parents=True)
+    for name in ("out/.000.abc.partial.png", "out/results/.part.xyz.partial.parquet", "out/.mine"):
+        Path(name).write_bytes(b"half")
+    assert run("batch", "composites", "masks", "out", "--bundle", bundle, "--workers", 1, "--limit", 1).code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == [".mine", "000.png", "results"]
+    assert len(list(Path("out/results").iterdir())) == 1
+
+
 def test_strength_and_format_are_those_of_harmonize(place, run, bundle):
     more = ("--bundle", bundle, "--strength", 0.5, "--keep", "hue", "--format", "tif")
     assert run("batch", "composites", "masks", "out", *more, "--workers", 1, "--limit", 2).code == 0
@@ -177,8 +186,8 @@ def test_a_driver_that_is_killed_leaves_whole_files_and_resume_ends_the_work(pla
     assert run(*arguments[:-2], 1, "--resume").code == 0
     assert hashes(Path("out")) == hashes(Path("whole"))
     assert {i: r["output_sha256"] for i, r in by_id("out").items()} == hashes(Path("whole"))
-    for path in parts("out"):
-        assert path.endswith(".parquet")
+    assert len(parts("out")) == len(list(Path("out/results").iterdir()))
+    assert not [path for path in Path("out").rglob("*") if ".partial" in path.name]
 
 
 def test_a_batch_needs_neither_ray_nor_a_store(place, bundle):
