@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each part of a round (default: 4)")
     parser.add_argument("--open-seconds", type=float, default=20.0, help="of overload (default: 20)")
-    parser.add_argument("--clients", type=int, default=None, help="at saturation (default: as many as cores, and 2)")
+    parser.add_argument("--clients", type=int, default=None, help="at saturation (default: one more than cores)")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="instead: N mixed requests")
     parser.add_argument("--kill-every", type=float, default=60.0, help="soak: seconds between killed sessions")
     parser.add_argument("--mutations", type=int, default=0, metavar="N", help="instead: N damaged forms")
@@ -195,7 +195,7 @@ def main() -> None:
     wanted = parser.parse_args()
     from harmonyrt.runtime.machine_report import machine
 
-    wanted.clients = wanted.clients or max(2, len(os.sched_getaffinity(0)))
+    wanted.clients = wanted.clients or len(os.sched_getaffinity(0)) + 1
     started = time.monotonic()
     with served(wanted.bundle, wanted.serve) as (port, process):
         if wanted.mutations:

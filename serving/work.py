@@ -128,8 +128,9 @@ def harmonize(model: Model, wish: Wish, max_megapixels: float, run: Run) -> Answ
 
 
 def said(heard_sentences: list[Sentence]) -> list[str]:
-    """What the runtime warned about, as the command line says it."""
-    return [f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {text}" for text, kind in heard_sentences]
+    """What the runtime warned about, as the command line says it; once, though a second try warns again."""
+    once = dict.fromkeys(heard_sentences)
+    return [f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {text}" for text, kind in once]
 
 
 def _inputs(wish: Wish, max_megapixels: float) -> Inputs:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError, OutOfMemory
 from harmonyrt.common.errors import TooLarge, UnknownFormat
 from harmonyrt.runtime.images import tiff_files
 from harmonyrt.runtime.images.repairs import TEXT_LIMIT, raised_text_limit
@@ -72,7 +72,7 @@ def opened(
                 f"{where} is not a picture of a known format; give PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF or PPM"
             ) from None
         except MemoryError:
-            raise WorkFailed(f"{where} does not fit into this machine's memory; scale it down") from None
+            raise OutOfMemory(f"{where} does not fit into this machine's memory; scale it down") from None
         except DAMAGE as error:
             if "PngImagePlugin.MAX_TEXT" in str(error):
                 raise HarmonyError(

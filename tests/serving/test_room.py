@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fakes.served import decoded, in_memory, made_pair
+from fakes.served import decoded, encoded, in_memory, made_pair
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.serving.pace import Pace
 from harmonyrt.serving.problems import ClientLeft, Problem
@@ -212,6 +212,17 @@ def test_a_session_that_fails_is_replaced_and_its_request_answered(failing, bund
         assert np.array_equal(decoded(answer.content), harmonizer.harmonize(pair.composite, pair.mask))
     assert made == [1]
     assert "harmonyrt_session_failures_total 1.0" in failing.get("/metrics").text
+
+
+def test_a_second_try_says_nothing_twice(failing):
+    pair = made_pair(5)
+    failing.errors.append(RuntimeError("the driver died"))
+    files = {"composite": encoded(pair.composite), "mask": encoded(np.full_like(pair.mask, 255))}
+    answer = failing.post("/v1/harmonize", files=files)
+    assert answer.status_code == 200
+    assert answer.headers.get_list("harmonyrt-warning") == [
+        "the mask covers the whole picture: the network has no background to learn from"
+    ]
 
 
 def test_one_that_fails_twice_is_a_500_with_its_cause_and_the_next_is_well(failing):
