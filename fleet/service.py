@@ -38,7 +38,7 @@ class Options:
         most_replicas: and at most; more are started where each has more requests than `ongoing`.
         ongoing: requests under way in a replica that are just right.
         cpus: cores of a replica, which its engines use.
-        gpus: cards of a replica.
+        gpus: GPUs of a replica.
         settings: any of :class:`harmonyrt.serving.settings.Settings`, for example ``queue``.
     """
 
