@@ -137,8 +137,8 @@ def run_batch(
     counted: Counter[str] = Counter()
     sentences: list[str] = []
     with (
-        stores.folder_for(batch.out),
-        stores.folder_for(stores.joined(batch.out, FOLDER)),
+        stores.folder_for(batch.out, clean=True),
+        stores.folder_for(stores.joined(batch.out, FOLDER), clean=True),
         Results(batch.out, pairs.columns, earlier) as written,
         contextlib.ExitStack() as stack,
     ):

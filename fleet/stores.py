@@ -116,10 +116,12 @@ def remove(path: str) -> None:
 
 
 @contextlib.contextmanager
-def folder_for(path: str) -> Iterator[None]:
+def folder_for(path: str, clean: bool = False) -> Iterator[None]:
     """Make a folder for outputs, if it is one of this machine; a new one that stays empty goes away again.
 
-    Scratch files of workers that were killed go too, those of an earlier run and in the end those of this one.
+    Args:
+        path: the folder, or a prefix of a store.
+        clean: remove scratch files of workers that were killed, in the end, when none of ours works any more.
 
     Raises:
         HarmonyError: it cannot be made.
@@ -127,11 +129,10 @@ def folder_for(path: str) -> Iterator[None]:
     new = not is_remote(path) and not Path(path).exists()
     if not is_remote(path):
         make_folder(path)
-        _sweep(path)
     try:
         yield
     finally:
-        if not is_remote(path):
+        if clean and not is_remote(path):
             _sweep(path)
         if new:
             with contextlib.suppress(OSError):
