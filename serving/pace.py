@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-_LONGEST = 2.7  # times what a request takes by itself: the rest, to 4, is for what varies
+_LONGEST = 2.3  # times what a request takes by itself: the rest, to 4, is for what varies
 _WEIGHT = 0.15  # of the newest measurement
 _FORGET = 1.002  # the shortest time seen grows by this with every request, so that a lucky one is forgotten
 

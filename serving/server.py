@@ -20,6 +20,9 @@ from harmonyrt.serving.settings import Settings
 
 _HEAD_BYTES = 32 << 10
 _KEEP_ALIVE = 15  # seconds
+_SWITCH = (
+    0.001  # seconds that a request's thread may keep the event loop waiting, which refuses others; Python has 0.005
+)
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
@@ -44,6 +47,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     from harmonyrt.serving.service import Service
 
     keep_freed_memory()
+    sys.setswitchinterval(_SWITCH)
     with _logging(settings.log):
         service = Service.open(settings)
         config = uvicorn.Config(
