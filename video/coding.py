@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +76,7 @@ def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any) -> Cho
     """
     encoder = coding.codec or _default(info, pix_fmt, container)
     codec = _found(encoder)
-    if coding.codec is not None and codec.canonical_name not in _taken(container) and encoder not in _taken(container):
+    if coding.codec is not None and not _takes(container, encoder):
         raise HarmonyError(f"a {container.format.name} file holds no {encoder}; choose another --codec or suffix")
     formats = [f.name for f in codec.video_formats or ()]
     wanted = coding.pix_fmt or pix_fmt
@@ -118,19 +119,25 @@ def _found(encoder: str) -> Any:
 
 
 def _default(info: VideoInfo, pix_fmt: str, container: Any) -> str:
-    av, taken = library(), _taken(container)
+    av = library()
     for encoder in (_ENCODERS.get(info.codec, info.codec), *_FALLBACKS):
         try:
-            codec = av.Codec(encoder, "w")
+            av.Codec(encoder, "w")
         except (av.FFmpegError, ValueError):
             continue
-        if codec.canonical_name in taken or encoder in taken:
+        if _takes(container, encoder):
             return encoder
     raise HarmonyError(f"no encoder is known for a {container.format.name} file; name one with --codec")
 
 
-def _taken(container: Any) -> set[str]:
-    return set(container.supported_codecs)
+def _takes(container: Any, encoder: str) -> bool:
+    """Whether a container holds what an encoder makes. It is tried: of some, MPEG-TS for one, FFmpeg keeps no list."""
+    with library().open(io.BytesIO(), "w", format=container.format.name.split(",")[0]) as trial:
+        try:
+            trial.add_stream(encoder, rate=25)
+        except ValueError:
+            return False
+    return True
 
 
 def _closest(formats: list[str], pix_fmt: str) -> str:

@@ -242,10 +242,9 @@ def _resumed(job: _Job, output: str | Path, harmonizer: Harmonizer, progress: Pr
             sink.notes.append(f"{parts.frames} frames were done already, in {parts.folder}")
         if not (job.total and parts.frames >= total):
             run(job.worker, job.source(done=parts.frames), sink, False, progress, total)
-        sink.notes += chosen.notes
         with Clip(clip.path) as fresh:
             source = Source(fresh, None, fresh.streams, options.span)
-            sink.notes += join(parts, scratch, fresh, source, fresh.streams, output)
+            sink.notes += join(parts, scratch, fresh, source, pix_fmt, chosen, output)
     parts.remove()
     return sink
 

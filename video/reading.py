@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from harmonyrt.video.av_library import library, reading, reason
 from harmonyrt.video.colours import Tags
 from harmonyrt.video.pixel_formats import layout_of, workable_name
 
-_ATTACHED = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+ATTACHED = 0x400  # AV_DISPOSITIONATTACHED_PIC
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Clip:
         with reading(path):
             self.container = self._av.open(self.path)
         try:
-            videos = [s for s in self.container.streams.video if not int(s.disposition) & _ATTACHED]
+            videos = [s for s in self.container.streams.video if not int(s.disposition) & ATTACHED]
             if not videos:
                 raise HarmonyError(f"{path} has no moving pictures in it; give a clip, and see that it is whole")
             self.stream = videos[0]
@@ -201,10 +201,10 @@ class Clip:
         """
         index = self.stream.index
         try:
-            for packet in self.container.demux(self.stream, *others):
-                if packet.stream_index != index:
-                    if packet.dts is not None:
-                        yield packet
+            for packet in self.container.demux(self.stream, *demuxed(others)):
+                if packet.stream.index != index:  # at the end there is an empty packet of each
+                    if packet.size:
+                        yield timed(packet)
                     continue
                 yield from self._decoded(packet)
         except self._av.FFmpegError as error:
@@ -274,3 +274,17 @@ class Clip:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def demuxed(streams: Iterable[Any]) -> list[Any]:
+    """Those of a file's streams that have packets: attachments lie in its head."""
+    return [stream for stream in streams if stream.type != "attachment"]
+
+
+def timed(packet: Any) -> Any:
+    """A packet with a time: a cover picture has none."""
+    if packet.dts is None:
+        packet.dts = packet.pts if packet.pts is not None else 0
+    if packet.pts is None:
+        packet.pts = packet.dts
+    return packet

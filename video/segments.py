@@ -22,11 +22,11 @@ from harmonyrt.common.files import make_folder, written_whole
 from harmonyrt.video.av_library import library, reading, writing
 from harmonyrt.video.coding import Chosen, Coding, choose
 from harmonyrt.video.frames import HarmonizedFrame
-from harmonyrt.video.reading import VideoInfo
+from harmonyrt.video.reading import VideoInfo, demuxed, timed
 from harmonyrt.video.source import Source
 from harmonyrt.video.states import read_state, write_state
 from harmonyrt.video.steadiness import State
-from harmonyrt.video.writing import Writer, copied_streams, copy_head, set_matrix
+from harmonyrt.video.writing import Writer
 
 FRAMES = 240  # of a segment: what a machine that dies loses at most
 _JOB, _STATE = "job.json", "state.npz"
@@ -100,7 +100,9 @@ class SegmentSink:
     def write(self, item: HarmonizedFrame) -> None:
         """Encode a frame; at the end of a segment, make it count."""
         if self._writer is None:
-            self._writer = Writer(self._path(), self._info, self._pix_fmt, Coding(), chosen=self._chosen)
+            self._writer = Writer(
+                self._path(), self._info, self._pix_fmt, Coding(), chosen=self._chosen, is_segment=True
+            )
         self._writer.write(item.frame)
         self._state = item.state
         self.frames += 1
@@ -133,7 +135,7 @@ def chosen_for(path: Path, coding: Coding, info: VideoInfo, pix_fmt: str) -> Cho
         return choose(coding, info, pix_fmt, container)
 
 
-def join(parts: Parts, path: Path, clip: Any, source: Source, others: tuple[Any, ...], named: Any) -> list[str]:
+def join(parts: Parts, path: Path, clip: Any, source: Source, pix_fmt: str, chosen: Chosen, named: Any) -> list[str]:
     """Make the output of the segments and the shot's other streams, without encoding anything.
 
     Args:
@@ -141,31 +143,16 @@ def join(parts: Parts, path: Path, clip: Any, source: Source, others: tuple[Any,
         path: to write.
         clip: the shot, freshly opened.
         source: of it, to say which packets lie in the span, and where.
-        others: the shot's streams to copy.
+        pix_fmt: of the segments' frames.
+        chosen: the encoder that made the segments: opened like theirs, it heads the file as it headed them.
         named: how to call the output in sentences.
 
     Returns:
         Notes.
     """
-    av = library()
-    info: VideoInfo = clip.info
-    with writing(named), av.open(str(path), "w") as container:
-        with av.open(str(parts.folder / parts.segments[0][0])) as first:
-            stream = container.add_stream_from_template(first.streams.video[0], opaque=True)
-        stream.time_base = info.time_base
-        if stream.codec_context.name == "hevc" and container.format.name in ("mp4", "mov"):
-            stream.codec_context.codec_tag = "hvc1"
-        notes = set_matrix(container, stream, info)
-        copies, left_out = copied_streams(container, others)
-        copy_head(container, clip.container)
-        container.start_encoding()
-        for packet in _in_time(_segments(parts, info.time_base), _packets(clip, source, others)):
-            target = stream if isinstance(packet, tuple) else copies.get(packet.stream_index)
-            packet = packet[0] if isinstance(packet, tuple) else packet
-            if target is not None:
-                packet.stream = target
-                container.mux_one(packet)
-    return notes + left_out
+    writer = Writer(path, clip.info, pix_fmt, Coding(), clip.streams, clip.container, named, chosen)
+    writer.finish(_in_time(_segments(parts, clip.info.time_base), _packets(clip, source)))
+    return writer.notes
 
 
 def _segments(parts: Parts, base: Fraction) -> Iterator[Any]:
@@ -186,23 +173,22 @@ def _segments(parts: Parts, base: Fraction) -> Iterator[Any]:
                 yield packet
 
 
-def _packets(clip: Any, source: Source, others: tuple[Any, ...]) -> Iterator[Any]:
-    if others:
-        for packet in clip.container.demux(*others):
-            if packet.dts is not None and source.placed(packet):
+def _packets(clip: Any, source: Source) -> Iterator[Any]:
+    if streams := demuxed(clip.streams):
+        for packet in clip.container.demux(*streams):
+            if packet.size and source.placed(timed(packet)):
                 yield packet
 
 
-def _in_time(video: Iterator[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    """Both by their decoding times; packets of the video as tuples of one."""
+def _in_time(video: Iterator[Any], rest: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
+    """Both by their decoding times, and whether it is the video's."""
     waiting, other = next(video, None), next(rest, None)
     while waiting is not None or other is not None:
-        first = other is None or (waiting is not None and _time(waiting) <= _time(other))
-        if first:
-            yield (waiting,)
+        if other is None or (waiting is not None and _time(waiting) <= _time(other)):
+            yield waiting, True
             waiting = next(video, None)
         else:
-            yield other
+            yield other, False
             other = next(rest, None)
 
 

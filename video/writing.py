@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.video.av_library import library, reading, reason, writing
 from harmonyrt.video.coding import Chosen, Coding, choose
-from harmonyrt.video.reading import VideoInfo
+from harmonyrt.video.reading import ATTACHED, VideoInfo
 
-_OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+_OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "alpha_mode")
 _KEEPS_MATRIX = {"mov", "mp4", "matroska", "webm", "ipod", "3gp"}
 
 
@@ -35,6 +35,7 @@ class Writer:
         like: Any = None,
         named: str | Path | None = None,
         chosen: Chosen | None = None,
+        is_segment: bool = False,
     ) -> None:
         """Open an output.
 
@@ -47,6 +48,7 @@ class Writer:
             like: the shot's open container, whose metadata and chapters are copied; or None.
             named: how to call the output in sentences.
             chosen: an encoder that is chosen already, instead of one by `coding`.
+            is_segment: the file is a part of a clip: its times are the clip's, and `times` keeps them.
 
         Raises:
             HarmonyError: a suffix, encoder or pixel format that does not go together with the rest.
@@ -54,7 +56,7 @@ class Writer:
         self._av, self._named, self._info = library(), named or path, info
         self.notes: list[str] = []
         self.frames = 0
-        self.times: list[tuple[int, int, int]] | None = None if chosen is None else []
+        self.times: list[tuple[int, int, int]] | None = [] if is_segment else None
         self._others, self._given = list(others), chosen
         self._durations: dict[int, int] = {}
         self._last: int | None = None
@@ -68,8 +70,8 @@ class Writer:
         """Open, leaving out what the container refuses: a header is written at once, and says so at once."""
         refused: list[str] = []
         for leave_out in ((), ("data", "attachment"), ("data", "attachment", "subtitle")):
-            kept = [stream for stream in self._others if stream.type not in leave_out]
-            refused = [_name(stream) for stream in self._others if stream.type in leave_out]
+            kept = [s for s in self._others if s.type not in leave_out and not is_made_anew(s)]
+            refused = [_name(s) for s in self._others if s.type in leave_out and not is_made_anew(s)]
             self.notes = []
             self._start(path, pix_fmt, coding, kept, like)
             try:
@@ -87,7 +89,7 @@ class Writer:
 
     def _start(self, path: str | Path, pix_fmt: str, coding: Coding, others: list[Any], like: Any) -> None:
         try:
-            options = {"avoid_negative_ts": "disabled"} if self._given else {}  # a segment's times are the shot's
+            options = {} if self.times is None else {"avoid_negative_ts": "disabled"}
             self.container = self._av.open(str(path), "w", options=options)
         except (self._av.FFmpegError, ValueError) as error:
             raise HarmonyError(
@@ -99,6 +101,7 @@ class Writer:
         self._pix_fmt = chosen.pix_fmt
         self.stream = self._video_stream(chosen)
         self.notes += chosen.notes
+        copy_tags(self.stream, like)
         self._copies, left_out = copied_streams(self.container, others)
         self.notes += left_out
         copy_head(self.container, like)
@@ -154,7 +157,7 @@ class Writer:
 
     def copy(self, packet: Any) -> None:
         """Write a packet of another stream of the shot, untouched; one whose stream was left out is dropped."""
-        copy = self._copies.get(packet.stream_index)
+        copy = self._copies.get(packet.stream.index)
         if copy is None:
             return
         packet.stream = copy
@@ -166,6 +169,21 @@ class Writer:
         with writing(self._named):
             for packet in self.stream.encode(None):
                 self._mux(packet)
+            self.container.close()
+
+    def finish(self, packets: Iterable[tuple[Any, bool]]) -> None:
+        """Write packets that are encoded already, and the file's end.
+
+        Args:
+            packets: of all streams, by time; each with whether it is one of the harmonized frames.
+        """
+        with writing(self._named):
+            for packet, is_video in packets:
+                if is_video:
+                    packet.stream = self.stream
+                    self.container.mux_one(packet)
+                else:
+                    self.copy(packet)
             self.container.close()
 
     def _abandon(self) -> None:
@@ -191,7 +209,7 @@ def copied_streams(container: Any, streams: Sequence[Any]) -> tuple[dict[int, An
     left_out = []
     for stream in streams:
         try:
-            copy = container.add_stream_from_template(stream)
+            copy = container.add_stream_from_template(stream, opaque=True)
         except (ValueError, library().FFmpegError):
             left_out.append(_name(stream))
             continue
@@ -202,6 +220,19 @@ def copied_streams(container: Any, streams: Sequence[Any]) -> tuple[dict[int, An
     if not left_out:
         return copies, []
     return copies, [f"{container.format.name} does not take the shot's {', '.join(left_out)}: left out"]
+
+
+def copy_tags(stream: Any, like: Any) -> None:
+    """Copy what a shot's container says of its moving pictures: language, name, time code (MOV makes a track of it)."""
+    if like is None:
+        return
+    pictures = next(s for s in like.streams.video if not int(s.disposition) & ATTACHED)
+    stream.metadata.update({k: v for k, v in pictures.metadata.items() if k.lower() not in _OF_THE_CONTAINER})
+
+
+def is_made_anew(stream: Any) -> bool:
+    """Whether a data stream is one that MOV and MP4 make themselves, of a time code and of chapters."""
+    return stream.type == "data" and ("timecode" in stream.metadata or stream.name == "bin_data")
 
 
 def _name_layout(stream: Any) -> None:
