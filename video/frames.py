@@ -14,6 +14,7 @@ from harmonyrt.runtime.colour_maps import ColourMaps, ColourSums, sum_colours
 from harmonyrt.video.change import Change, apply_change, change_of
 from harmonyrt.video.colours import check_transfer, colour_space
 from harmonyrt.video.looking import Look, fit_mask, look
+from harmonyrt.video.masks import stored, upright
 from harmonyrt.video.pixel_formats import copied, layout_of, workable, workable_name
 from harmonyrt.video.reading import VideoInfo
 from harmonyrt.video.steadiness import AHEAD, DEFAULT, Seen, State, Steadied, Steadier, Watcher, check_steady
@@ -171,15 +172,15 @@ class FrameHarmonizer:
 
     def _answer(self, view: Look) -> ColourSums:
         """Ask the network, upright, and sum up its answer as the frame is stored, in the clip's own colours."""
-        turns = self.info.turns
-        fitted = view.fitted
-        if turns:
-            image = np.ascontiguousarray(np.rot90(fitted.image, turns, (1, 2)))
-            mask = np.ascontiguousarray(np.rot90(fitted.mask, turns))
+        fitted, info = view.fitted, self.info
+        turned = info.matrix is not None
+        if turned:
+            image = np.ascontiguousarray(upright(fitted.image.transpose(1, 2, 0), info).transpose(2, 0, 1))
+            mask = np.ascontiguousarray(upright(fitted.mask, info))
             fitted = replace(fitted, image=image, mask=mask, network_mask=mask)
         output = self._harmonizer.answer(fitted)
-        if turns:
-            output = np.ascontiguousarray(np.rot90(output, -turns, (1, 2)))
+        if turned:
+            output = np.ascontiguousarray(stored(output.transpose(1, 2, 0), info).transpose(2, 0, 1))
         if self._space.to_srgb is not None:
             changed = self._space.stored(np.clip(output, 0, 1)) - self._space.stored(view.fitted.image)
             output = view.own + changed

@@ -90,16 +90,14 @@ class Masks:
 
 
 def upright(picture: np.ndarray, info: VideoInfo) -> np.ndarray:
-    """A stored picture as it is shown."""
-    picture = np.rot90(picture, info.turns) if info.turns else picture
-    return np.flipud(picture) if info.flipped and info.turns % 2 else np.fliplr(picture) if info.flipped else picture
+    """A stored picture, height x width (x channels), as it is shown."""
+    return np.rot90(np.fliplr(picture) if info.flipped else picture, info.turns)
 
 
 def stored(picture: np.ndarray, info: VideoInfo) -> np.ndarray:
     """A picture as it is shown, as it is stored."""
-    if info.flipped:
-        picture = np.flipud(picture) if info.turns % 2 else np.fliplr(picture)
-    return np.ascontiguousarray(np.rot90(picture, -info.turns)) if info.turns else np.ascontiguousarray(picture)
+    picture = np.rot90(picture, -info.turns)
+    return np.ascontiguousarray(np.fliplr(picture) if info.flipped else picture)
 
 
 def alpha_mask(plane: np.ndarray, bits: int) -> np.ndarray:

@@ -58,16 +58,18 @@ class VideoInfo:
 
     @property
     def turns(self) -> int:
-        """Quarter turns, counter-clockwise, that make a stored frame upright: 0 to 3."""
+        """Quarter turns, counter-clockwise, that make a stored frame upright, once it is mirrored back: 0 to 3."""
         if self.matrix is None:
             return 0
         a, b = self.matrix[0], self.matrix[1]
+        if self.flipped:
+            a, b = -a, -b
         angle = math.degrees(math.atan2(b, a))  # clockwise
         return round(-angle / 90) % 4
 
     @property
     def flipped(self) -> bool:
-        """Whether the display matrix mirrors as well."""
+        """Whether the display matrix mirrors, left to right, before it turns."""
         m = self.matrix
         return m is not None and m[0] * m[4] - m[1] * m[3] < 0
 

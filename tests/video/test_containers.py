@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -86,6 +87,68 @@ def test_rotation_and_aspect_and_colours_are_kept(tmp_path, harmonizer):
         assert clip.info.aspect == wanted.aspect == Fraction(4, 3)
         assert clip.info.tags == wanted.tags
         assert (clip.info.tags.matrix, clip.info.tags.range, clip.info.tags.primaries) == (5, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "mirrored"), [(0, False), (90, False), (180, False), (270, False), (0, True), (90, True)]
+)
+def test_masks_and_the_network_are_upright(tmp_path, harmonizer, monkeypatch, degrees, mirrored):
+    """The frame shows a light corner where a viewer sees it upper left; so does the mask, and so must the network."""
+
+    def tagged(_, stream):
+        stream.set_display_rotation(degrees, hflip=mirrored)
+
+    high, wide = (HEIGHT, WIDTH) if degrees % 180 == 0 else (WIDTH, HEIGHT)
+    shown = np.full((high, wide), 60, np.uint8)
+    shown[: high // 3, : wide // 4] = 220
+    # As FFmpeg shows such files: turned counter-clockwise and then mirrored, which is mirrored and turned clockwise.
+    stored = np.rot90(shown, degrees // 90 if mirrored else -(degrees // 90))
+    stored = np.ascontiguousarray(np.fliplr(stored) if mirrored else stored)
+    frames = (frame_of("gray", [stored]) for _ in range(2))
+    shot = make_clip(tmp_path / "shot.mov", frames, "png", prepare=tagged)
+    seen = []
+    answer = type(harmonizer).answer
+
+    def looking(self, fitted):
+        seen.append(fitted)
+        return answer(self, fitted)
+
+    monkeypatch.setattr(type(harmonizer), "answer", looking)
+    mask = np.where(shown > 100, np.uint8(255), np.uint8(0))
+    harmonize_video(shot, mask, tmp_path / "out.mkv", harmonizer, LOSSLESS)
+    assert seen[0].image[0, 3, 3] > 0.8
+    assert seen[0].mask[3, 3] == 1
+    assert seen[0].image[0, -3, -3] < 0.3
+    after = planes_in(tmp_path / "out.mkv")[0][0]
+    assert np.array_equal(after != stored, stored > 100)
+
+
+def test_what_else_is_in_the_file_is_kept(tmp_path, harmonizer):
+    def more(container, stream):
+        stream.metadata["timecode"] = "01:00:00:00"
+        container.metadata["title"] = "A title"
+        chapter = {"id": 0, "start": 0, "end": 200, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
+        container.set_chapters([chapter])
+
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(12))
+    shot = make_clip(tmp_path / "shot.mov", frames, "libx264", prepare=more, sound=True)
+    for resume in (False, True):
+        options = VideoOptions(coding=Coding(preset="ultrafast"), resume=resume)
+        report = harmonize_video(shot, spot(), tmp_path / "out.mov", harmonizer, options)
+        assert not any("left out" in note for note in report.notes)
+        with av.open(str(tmp_path / "out.mov")) as container:
+            assert container.metadata["title"] == "A title"
+            assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
+            assert container.streams.video[0].metadata["timecode"] == "01:00:00:00"
+
+
+def test_a_transport_stream_is_written(tmp_path, harmonizer):
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(12))
+    shot = make_clip(tmp_path / "shot.ts", frames, "libx264")
+    harmonize_video(shot, spot(), tmp_path / "out.ts", harmonizer)
+    times = [[f.time for f in frames_in(path)] for path in (shot, tmp_path / "out.ts")]
+    assert times[0] == pytest.approx(times[1])
+    assert times[0][0] > 0  # transport streams do not begin at 0
 
 
 def test_sound_is_copied_bit_by_bit(tmp_path, harmonizer):
