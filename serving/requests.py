@@ -53,7 +53,7 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class Wish:
+class HarmonizeRequest:
     """A request, its fields checked. Pictures are the bytes of files."""
 
     pictures: dict[str, bytearray]
@@ -71,7 +71,7 @@ class Wish:
     diffusion: dict[str, int]
 
 
-def read_wish(form: Form) -> Wish:
+def read_harmonize_request(form: Form) -> HarmonizeRequest:
     """Check what a form asks for.
 
     Raises:
@@ -92,7 +92,7 @@ def read_wish(form: Form) -> Wish:
             raise HarmonyError("format and quality are for pictures, and the output is lut; leave them out")
         diffusion = {name: _number(form, name, int, None) for name in ("seed", "sample", "steps")}
         scale = _number(form, "scale", float, 1.0)
-        return Wish(
+        return HarmonizeRequest(
             pictures=pictures,
             at=read_place(form.text("at") or "0,0", "at"),
             scale=scale,

@@ -15,7 +15,7 @@ from harmonyrt.serving import documents
 from harmonyrt.serving.answers import sentence_headers, timing_header
 from harmonyrt.serving.bodies import read_form
 from harmonyrt.serving.problems import ClientLeft, as_problem
-from harmonyrt.serving.requests import FIELDS, Wish, read_wish
+from harmonyrt.serving.requests import FIELDS, HarmonizeRequest, read_harmonize_request
 from harmonyrt.serving.service import Service, until_left
 from harmonyrt.serving.work import Answer, Run, harmonize, weigh
 
@@ -77,10 +77,10 @@ async def _harmonize(service: Service, request: "Request") -> Any:
         run = Run()
         run.seconds["upload"] = time.perf_counter() - came
         request.state.stages = run.seconds
-        wish = read_wish(form)
+        asked = read_harmonize_request(form)
         model = service.models.named(form.text("model"))
-        megapixels = await _weighed(wish, service.settings.max_megapixels)
-        work = functools.partial(harmonize, model, wish, service.settings.max_megapixels)
+        megapixels = await _weighed(asked, service.settings.max_megapixels)
+        work = functools.partial(harmonize, model, asked, service.settings.max_megapixels)
         do = functools.partial(service.room.do, model.name, megapixels, work, deadline=deadline, run=run)
         if _STREAM in request.headers.get("accept", ""):
             service.room.check_open()  # while a refusal can still be a status
@@ -96,11 +96,11 @@ async def _harmonize(service: Service, request: "Request") -> Any:
     return response
 
 
-async def _weighed(wish: Wish, limit: float) -> float:
+async def _weighed(asked: HarmonizeRequest, limit: float) -> float:
     """Megapixels of a request; in a thread where a header can take long: packed texts, frames, directories."""
-    if all(data.startswith(_JPEG) for data in wish.pictures.values()):
-        return weigh(wish, limit)
-    return await asyncio.to_thread(weigh, wish, limit)
+    if all(data.startswith(_JPEG) for data in asked.pictures.values()):
+        return weigh(asked, limit)
+    return await asyncio.to_thread(weigh, asked, limit)
 
 
 def _streamed(do: Any, run: Run, memory: contextlib.ExitStack) -> Any:

@@ -168,10 +168,10 @@ def _megapixels(asked: Inference, face: Face) -> float:
     return float(np.prod(sides, dtype=np.float64)) / 1e6
 
 
-Done = tuple[bytes, int | None, list[str]]
+_InferenceResult = tuple[bytes, int | None, list[str]]
 
 
-def _run_pictures(face: Face, asked: Inference, run: Run) -> Done:
+def _run_pictures(face: Face, asked: Inference, run: Run) -> _InferenceResult:
     options = _options(face.model, asked.parameters, run)
     with heard() as sentences, run.stage("engine"):
         result = face.model.run("harmonize", asked.tensors["composite"], asked.tensors["mask"], **options)
@@ -182,7 +182,7 @@ def _run_pictures(face: Face, asked: Inference, run: Run) -> Done:
     return answer, length, [*said(sentences), *face.model.notes]
 
 
-def _run_engine(face: Face, asked: Inference, run: Run) -> Done:
+def _run_engine(face: Face, asked: Inference, run: Run) -> _InferenceResult:
     _check_known(asked.parameters, ())
     with run.stage("engine"):
         result = face.model.run("run_tensor", *(asked.tensors[spec.name] for spec in face.inputs))

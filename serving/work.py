@@ -18,7 +18,7 @@ from harmonyrt.runtime.images.inputs import Inputs, Placing, Reading, read_compo
 from harmonyrt.runtime.images.masks import MaskFile
 from harmonyrt.runtime.images.opening import megapixels_of
 from harmonyrt.serving.models import Model
-from harmonyrt.serving.requests import Wish
+from harmonyrt.serving.requests import HarmonizeRequest
 
 MEDIA_TYPES = {
     "PNG": "image/png",
@@ -87,16 +87,16 @@ def name_of(field_name: str) -> str:
     return _NAMES.get(field_name, f"the {field_name}")
 
 
-def weigh(wish: Wish, max_megapixels: float) -> float:
+def weigh(asked: HarmonizeRequest, max_megapixels: float) -> float:
     """Megapixels that a request will hold, from the headers of its pictures.
 
     Raises:
         HarmonyError: one is no picture, or too large.
     """
-    return sum(megapixels_of(data, name_of(name), max_megapixels) for name, data in wish.pictures.items())
+    return sum(megapixels_of(data, name_of(name), max_megapixels) for name, data in asked.pictures.items())
 
 
-def harmonize(model: Model, wish: Wish, max_megapixels: float, run: Run) -> Answer:
+def harmonize(model: Model, asked: HarmonizeRequest, max_megapixels: float, run: Run) -> Answer:
     """Read the pictures, run the model, write the answer.
 
     Raises:
@@ -105,23 +105,23 @@ def harmonize(model: Model, wish: Wish, max_megapixels: float, run: Run) -> Answ
     """
     with heard() as heard_sentences:
         with run.stage("decode"):
-            inputs = _inputs(wish, max_megapixels)
+            inputs = _inputs(asked, max_megapixels)
         with run.stage("engine"):
-            options = _run_options(model, wish, run)
+            options = _run_options(model, asked, run)
             result = model.run(
                 "harmonize_detailed",
                 inputs.picture,
                 MaskFile(inputs.mask),
-                fit_mask=wish.fit_mask,
+                fit_mask=asked.fit_mask,
                 options=options,
-                strength=wish.strength,
-                keep=wish.keep,
+                strength=asked.strength,
+                keep=asked.keep,
                 match=inputs.match,
             )
         timings = model.harmonizer.timings  # of this thread's last call
         run.seconds |= {"fit": timings.fit, "engine": timings.engine, "upsample": timings.carry_back}
         with run.stage("encode"):
-            body, media_type, more = _written(result, inputs, wish)
+            body, media_type, more = _written(result, inputs, asked)
     sentences = said(heard_sentences)
     sentences += [*model.notes, *(f"note: {note}" for note in (*inputs.notes, *more))]
     return Answer(body, media_type, tuple(sentences))
@@ -133,11 +133,11 @@ def said(heard_sentences: list[Sentence]) -> list[str]:
     return [f"{'note' if issubclass(kind, HarmonyNote) else 'warning'}: {text}" for text, kind in once]
 
 
-def _inputs(wish: Wish, max_megapixels: float) -> Inputs:
-    files = wish.pictures
-    how = Reading(wish.fit_mask, wish.invert_mask, wish.label or None, max_megapixels)
+def _inputs(asked: HarmonizeRequest, max_megapixels: float) -> Inputs:
+    files = asked.pictures
+    how = Reading(asked.fit_mask, asked.invert_mask, asked.label or None, max_megapixels)
     if "background" in files:
-        first, placing = name_of("foreground"), Placing(wish.at, wish.scale, wish.premultiplied)
+        first, placing = name_of("foreground"), Placing(asked.at, asked.scale, asked.premultiplied)
         inputs = read_composed(files["foreground"], files["background"], placing, how, first, name_of("background"))
     else:
         first = name_of("composite")
@@ -147,28 +147,28 @@ def _inputs(wish: Wish, max_megapixels: float) -> Inputs:
     return inputs
 
 
-def _run_options(model: Model, wish: Wish, run: Run) -> Any:
+def _run_options(model: Model, asked: HarmonizeRequest, run: Run) -> Any:
     if not model.is_diffusion:
-        if wish.diffusion:
-            given = ", ".join(wish.diffusion)
+        if asked.diffusion:
+            given = ", ".join(asked.diffusion)
             family = model.manifest.model.family
             raise HarmonyError(f"{given} is for diffharmony and {model.name} holds {family}; leave it out")
         return None
     from harmonyrt.runtime.diffusion import RunOptions
 
-    return RunOptions(**wish.diffusion, progress=run.show)
+    return RunOptions(**asked.diffusion, progress=run.show)
 
 
-def _written(result: Any, inputs: Inputs, wish: Wish) -> tuple[memoryview, str, list[str]]:
+def _written(result: Any, inputs: Inputs, asked: HarmonizeRequest) -> tuple[memoryview, str, list[str]]:
     stream = io.BytesIO()
-    if wish.output == "lut":
+    if asked.output == "lut":
         return memoryview(result.lut().text().encode()), "text/plain; charset=utf-8", []
     own = inputs.picture.file_format
-    written = WRITABLE[wish.format] if wish.format else own if own in MEDIA_TYPES else "PNG"
+    written = WRITABLE[asked.format] if asked.format else own if own in MEDIA_TYPES else "PNG"
     picture, notes = result.picture, []
-    if wish.output == "layer":
+    if asked.output == "layer":
         if written not in LAYERED:
-            if wish.format:
+            if asked.format:
                 raise HarmonyError(f"{written} has no transparency for a layer; choose png, tif or webp")
             written = "PNG"
         layer = result.layer()
@@ -178,5 +178,5 @@ def _written(result: Any, inputs: Inputs, wish: Wish) -> tuple[memoryview, str, 
                 f"the change leaves the range of colours in {layer.beyond} pixels of the soft edge, where the layer"
                 " over the composite differs from the harmonized picture by more than a level"
             )
-    notes += save(dataclasses.replace(picture), stream, written, "the output", wish.quality)
+    notes += save(dataclasses.replace(picture), stream, written, "the output", asked.quality)
     return stream.getbuffer(), MEDIA_TYPES[written], notes
