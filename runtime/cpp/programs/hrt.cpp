@@ -247,6 +247,7 @@ void harmonize(const Arguments &arguments) {
 
 int main(int argc, char **argv) {
     prepare_streams();
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // no events to its maker; who has set it keeps that
     const Arguments arguments = parse(argc, argv);
     try {
         if (arguments.only_print) {
