@@ -152,18 +152,17 @@ def simulation(seconds: float, sleep: float = 1.0) -> dict[str, Any]:
     found = []
     try:
         for workers in IN_FLIGHT:
-            job, end = Sleeps(sleep), time.perf_counter() + seconds
-            pool = SharedActors(job, workers)
-            processor, started, done = time.process_time(), time.perf_counter(), 0
-            for _ in results(job, _rows_until(end), pool, None):
+            job = Sleeps(sleep)
+            pool, rows, done = SharedActors(job, workers), _Rows(seconds), 0
+            for _ in results(job, rows, pool, None):
                 done += 1
-            taken = time.perf_counter() - started
+            taken = time.perf_counter() - rows.started
             found.append(
                 {
                     "workers": workers,
                     "rows_per_second": round(done / taken, 1),
                     "of_ideal": round(done * sleep / taken / workers, 3),
-                    "driver_cpu_ms_per_row": round((time.process_time() - processor) / max(done, 1) * 1000, 3),
+                    "driver_cpu_ms_per_row": round((time.process_time() - rows.processor) / max(done, 1) * 1000, 3),
                     "driver_mib_most": peak_mib(),
                 }
             )
@@ -172,10 +171,16 @@ def simulation(seconds: float, sleep: float = 1.0) -> dict[str, Any]:
     return {"seconds_per_row": sleep, "rows": found}
 
 
-def _rows_until(end: float) -> Iterator[Any]:
-    from harmonyrt.fleet.rows import Piece, Row
+class _Rows:
+    """Rows for some seconds, counted from the moment that the first worker is ready for one."""
 
-    number = 0
-    while time.perf_counter() < end:
-        number += 1
-        yield Row(str(number), f"{number}.jpg", Piece(f"/composites/{number}.jpg"), Piece(f"/masks/{number}.png"))
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self.started, self.processor = seconds, 0.0, 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        from harmonyrt.fleet.rows import Piece, Row
+
+        self.started, self.processor, number = time.perf_counter(), time.process_time(), 0
+        while time.perf_counter() < self.started + self._seconds:
+            number += 1
+            yield Row(str(number), f"{number}.jpg", Piece(f"/composites/{number}.jpg"), Piece(f"/masks/{number}.png"))
