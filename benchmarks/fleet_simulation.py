@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.fleet.loop import Job, results
+from harmonyrt.fleet.loop import TASKS_PER_WORKER, Job, results
 from harmonyrt.fleet.results import Results, read_results
 from harmonyrt.fleet.tables import table_pairs
 from harmonyrt.fleet.work import Result
@@ -121,7 +121,7 @@ class SharedActors:
         from harmonyrt.fleet.on_ray import _Actor
 
         self.size, self._ray, self._job = size, ray, job
-        kind = ray.remote(_Actor).options(num_cpus=0, max_concurrency=size // actors + 8)
+        kind = ray.remote(_Actor).options(num_cpus=0, max_concurrency=TASKS_PER_WORKER * size // actors + 8)
         self._actors = [kind.remote() for _ in range(actors)]
 
     def start(self, worker: int) -> Any:
@@ -145,23 +145,23 @@ class SharedActors:
 
 
 def simulation(seconds: float, sleep: float = 1.0) -> dict[str, Any]:
-    """Rows per second with 10, 100 and 1,000 workers that take `sleep` seconds a row, for about `seconds` each."""
+    """Rows per second with 10, 100 and 1,000 tasks in flight, each of one row and `sleep` seconds."""
     import ray
 
     ray.init("local", include_dashboard=False, log_to_driver=False, object_store_memory=150 << 20)
     found = []
     try:
-        for workers in IN_FLIGHT:
+        for tasks in IN_FLIGHT:
             job = Sleeps(sleep)
-            pool, rows, done = SharedActors(job, workers), _Rows(seconds), 0
+            pool, rows, done = SharedActors(job, tasks // TASKS_PER_WORKER), _Rows(seconds), 0
             for _ in results(job, rows, pool, None):
                 done += 1
             taken = time.perf_counter() - rows.started
             found.append(
                 {
-                    "workers": workers,
+                    "tasks_in_flight": tasks,
                     "rows_per_second": round(done / taken, 1),
-                    "of_ideal": round(done * sleep / taken / workers, 3),
+                    "of_ideal": round(done * sleep / taken / tasks, 3),
                     "driver_cpu_ms_per_row": round((time.process_time() - rows.processor) / max(done, 1) * 1000, 3),
                     "driver_mib_most": peak_mib(),
                 }

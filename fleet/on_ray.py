@@ -167,8 +167,10 @@ def _connected(ray: Any, address: str) -> bool:
             socket.create_connection((found[1], int(found[2])), timeout=10).close()
         with _own_signals():
             ray.init(address=address, **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises them plain, too
         said = stores.without_secrets(" ".join(str(error).split()))[:200]
+        if address == "local":
+            raise WorkFailed(f"Ray did not start on this machine ({said}); run again, or leave --ray out") from None
         raise HarmonyError(
             f"there is no Ray cluster at {address} ({said}); start one with ray start --head, or pass --ray local"
         ) from None

@@ -47,7 +47,12 @@ def address():
     patch = pytest.MonkeyPatch()
     for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_worker_niceness", "0")):
         patch.setenv(name, value)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+    options = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False, "object_store_memory": 100 << 20}
+    try:
+        ray.init("local", **options)
+    except Exception:  # Ray gives its own node 30 seconds, which a busy machine may not keep
+        ray.shutdown()
+        ray.init("local", **options)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
