@@ -218,7 +218,7 @@ def _print_steady(name: str, rows: list[dict[str, Any]]) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         first = next(r for r in rows if r["shot"] == row["shot"] and r["steady"] == 0)
-        ratio = f"{row['flicker'] / first['flicker']:.2f}" if row["flicker"] == row["flicker"] else ""
+        ratio = "" if row["flicker"] is None else f"{row['flicker'] / first['flicker']:.2f}"
         flicker = f"{row['flicker']:.3f}" if ratio else ""
         print(
             f"| {row['shot']} | {row['steady']:g} | {row['ahead']} | {flicker} | {ratio} | {row['jump']:.2f} |"

@@ -38,13 +38,13 @@ class Score:
     """How a setting did on one shot.
 
     Attributes:
-        flicker: in levels.
+        flicker: in levels; None where the camera zooms.
         jump: largest change of the foreground's mean colour change from one frame to the next, in levels.
         psnr: of the foreground against the truth, dB.
         asked: share of the frames that the network saw.
     """
 
-    flicker: float
+    flicker: float | None
     jump: float
     psnr: float
     asked: float
@@ -101,10 +101,10 @@ def _clean_change(frame: ShotFrame, maps: ColourMaps | None, strength: float) ->
     return (np.stack(planes, -1).astype(np.float32) - before) / 257
 
 
-def _flicker(played: Recorded, changes: list[np.ndarray]) -> float:
-    """See the module's head; NaN where the camera zooms."""
+def _flicker(played: Recorded, changes: list[np.ndarray]) -> float | None:
+    """See the module's head; None where the camera zooms."""
     if played.frames[0].place is None:
-        return float("nan")
+        return None
     series: dict[tuple[int, int], list[np.ndarray | None]] = {}
     for index, (frame, change) in enumerate(zip(played.frames, changes, strict=True)):
         top, left = frame.place or (0, 0)

@@ -76,7 +76,7 @@ def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any) -> Cho
     """
     encoder = coding.codec or _default(info, pix_fmt, container)
     codec = _found(encoder)
-    if coding.codec is not None and not _takes(container, encoder):
+    if coding.codec is not None and not takes(container.format.name, encoder):
         raise HarmonyError(f"a {container.format.name} file holds no {encoder}; choose another --codec or suffix")
     formats = [f.name for f in codec.video_formats or ()]
     wanted = coding.pix_fmt or pix_fmt
@@ -125,14 +125,14 @@ def _default(info: VideoInfo, pix_fmt: str, container: Any) -> str:
             av.Codec(encoder, "w")
         except (av.FFmpegError, ValueError):
             continue
-        if _takes(container, encoder):
+        if takes(container.format.name, encoder):
             return encoder
     raise HarmonyError(f"no encoder is known for a {container.format.name} file; name one with --codec")
 
 
-def _takes(container: Any, encoder: str) -> bool:
+def takes(form: str, encoder: str) -> bool:
     """Whether a container holds what an encoder makes. It is tried: of some, MPEG-TS for one, FFmpeg keeps no list."""
-    with library().open(io.BytesIO(), "w", format=container.format.name.split(",")[0]) as trial:
+    with library().open(io.BytesIO(), "w", format=form.split(",")[0]) as trial:
         try:
             trial.add_stream(encoder, rate=25)
         except ValueError:

@@ -20,7 +20,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder, written_whole
 from harmonyrt.video.av_library import library, reading, writing
-from harmonyrt.video.coding import Chosen, Coding, choose
+from harmonyrt.video.coding import Chosen, Coding, choose, takes
 from harmonyrt.video.frames import HarmonizedFrame
 from harmonyrt.video.reading import VideoInfo, demuxed, timed
 from harmonyrt.video.source import Source
@@ -29,6 +29,8 @@ from harmonyrt.video.steadiness import State
 from harmonyrt.video.writing import Writer
 
 FRAMES = 240  # of a segment: what a machine that dies loses at most
+_CONTAINERS = {".nut": "nut", ".mov": "mov", ".mkv": "matroska"}
+"""Of segments: the first that takes the codec. Times are kept apart, since no container keeps all of them exactly."""
 _JOB, _STATE = "job.json", "state.npz"
 
 
@@ -92,6 +94,9 @@ class SegmentSink:
 
     def __init__(self, parts: Parts, info: VideoInfo, pix_fmt: str, chosen: Chosen) -> None:
         self._parts, self._info, self._pix_fmt, self._chosen = parts, info, pix_fmt, chosen
+        self._suffix = next((s for s in _CONTAINERS if takes(_CONTAINERS[s], chosen.encoder)), ".mkv")
+        if chosen.encoder.startswith("libvpx"):
+            self._suffix = ".mkv"  # which keeps alpha beside the packets
         self._writer: Writer | None = None
         self._state: State | None = None
         self.frames = parts.frames
@@ -126,7 +131,7 @@ class SegmentSink:
         self.close()
 
     def _path(self) -> Path:
-        return self._parts.folder / f"{len(self._parts.segments):05d}.nut"
+        return self._parts.folder / f"{len(self._parts.segments):05d}{self._suffix}"
 
 
 def chosen_for(path: Path, coding: Coding, info: VideoInfo, pix_fmt: str) -> Chosen:
