@@ -102,6 +102,8 @@ def test_resume_does_all_again_with_other_settings(place, run, bundle):
     assert (json.loads(ended.out)["harmonized"], json.loads(ended.out)["kept"]) == (6, 0)
     assert not set(before.values()) & set(hashes(Path("out")).values())
     assert len(by_id("out")) == 6
+    again = run(*first, "--resume", "--strength", 0.5, "--max-megapixels", 50, "--json")
+    assert json.loads(again.out)["kept"] == 6, "a limit changes no picture"
 
 
 def test_results_of_an_earlier_run_are_not_overwritten(place, run, bundle):
