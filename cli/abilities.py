@@ -48,6 +48,7 @@ def abilities(machine: Machine, speed: CpuSpeed | None = None) -> list[Ability]:
         _build_ahead(machine),
         _with_packages(machine, "train and synthesize", _TRAIN, "train"),
         _with_packages(machine, "read 16-bit TIFFs of every kind", _DEEP, "deep"),
+        _with_packages(machine, "harmonize clips (harmonyrt video)", ("av",), "video"),
         *_notes_about_gpus(machine),
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.runtime.fit import Fitted
+from harmonyrt.runtime.resample import product
 from harmonyrt.video.av_library import library
 from harmonyrt.video.colours import ColourSpace
 from harmonyrt.video.pixel_formats import Layout, layout_of
@@ -55,7 +56,8 @@ def look(frame: Any, layout: Layout, coverage: np.ndarray, space: ColourSpace, s
     step = np.float32(2.0 ** (layout.bits - bits))
     planes = [plane * step for plane in layout_of(name).planes(small)]
     stack = np.stack(planes, -1) - space.offset.astype(np.float32)
-    rgb = stack.reshape(-1, len(planes)) @ (space.to_rgb / 255).astype(np.float32)
+    rgb = np.empty((size[0] * size[1], 3), np.float32)
+    product(stack.reshape(-1, len(planes)), (space.to_rgb / 255).astype(np.float32), rgb)
     own = np.clip(np.ascontiguousarray(rgb.T), 0, 1).reshape(3, *size)
     image = space.seen(own)
     luma = own[1]  # green is most of it
