@@ -213,6 +213,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of each simulation")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    os.environ.update(QUIET)
     before = os.getloadavg()[0]
     if arguments.what == "driver":
         found = driver(arguments.rows)

@@ -7,6 +7,7 @@ few bytes a row; the second time as the rows are needed. So a manifest of any le
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -58,7 +59,7 @@ def table_pairs(path: str, suffix: str | None) -> Pairs:
         raise HarmonyError(f"{shown} has no rows; give a table with a row for each pair")
     ids.settle()
     outputs.settle()
-    base = stores.parent(path)
+    base = stores.parent(path) if stores.is_remote(path) else os.path.abspath(stores.parent(path))
 
     def rows() -> Iterator[Row]:
         for number, values in enumerate(_values(path, None), 1):
@@ -117,7 +118,7 @@ def _row(
 def _piece(path: str, base: str) -> Piece:
     if stores.is_remote(path):
         return Piece(path)
-    return Piece(stores.joined(base, path) if stores.is_remote(base) else str((Path(base) / path).absolute()))
+    return Piece(stores.joined(base, path) if stores.is_remote(base) else os.path.join(base, path))
 
 
 def _columns(path: str) -> list[str]:
