@@ -123,7 +123,8 @@ def _side_by_side(worker: FrameHarmonizer, items: list[MaskedFrame]) -> Iterator
     """As the pipeline does it, without reader and writer."""
     stop = threading.Event()
     with (
-        in_background(worker.steadied(worker.seen(items)), 4, "network", stop) as steadied,
+        in_background(worker.looked(items), 4, "reader", stop) as looked,
+        in_background(worker.steadied(worker.seen(looked)), 4, "network", stop) as steadied,
         in_background(worker.changed(steadied), 4, "change", stop) as changed,
     ):
         yield from changed

@@ -38,6 +38,14 @@ class MaskedFrame:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """A frame, and how the network will see it."""
+
+    frame: MaskedFrame
+    view: Look
+
+
+@dataclass(frozen=True)
 class HarmonizedFrame:
     """A harmonized frame.
 
@@ -75,8 +83,9 @@ class Counts:
 class FrameHarmonizer:
     """Harmonizes the frames of one shot.
 
-    Everything is an iterator, so that any stage may run in a thread of its own: `seen` looks at frames and asks the
-    network, `steadied` of :class:`harmonyrt.video.steadiness.Steadier` weighs what it said, `changed` makes frames.
+    Everything is an iterator, so that any stage may run in a thread of its own: `looked` fits frames to the network,
+    `seen` asks it, `steadied` weighs what it said (:class:`harmonyrt.video.steadiness.Steadier`), and `changed` makes
+    frames.
     """
 
     def __init__(
@@ -122,13 +131,21 @@ class FrameHarmonizer:
         self._change: tuple[ColourMaps, Change] | None = None
 
     def harmonized(self, items: Iterable[Any]) -> Iterator[Any]:
-        """All three stages, one after another."""
-        return self.changed(self.steadied(self.seen(items)))
+        """All stages, one after another."""
+        return self.changed(self.steadied(self.seen(self.looked(items))))
 
-    def seen(self, items: Iterable[Any]) -> Iterator[Any]:
-        """:class:`MaskedFrame` in, :class:`harmonyrt.video.steadiness.Seen` out; anything else passes through."""
+    def looked(self, items: Iterable[Any]) -> Iterator[Any]:
+        """:class:`MaskedFrame` in, :class:`Looked` out; anything else passes through."""
         for item in items:
-            yield self._look(item) if isinstance(item, MaskedFrame) else item
+            if isinstance(item, MaskedFrame):
+                frame, coverage = workable(item.frame), self._coverage(item.mask)
+                item = Looked(item, look(frame, self._layout, coverage, self._space, self._size))
+            yield item
+
+    def seen(self, looked: Iterable[Any]) -> Iterator[Any]:
+        """:class:`Looked` in, :class:`harmonyrt.video.steadiness.Seen` out; anything else passes through."""
+        for item in looked:
+            yield self._watch(item.frame, item.view) if isinstance(item, Looked) else item
 
     def go_on(self, state: State) -> None:
         """Go on after a frame of an earlier run."""
@@ -154,8 +171,7 @@ class FrameHarmonizer:
             self.counts.asked, self.counts.cuts = self._watcher.asked, self._watcher.cuts
             yield HarmonizedFrame(item.index, item.seconds, frame, item.frame, item.mask, each.state)
 
-    def _look(self, item: MaskedFrame) -> Seen:
-        view = look(workable(item.frame), self._layout, self._coverage(item.mask), self._space, self._size)
+    def _watch(self, item: MaskedFrame, view: Look) -> Seen:
         try:
             return self._watcher.watch(item, item.seconds, view)
         except WorkFailed as error:

@@ -90,7 +90,7 @@ def run(
     stop = threading.Event()
     try:
         with (
-            in_background(source, _WAITING, "reader", stop, source.may_block) as items,
+            in_background(worker.looked(source), _WAITING, "reader", stop, source.may_block) as items,
             in_background(worker.steadied(worker.seen(items)), _WAITING, "network", stop) as steadied,
             in_background(worker.changed(steadied), _WAITING, "change", stop) as changed,
         ):
