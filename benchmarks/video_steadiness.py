@@ -29,7 +29,6 @@ from harmonyrt.video.steadiness import AHEAD, Steadier, Watcher
 
 _BLOCK = 16
 _RATE = 25.0
-_LAYOUT = layout_of("gbrp")
 _SPACE, _DEEP = (colour_space(Tags(), "rgb", bits, (WIDTH, HEIGHT)) for bits in (8, 16))
 
 
@@ -65,7 +64,7 @@ def record(harmonizer: Harmonizer, frames: Iterable[ShotFrame]) -> Recorded:
     size = harmonizer.engine_size(HEIGHT, WIDTH)
     looks, answers = [], []
     for frame in frames:
-        view = look(_frame(frame.composite), _LAYOUT, fit_mask(frame.mask, size), _SPACE, size)
+        view = look(_frame(frame.composite), layout_of("gbrp"), fit_mask(frame.mask, size), _SPACE, size)
         looks.append(view)
         answers.append(sum_colours(replace(view.fitted, image=view.own), harmonizer.answer(view.fitted)))
     return Recorded(frames, looks, answers)
@@ -126,7 +125,7 @@ def _flicker(played: Recorded, changes: list[np.ndarray]) -> float | None:
 
 def _frame(composite: np.ndarray) -> Any:
     frame = library().VideoFrame(composite.shape[1], composite.shape[0], "gbrp")
-    for index, plane in enumerate(_LAYOUT.planes(frame)):
+    for index, plane in enumerate(layout_of("gbrp").planes(frame)):
         plane[...] = composite[..., index]
     return frame
 
@@ -157,7 +156,7 @@ def _faded(frames: list[ShotFrame]) -> Iterable[ShotFrame]:
 
 def _looks(frames: Iterable[ShotFrame]) -> list[Look]:
     coverage = np.ones((128, 128), np.float32)
-    return [look(_frame(f.composite), _LAYOUT, coverage, _SPACE, (128, 128)) for f in frames]
+    return [look(_frame(f.composite), layout_of("gbrp"), coverage, _SPACE, (128, 128)) for f in frames]
 
 
 def _cuts(looks: list[Look]) -> int:
