@@ -78,7 +78,7 @@ def driver(rows: int, workers: int = 2, seconds: float = 0.0002) -> dict[str, An
         "rows": rows,
         "results": done,
         "rows_read_back": ids,
-        "driver_mib_before": at_start,
+        "mib_making_the_table": at_start,
         "driver_mib_most": watched.most,
         "driver_mib_by_time": watched.seen,
         "seconds": round(taken, 1),
