@@ -166,7 +166,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
     """Say how many tests a missing GPU, package or folder kept from running."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
-        gpu = sum("gpu" in report.keywords for report in skipped)
+        gpu = sum("gpu" in getattr(report, "keywords", ()) for report in skipped)  # a skipped file has none
         terminalreporter.write_line(f"{len(skipped)} skipped, {gpu} of them because there is no GPU")
     for reason in _not_allowed(terminalreporter) if terminalreporter.config.option.strict_skips else ():
         terminalreporter.write_line(f"FAILED: no test may be skipped for this reason: {reason}", red=True)

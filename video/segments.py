@@ -96,7 +96,7 @@ class SegmentSink:
         self._parts, self._info, self._pix_fmt, self._chosen = parts, info, pix_fmt, chosen
         self._suffix = next((s for s in _CONTAINERS if takes(_CONTAINERS[s], chosen.encoder)), ".mkv")
         if chosen.encoder.startswith("libvpx"):
-            self._suffix = ".mkv"  # which keeps alpha beside the packets
+            self._suffix = ".mkv"  # which keeps alpha with the packets
         self._writer: Writer | None = None
         self._state: State | None = None
         self.frames = parts.frames
