@@ -4,7 +4,7 @@ The sums that colour maps are fitted to (:class:`harmonyrt.runtime.colour_maps.C
 past and a few coming frames, with weights that fall exponentially, and maps are fitted to the average. So a cell where
 the mask shows much counts for more than one where it shows little, and no filter runs on the maps themselves. The past
 follows the mask as it moves, ends at a cut, and outlasts a pause in the mask. Where a frame hardly differs from the
-last one that the network saw, its answer is not asked for again.
+last one that the network saw, or follows it so soon that the average hardly would, the network is not asked.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ SPARED_BELOW = (
     0.006  # largest difference of a thumbnail's block, of 1, at which a frame counts as the same (steady 0.5)
 )
 LONGEST_SPARED = 12  # frames in a row without the network
+SPARED_WITHIN = 1 / 8  # of the time constant: so soon after a frame that the network saw, even a moving one is spared
 ASKED_FIRST = 8  # frames of a scene that the network sees before any is spared
 _REFERENCE = np.full(3, 0.5)
 _FOREVER = 1e9
@@ -64,6 +65,7 @@ class Seen:
         cut: whether a new scene begins here.
         after: the watcher as it was after this frame; to go on from here another time.
         shift: how far the place has moved since the frame before that had one, in cells.
+        passed_over: the network was not asked because it just had been, though the frame is another one.
     """
 
     item: Any
@@ -72,6 +74,7 @@ class Seen:
     shows: bool
     cut: bool
     shift: tuple[float, float] = (0.0, 0.0)
+    passed_over: bool = False
     after: Any = None
 
 
@@ -94,6 +97,7 @@ class Watcher:
     _answered: Look | None = None
     _usual: float = 0.0
     _spared: int = 0
+    _asked_at: float = 0.0
     _of_scene: int = 0
     _place: np.ndarray | None = None
 
@@ -122,20 +126,24 @@ class Watcher:
         cells = min(GRID, max(view.fitted.mask.shape))
         shift = (0.0, 0.0) if self._place is None else _moved(self._place, place, cells)
         self._place = place
-        if self._is_spared(view):
+        same, soon = self._is_spared(view, seconds)
+        if same or soon:
             self._spared += 1
-            return Seen(item, seconds, None, True, cut, shift)
-        self._answered, self._spared = view, 0
+            return Seen(item, seconds, None, True, cut, shift, passed_over=not same)
+        self._answered, self._asked_at, self._spared = view, seconds, 0
         self.asked, self._of_scene = self.asked + 1, self._of_scene + 1
         sums = self.answer(view).about(_REFERENCE, _REFERENCE)
         small = ColourSums(sums.sums.astype(np.float32), _REFERENCE, _REFERENCE, sums.cell)
         return Seen(item, seconds, small, True, cut, shift)
 
-    def _is_spared(self, view: Look) -> bool:
+    def _is_spared(self, view: Look, seconds: float) -> tuple[bool, bool]:
+        """Whether the network need not be asked: the frame is the same as one that it saw, or comes soon after."""
         early = self._of_scene < ASKED_FIRST or self._spared >= LONGEST_SPARED
         if self.steady == 0 or self._answered is None or early:
-            return False
-        return largest_difference(self._answered, view) < SPARED_BELOW * min(1.0, 2 * self.steady)
+            return False, False
+        same = largest_difference(self._answered, view) < SPARED_BELOW * min(1.0, 2 * self.steady)
+        within = SPARED_WITHIN * min(time_constant(self.steady), SECONDS_AT_HALF)
+        return same, 0 <= seconds - self._asked_at < within
 
 
 @dataclass(frozen=True)
@@ -224,6 +232,8 @@ class Steadier:
             self._past = own if self._past is None else self._past * np.float32(decay) + own
             self._weight = self._weight * decay + 1
             self._cell, self._paused = seen.sums.cell, 0.0
+        elif seen.passed_over:
+            self._paused += passed
         return self._maps_of(seen, constant)
 
     def _followed(self, past: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
