@@ -232,6 +232,8 @@ def main() -> None:
 
     report = {
         "what": f"fleet: {arguments.what}",
+        "command": f"python -m harmonyrt.benchmarks.fleet {arguments.what}"
+        + (" BUNDLE" if found.get("bundle") else ""),
         "machine": machine_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "date": str(date.today()),
