@@ -309,11 +309,11 @@ def _written(result: PictureFile, output: str, options: Options) -> list[str]:
     return notes
 
 
-def _encoded(result: PictureFile, file_format: str, where: str) -> tuple[memoryview, list[str]]:
+def _encoded(result: PictureFile, file_format: str, where: str) -> tuple[bytes, list[str]]:
     """The whole file, before its first byte goes out."""
     stream = io.BytesIO()
     notes = save(result, stream, file_format, where)
-    return stream.getbuffer(), notes
+    return stream.getvalue(), notes
 
 
 def report(harmonizer: Any, results: list[Result]) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def apply_maps(
     mixer = np.kron(np.eye(_MIX, dtype=np.float32), maps.matrix)
     # Scales above shifts: one product per tile interpolates both.
     grid_height = maps.scale.shape[0]
-    scale, shift = (plane.reshape(grid_height, -1) for plane in (maps.scale, maps.shift))
+    scale: np.ndarray = maps.scale.reshape(grid_height, -1)
+    shift: np.ndarray = maps.shift.reshape(grid_height, -1)
     if composite.dtype != np.uint8:
         shift = shift * np.float32(np.iinfo(composite.dtype).max / 255)
 

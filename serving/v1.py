@@ -91,7 +91,7 @@ async def _harmonize(service: Service, request: "Request") -> Any:
         timing_header(run.seconds, time.perf_counter() - came),
         (b"cache-control", b"no-store"),
     ]
-    response = Response(bytes(answer.body), media_type=answer.media_type)
+    response = Response(answer.body, media_type=answer.media_type)
     response.raw_headers += headers
     return response
 

@@ -77,7 +77,7 @@ class Answer:
         sentences: what the command line would say on stderr: "note: …", "warning: …", in its order.
     """
 
-    body: memoryview
+    body: bytes
     media_type: str
     sentences: tuple[str, ...]
 
@@ -159,10 +159,10 @@ def _run_options(model: Model, asked: HarmonizeRequest, run: Run) -> Any:
     return RunOptions(**asked.diffusion, progress=run.show)
 
 
-def _written(result: Any, inputs: Inputs, asked: HarmonizeRequest) -> tuple[memoryview, str, list[str]]:
+def _written(result: Any, inputs: Inputs, asked: HarmonizeRequest) -> tuple[bytes, str, list[str]]:
     stream = io.BytesIO()
     if asked.output == "lut":
-        return memoryview(result.lut().text().encode()), "text/plain; charset=utf-8", []
+        return result.lut().text().encode(), "text/plain; charset=utf-8", []
     own = inputs.picture.file_format
     written = WRITABLE[asked.format] if asked.format else own if own in MEDIA_TYPES else "PNG"
     picture, notes = result.picture, []
@@ -179,4 +179,4 @@ def _written(result: Any, inputs: Inputs, asked: HarmonizeRequest) -> tuple[memo
                 " over the composite differs from the harmonized picture by more than a level"
             )
     notes += save(dataclasses.replace(picture), stream, written, "the output", asked.quality)
-    return stream.getbuffer(), MEDIA_TYPES[written], notes
+    return stream.getvalue(), MEDIA_TYPES[written], notes

@@ -72,7 +72,7 @@ def cases(photos: list[Path], masks: list[Path], side: int, per_photo: int) -> I
         for j in range(per_photo):
             random = np.random.default_rng([i, j])
             change = CHANGES[(i + j) % len(CHANGES)]
-            mask = _mask(i + j, truth.shape[:2], masks, random)
+            mask = _mask(i + j, (truth.shape[0], truth.shape[1]), masks, random)
             yield _case(path.name, truth, mask, change, side, random)
 
 
