@@ -40,8 +40,8 @@ demo-video: $(SET_UP)
 test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(PYTEST) --strict-skips $(PARALLEL) -m "not alone and not browser and not triton"
-	$(PYTEST) --strict-skips -m "alone and not browser and not triton"
+	$(PYTEST) --strict-skips --without-fleet $(PARALLEL) -m "not alone and not browser and not triton"
+	$(PYTEST) --strict-skips --without-fleet -m "alone and not browser and not triton"
 
 # While working: no builds that take long, no wheels, no C++.
 test-fast: $(SET_UP)

@@ -160,6 +160,8 @@ MAY_BE_SKIPPED = re.compile(r"CUDA|this GPU|optimum|C\+\+|Windows|Linux's|only r
 def pytest_addoption(parser: pytest.Parser) -> None:
     about = "fail when a test is skipped for anything but a GPU, optimum or C++"
     parser.addoption("--strict-skips", action="store_true", help=about)
+    about = "with --strict-skips: what `make test-fleet` runs in its own environment may be skipped here"
+    parser.addoption("--without-fleet", action="store_true", help=about)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -180,6 +182,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _not_allowed(terminalreporter) -> list[str]:
     reasons = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])}
+    if terminalreporter.config.option.without_fleet:
+        reasons = {reason for reason in reasons if "make test-fleet" not in reason}
     return sorted(reason for reason in reasons if not MAY_BE_SKIPPED.search(reason))
 
 
