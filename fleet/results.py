@@ -38,7 +38,8 @@ class Results:
         require("pyarrow", "fleet", "writing results")
         self._prefix = stores.joined(out, FOLDER)
         self._more = [(column, f"pair_{column}" if column in _OWN else column) for column in columns]
-        self._run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        seconds, rest = divmod(time.time_ns(), 10**9)  # by microseconds: names are in the order of runs
+        self._run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{rest // 1000:06d}-{secrets.token_hex(3)}"
         self._earlier, self._parts = earlier, 0
         self._rows: list[Result] = []
         self._since = time.monotonic()
