@@ -216,8 +216,15 @@ class Browser:
 
     def downloaded(self) -> Path:
         """The file that was downloaded; waits for it."""
-        self.until(lambda: [p for p in self.downloads.iterdir() if p.suffix != ".crdownload"], "nothing was downloaded")
-        (path,) = self.downloads.iterdir()
+
+        def finished() -> list[Path]:
+            """Chromium writes a .crdownload, with an empty file of the final name next to it for a moment."""
+            found = list(self.downloads.iterdir())
+            whole = all(path.suffix != ".crdownload" and path.stat().st_size for path in found)
+            return found if whole else []
+
+        self.until(finished, "nothing was downloaded")
+        (path,) = finished()
         return path
 
     def complaints(self) -> list[str]:
