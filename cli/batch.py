@@ -6,7 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from harmonyrt.cli.harmonize import Format, Keep
+from harmonyrt.cli.options import (
+    AsJson,
+    Backend,
+    Device,
+    FitMask,
+    Format,
+    InvertMask,
+    KeepPart,
+    Label,
+    MaxMegapixels,
+    Sample,
+    Seed,
+    Steps,
+    Strength,
+    Target,
+)
 
 
 def batch(
@@ -39,35 +54,26 @@ def batch(
     plan: Annotated[
         bool, typer.Option("--plan", help="Measure 50 pairs and say how long the rest would take.")
     ] = False,
-    strength: Annotated[
-        float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
-    ] = 1.0,
-    keep: Annotated[
-        Keep | None, typer.Option("--keep", help="Keep the foreground's luminance, or its hue; change only the other.")
-    ] = None,
-    fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")] = False,
-    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="The mask is white on the background.")] = False,
-    label: Annotated[
-        list[int] | None,
-        typer.Option("--label", help="Of a mask that holds labels: which one is the foreground. May be given again."),
-    ] = None,
+    strength: Strength = 1.0,
+    keep: KeepPart = None,
+    fit_mask: FitMask = False,
+    invert_mask: InvertMask = False,
+    label: Label = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Format of all outputs. Default: the composite's.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice.")] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which noise. Default: 0.")] = None,
-    sample: Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which variation. Default: 0.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")] = None,
-    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 200.0,
+    backend: Backend = "auto",
+    device: Device = None,
+    target: Target = None,
+    seed: Seed = None,
+    sample: Sample = None,
+    steps: Steps = None,
+    max_megapixels: MaxMegapixels = 200.0,
     megapixels_in_flight: Annotated[
         float | None,
         typer.Option(min=0.000001, help="Decoded at once on a machine. Default: what half of its memory holds."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Harmonize any number of pairs, once each, whatever dies meanwhile.
 

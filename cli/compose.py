@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harmonyrt.cli.options import MaxMegapixels
+
 AT_HELP = "Pixel of the background, x,y, on which the cut-out's upper left corner goes. Default: 0,0."
 SCALE_HELP = "Scale of the cut-out. Default: 1."
 PREMULTIPLIED_HELP = "The cut-out's colours are multiplied by its alpha already."
@@ -20,7 +22,7 @@ def compose(
     at: Annotated[str, typer.Option("--at", help=AT_HELP)] = "0,0",
     scale: Annotated[float, typer.Option("--scale", help=SCALE_HELP)] = 1.0,
     premultiplied: Annotated[bool, typer.Option("--premultiplied", help=PREMULTIPLIED_HELP)] = False,
-    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 200.0,
+    max_megapixels: MaxMegapixels = 200.0,
 ) -> None:
     """Paste a cut-out on a background, in the background's size, depth and colours.
 

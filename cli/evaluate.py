@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harmonyrt.cli.options import Backend
+
 if TYPE_CHECKING:
     from harmonyrt.evaluation.protocol import Report
 
@@ -30,7 +32,7 @@ def evaluate(
     peak: Annotated[
         Peak, typer.Option(help="255: the usual PSNR. phnet: its authors' metric, whose peak is the real photo's.")
     ] = Peak.full,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
+    backend: Backend = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
     ray: Annotated[

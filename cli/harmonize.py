@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harmonyrt.cli.compose import AT_HELP, PREMULTIPLIED_HELP, SCALE_HELP
-
-
-class Existing(str, Enum):
-    """What to do when an output already exists."""
-
-    replace = "replace"  # type: ignore[assignment]  # the option's value; nobody calls str.replace on it
-    skip = "skip"
-    refuse = "refuse"
-
-
-class Keep(str, Enum):
-    """What of the composite's foreground stays."""
-
-    luminance = "luminance"
-    hue = "hue"
-
-
-class Format(str, Enum):
-    """Formats of outputs, by suffix."""
-
-    png = "png"
-    jpg = "jpg"
-    tif = "tif"
-    webp = "webp"
-    bmp = "bmp"
+from harmonyrt.cli.options import (
+    AsJson,
+    Backend,
+    Device,
+    Existing,
+    FitMask,
+    Format,
+    InvertMask,
+    KeepPart,
+    Label,
+    MaxMegapixels,
+    Sample,
+    Seed,
+    Steps,
+    Strength,
+    Target,
+)
 
 
 def harmonize(
@@ -50,21 +41,14 @@ def harmonize(
         Path | None,
         typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines."),
     ] = None,
-    fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")] = False,
-    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="The mask is white on the background.")] = False,
-    label: Annotated[
-        list[int] | None,
-        typer.Option("--label", help="Of a mask that holds labels: which one is the foreground. May be repeated."),
-    ] = None,
+    fit_mask: FitMask = False,
+    invert_mask: InvertMask = False,
+    label: Label = None,
     alpha_mask: Annotated[
         bool, typer.Option("--alpha-mask", help="The composite's alpha is the mask; the output has none.")
     ] = False,
-    strength: Annotated[
-        float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
-    ] = 1.0,
-    keep: Annotated[
-        Keep | None, typer.Option("--keep", help="Keep the foreground's luminance, or its hue; change only the other.")
-    ] = None,
+    strength: Strength = 1.0,
+    keep: KeepPart = None,
     match: Annotated[
         Path | None, typer.Option("--match", help="Mask of the part of the background to match; the rest is ignored.")
     ] = None,
@@ -92,23 +76,18 @@ def harmonize(
     existing: Annotated[
         Existing, typer.Option(help="Outputs that already exist: replace, skip or refuse them.")
     ] = Existing.replace,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
-    ] = None,
+    backend: Backend = "auto",
+    device: Device = None,
+    target: Target = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads. Default: all cores that this process may use."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which noise. Default: 0.")] = None,
-    sample: Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which variation. Default: 0.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")] = None,
-    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 200.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    seed: Seed = None,
+    sample: Sample = None,
+    steps: Steps = None,
+    max_megapixels: MaxMegapixels = 200.0,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a composite's foreground into line with its background.
 

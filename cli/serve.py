@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harmonyrt.cli.options import Backend, Device, MaxMegapixels
+
 
 class LogFormat(str, Enum):
     """How log lines look."""
@@ -36,7 +38,7 @@ def serve(
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for a request, from first byte to answer.")] = 30.0,
     max_upload_mb: Annotated[float, typer.Option(min=0.001, help="Largest body, in megabytes.")] = 64.0,
-    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 60.0,
+    max_megapixels: MaxMegapixels = 60.0,
     megapixels_in_flight: Annotated[
         float | None, typer.Option(min=0.000001, help="Megapixels decoded at once. Default: 4 x --max-megapixels.")
     ] = None,
@@ -44,8 +46,8 @@ def serve(
         Path | None, typer.Option(help="File of API keys, one a line. Default: everybody may ask.")
     ] = None,
     log: Annotated[LogFormat, typer.Option(help="Log lines on stderr.")] = LogFormat.text,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice.")] = None,
+    backend: Backend = "auto",
+    device: Device = None,
     target: Annotated[
         str | None, typer.Option(help="Which of a bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
     ] = None,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harmonyrt.cli.options import MaxMegapixels
+
 
 class Only(str, Enum):
     """Which models of a bundle."""
@@ -55,7 +57,7 @@ def triton(
         int | None,
         typer.Option(min=1, help="CPU threads of an instance. Default: the cores by instances."),
     ] = None,
-    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")] = 60.0,
+    max_megapixels: MaxMegapixels = 60.0,
     force: Annotated[bool, typer.Option("--force", help="Replace models of the same names.")] = False,
 ) -> None:
     """Write bundles as models of NVIDIA's Triton Inference Server.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harmonyrt.cli.compose import AT_HELP
-from harmonyrt.cli.harmonize import Existing
+from harmonyrt.cli.options import AsJson, Backend, Device, Existing, Strength, Target
 
 
 class OnError(str, Enum):
@@ -52,9 +52,7 @@ def video(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines.")
     ] = None,
-    strength: Annotated[
-        float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
-    ] = 1.0,
+    strength: Strength = 1.0,
     steady: Annotated[
         float, typer.Option("--steady", help="0: each frame by itself, to 1: one change for each scene.")
     ] = 0.5,
@@ -96,13 +94,11 @@ def video(
     existing: Annotated[
         Existing, typer.Option(help="An output that exists already: replace, skip or refuse it.")
     ] = Existing.replace,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice.")] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
-    ] = None,
+    backend: Backend = "auto",
+    device: Device = None,
+    target: Target = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network. Default: all cores.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Harmonize a clip: the same frames, time stamps, colours, sound and subtitles, and a steady change.
 

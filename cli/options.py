@@ -1,0 +1,58 @@
+"""Options that several verbs have, with one name, one help and one range for all of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class Existing(str, Enum):
+    """What to do when an output already exists."""
+
+    replace = "replace"  # type: ignore[assignment]  # the option's value; nobody calls str.replace on it
+    skip = "skip"
+    refuse = "refuse"
+
+
+class Keep(str, Enum):
+    """What of the composite's foreground stays."""
+
+    luminance = "luminance"
+    hue = "hue"
+
+
+class Format(str, Enum):
+    """Formats of outputs, by suffix."""
+
+    png = "png"
+    jpg = "jpg"
+    tif = "tif"
+    webp = "webp"
+    bmp = "bmp"
+
+
+Strength = Annotated[
+    float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
+]
+KeepPart = Annotated[
+    Keep | None,
+    typer.Option("--keep", help="Keep the foreground's luminance, or its hue; change only the other."),
+]
+FitMask = Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")]
+InvertMask = Annotated[bool, typer.Option("--invert-mask", help="The mask is white on the background.")]
+Label = Annotated[
+    list[int] | None,
+    typer.Option("--label", help="Of a mask that holds labels: which one is the foreground. May be repeated."),
+]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime or openvino.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: the backend's choice.")]
+Target = Annotated[
+    str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which noise. Default: 0.")]
+Sample = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which variation. Default: 0.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")]
+MaxMegapixels = Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
