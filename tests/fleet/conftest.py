@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from harmonyrt.cli.main import main
+from fakes.command import run  # noqa: F401  # a fixture
 
 pytest.importorskip("pyarrow", reason="the extra fleet is not installed: pip install 'harmonyrt[fleet]'")
 BUNDLE = Path(__file__).parents[1] / "vectors" / "hand-made-64"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path, monkeypatch):
     """Nothing of these tests stays in the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def run(capsys):
-    """Run `harmonyrt ARGUMENTS` in this process."""
-
-    def command(*arguments: object) -> Ended:
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return command
 
 
 def write_pairs(folder: Path, count: int, size: tuple[int, int] = (64, 48)) -> None:
