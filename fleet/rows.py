@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from harmonyrt.fleet import stores
@@ -84,6 +85,13 @@ class Doubles:
     def has(self, text: str) -> bool:
         """Whether a text was added more than once."""
         return short_hash(text) in self._double
+
+    def told_apart(self, output: str, identity: str) -> str:
+        """The name itself where it occurs once; otherwise with a hash of what the row is, wherever it stands."""
+        if not self.has(output):
+            return output
+        name = PurePosixPath(output)
+        return f"{name.stem}-{short_hash(identity):016x}{name.suffix}"
 
     def settle(self) -> None:
         """No more will be added: forget what occurred once."""

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.fleet import stores
-from harmonyrt.fleet.rows import Doubles, Pairs, Piece, Row, short_hash
+from harmonyrt.fleet.rows import Doubles, Pairs, Piece, Row
 from harmonyrt.runtime.images.pairs import SUFFIXES, own_name
 
 _MOST_TEXT = 1 << 16
@@ -70,10 +70,8 @@ def _plain_output(key: str, members: dict[str, Piece], suffix: str | None) -> st
 
 
 def _row(shard: str, key: str, members: dict[str, Piece], suffix: str | None, outputs: Doubles) -> Row:
-    identity, output = _identity(shard, key), _plain_output(key, members, suffix)
-    if outputs.has(output):
-        name = PurePosixPath(output)
-        output = f"{name.stem}-{short_hash(identity):016x}{name.suffix}"
+    identity = _identity(shard, key)
+    output = outputs.told_apart(_plain_output(key, members, suffix), identity)
     subject = members.get("composite") or members.get("cutout")
     problem = ""
     if subject is None:

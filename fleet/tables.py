@@ -16,7 +16,7 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.fleet import stores
-from harmonyrt.fleet.rows import Doubles, Pairs, Piece, Row, short_hash
+from harmonyrt.fleet.rows import Doubles, Pairs, Piece, Row
 from harmonyrt.runtime.images.pairs import own_name
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
@@ -91,10 +91,7 @@ def _name(path: str) -> PurePosixPath:
 def _row(
     values: dict[str, Any], number: int, base: str, more: tuple[str, ...], suffix: str | None, outputs: Doubles
 ) -> Row:
-    output = _plain_output(values, suffix)
-    if outputs.has(output):  # several composites of one name: each is told apart by what it is, wherever it stands
-        name = PurePosixPath(output)
-        output = f"{name.stem}-{short_hash(_identity(values)):016x}{name.suffix}"
+    output = outputs.told_apart(_plain_output(values, suffix), _identity(values))
     names = {key: _piece(str(values[key]), base) for key in _NAMES[1:5] if values.get(key)}
     subject = names.get("composite") or names.get("cutout")
     problem = ""

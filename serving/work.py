@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -178,5 +177,5 @@ def _written(result: Any, inputs: Inputs, asked: HarmonizeRequest) -> tuple[byte
                 f"the change leaves the range of colours in {layer.beyond} pixels of the soft edge, where the layer"
                 " over the composite differs from the harmonized picture by more than a level"
             )
-    notes += save(dataclasses.replace(picture), stream, written, "the output", asked.quality)
+    notes += save(picture, stream, written, "the output", asked.quality)
     return stream.getvalue(), MEDIA_TYPES[written], notes
