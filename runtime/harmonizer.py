@@ -115,7 +115,8 @@ class Harmonizer:
             target: only engines of this target, for bundles with several for one backend.
             cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for ``harmonyrt`` in the user's cache
                 folder, ``""`` for none. docs/cache.md has the rules.
-            pin_threads: tie CPU threads to cores, where the backend can (OpenVINO).
+            pin_threads: tie CPU threads to cores, where the backend can (OpenVINO). Every process ties its own to the
+                first cores, so only the one process of a machine gains from it.
             megapixel_limit: refuse larger pictures; None for no limit.
 
         Raises:

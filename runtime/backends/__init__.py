@@ -18,7 +18,7 @@ class SessionOptions:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None lets the backend choose and report.
         cache: folder for compiled models; None for one in the user's cache folder, ``""`` for none. See
             :mod:`harmonyrt.runtime.compiled_cache`.
-        pin_threads: tie CPU threads to cores, where the backend offers it; None leaves it to the engine.
+        pin_threads: tie CPU threads to cores, where the backend offers it; None does not.
         streams: runs that OpenVINO is prepared to do at once, each with its share of the threads.
     """
 

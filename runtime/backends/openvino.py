@@ -110,9 +110,10 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": options.streams,
         "INFERENCE_NUM_THREADS": options.threads or cores(),
+        # OpenVINO's own choice ties threads to the first cores, in every process alike: two processes of one thread
+        # then share one core, and each takes twice as long.
+        "ENABLE_CPU_PINNING": bool(options.pin_threads),
     }
-    if options.pin_threads is not None:
-        settings["ENABLE_CPU_PINNING"] = options.pin_threads
     try:
         compiled = _compiled(openvino, path, engine, settings, CompiledCache.at(options.cache))
         return OpenVinoSession(compiled, [output.name for output in manifest.outputs])

@@ -122,7 +122,7 @@ typedef struct hrt_model_options {
     int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */
     uint64_t max_pixels;       /* larger pictures are HRT_INVALID_ARGUMENT; 0: 200 million */
     const char *target;        /* only engines of this target: "onnx", "openvino", "tensorrt", "tensorrt-rtx"; NULL: any */
-    int32_t pin_threads;       /* 1: tie CPU threads to cores, where the backend can; -1: do not; 0: its own choice */
+    int32_t pin_threads;       /* 1: tie CPU threads to cores, where the backend can; -1 or 0: do not */
     int32_t reserved;          /* 0 */
 } hrt_model_options;
 

@@ -123,7 +123,7 @@ struct ModelOptions {
     int streams = 0;
     std::uint64_t max_pixels = 0;
     std::string target;              // empty: any
-    std::optional<bool> pin_threads; // none: the backend's own choice
+    std::optional<bool> pin_threads; // none: no
 
     hrt_model_options c() const noexcept {
         const auto text = [](const std::string &s) { return s.empty() ? nullptr : s.c_str(); };

@@ -44,7 +44,7 @@ typedef struct hrt_module_request {
     int32_t need_compatible;             /* 1: later versions open the plan too */
     int32_t threads;                     /* of one run, at least 1 */
     int32_t streams;                     /* at least 1 */
-    int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1: do not; 0: the engine's choice */
+    int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1 or 0: do not */
     const char *files_sha256;            /* of the engine's verified files in the manifest's order, a comma between */
 } hrt_module_request;
 

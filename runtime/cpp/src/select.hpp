@@ -19,7 +19,7 @@ struct EngineOptions {
     std::string module_folder;
     int threads = 0;
     int streams = 1;
-    int pin_threads = 0; // 1: yes, -1: no, 0: the engine's choice
+    int pin_threads = 0; // 1: yes, -1 or 0: no
 };
 
 // One network of a bundle, and the tensors that its engine is run with.

@@ -55,11 +55,13 @@ def test_the_precision_is_the_one_of_the_engine_and_not_the_cpus_favourite(bundl
         return compile_model(core, model, device, settings)
 
     monkeypatch.setattr(ov.Core, "compile_model", spy)
-    open_session(bundle, engine_of(bundle), threads=2, pin_threads=False)
+    open_session(bundle, engine_of(bundle), threads=2)
     assert given["INFERENCE_PRECISION_HINT"] == "f32"
     assert given["PERFORMANCE_HINT"] == "LATENCY"
     assert given["INFERENCE_NUM_THREADS"] == 2
-    assert given["ENABLE_CPU_PINNING"] is False
+    assert given["ENABLE_CPU_PINNING"] is False  # left to itself, every process takes the first cores
+    open_session(bundle, engine_of(bundle), threads=2, pin_threads=True)
+    assert given["ENABLE_CPU_PINNING"] is True
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ public:
             {"NUM_STREAMS", request.streams},
         };
         settings["INFERENCE_NUM_THREADS"] = request.threads;
-        if (request.pin_threads != 0) settings["ENABLE_CPU_PINNING"] = request.pin_threads > 0;
+        // OpenVINO's own choice ties threads to the first cores, in every process alike: processes would share one core.
+        settings["ENABLE_CPU_PINNING"] = request.pin_threads > 0;
         try {
             compiled_ = compiled(request, settings);
         } catch (const ov::Exception &error) {
