@@ -7,6 +7,7 @@ tensors (bundles of one network).
 # no `from __future__ import annotations`: FastAPI reads the annotations of routes, whose names live in functions
 
 import asyncio
+import dataclasses
 import functools
 import importlib.metadata
 import time
@@ -17,10 +18,10 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.caller import heard
-from harmonyrt.runtime.controls import checked_controls
 from harmonyrt.serving.answers import sentence_headers, timing_header
 from harmonyrt.serving.bodies import check_length, read_whole
 from harmonyrt.serving.models import Model
+from harmonyrt.serving.parameters import check_known, read_parameters
 from harmonyrt.serving.problems import Problem
 from harmonyrt.serving.service import Service, until_left
 from harmonyrt.serving.tensors import Inference, Spec, read_inference, write_inference
@@ -172,7 +173,7 @@ _InferenceResult = tuple[bytes, int | None, list[str]]
 
 
 def _run_pictures(face: Face, asked: Inference, run: Run) -> _InferenceResult:
-    options = _options(face.model, asked.parameters, run)
+    options = _options(face.model, asked, run)
     with heard() as sentences, run.stage("engine"):
         result = face.model.run("harmonize", asked.tensors["composite"], asked.tensors["mask"], **options)
     timings = face.model.harmonizer.timings
@@ -183,7 +184,10 @@ def _run_pictures(face: Face, asked: Inference, run: Run) -> _InferenceResult:
 
 
 def _run_engine(face: Face, asked: Inference, run: Run) -> _InferenceResult:
-    _check_known(asked.parameters, ())
+    try:
+        check_known(_parameters(asked), ())
+    except HarmonyError as error:
+        raise Problem(400, str(error)) from None
     with run.stage("engine"):
         result = face.model.run("run_tensor", *(asked.tensors[spec.name] for spec in face.inputs))
     with run.stage("encode"):
@@ -191,29 +195,18 @@ def _run_engine(face: Face, asked: Inference, run: Run) -> _InferenceResult:
     return answer, length, list(face.model.notes)
 
 
-def _check_known(given: dict[str, Any], names: tuple[str, ...]) -> None:
-    unknown = [name for name in given if name not in (*names, *_PROTOCOL_PARAMETERS)]
-    if unknown:
-        what = f"give some of {', '.join(names)}" if names else "give none"
-        raise Problem(400, f"the request has a parameter {unknown[0][:80]!r}; {what}")
+def _parameters(asked: Inference) -> dict[str, Any]:
+    """Those that are not the protocol's own."""
+    return {name: value for name, value in asked.parameters.items() if name not in _PROTOCOL_PARAMETERS}
 
 
-def _options(model: Model, given: dict[str, Any], run: Run) -> dict[str, Any]:
-    numbers = ("seed", "sample", "steps") if model.is_diffusion else ()
-    _check_known(given, ("strength", "keep", "fit_mask", *numbers))
+def _options(model: Model, asked: Inference, run: Run) -> dict[str, Any]:
     try:
-        strength, keep = given.get("strength", 1.0), given.get("keep")
-        checked_controls(strength, keep)
-        for name in numbers:
-            value = given.get(name, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or value < (1 if name == "steps" else 0):
-                raise HarmonyError(f"{name} is {str(value)[:40]}; give a whole number")
+        options = read_parameters(_parameters(asked), model.is_diffusion)
     except HarmonyError as error:
         raise Problem(400, str(error)) from None
-    options: dict[str, Any] = {"strength": strength, "keep": keep, "fit_mask": given.get("fit_mask", False) is True}
     if model.is_diffusion:
         from harmonyrt.runtime.diffusion import RunOptions
 
-        wanted = {name: given[name] for name in numbers if name in given}
-        options["options"] = RunOptions(**wanted, progress=run.show)
+        options["options"] = dataclasses.replace(options.get("options", RunOptions()), progress=run.show)
     return options

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime.caller import heard
-from harmonyrt.runtime.controls import checked_controls
 from harmonyrt.runtime.harmonizer import Harmonizer
 from harmonyrt.runtime.machine import cores
+from harmonyrt.serving.parameters import number, read_parameters, whole_number
 
 BUNDLE = "bundle"
-_NUMBERS = ("seed", "sample", "steps")
 
 
 class TritonPythonModel:
@@ -45,17 +43,17 @@ class TritonPythonModel:
         self._triton = triton
         config = json.loads(args["model_config"])
         given = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
-        kind, number = args["model_instance_kind"], args["model_instance_device_id"]
+        kind, ordinal = args["model_instance_kind"], args["model_instance_device_id"]
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", ())) or 1
         try:
             self._harmonizer = Harmonizer.open(
                 Path(args["model_repository"], args["model_version"], BUNDLE),
                 backend=given.get("backend", "auto"),
-                threads=_whole("threads", given.get("threads", max(1, cores() // instances)), 1),
-                device={"CPU": "cpu", "GPU": f"cuda:{number}"}.get(kind.removeprefix("KIND_")),
+                threads=whole_number("threads", given.get("threads", max(1, cores() // instances)), 1),
+                device={"CPU": "cpu", "GPU": f"cuda:{ordinal}"}.get(kind.removeprefix("KIND_")),
                 target=given.get("target"),
                 sessions=1,
-                megapixel_limit=_number("max_megapixels", given.get("max_megapixels", 60)),
+                megapixel_limit=number("max_megapixels", given.get("max_megapixels", 60)),
             )
         except HarmonyError as error:
             raise triton.TritonModelException(str(error)) from None
@@ -77,7 +75,7 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         triton = self._triton
         try:
-            options = read_options(json.loads(request.parameters() or "{}"), self._diffusion)
+            options = read_parameters(json.loads(request.parameters() or "{}"), self._diffusion)
             composite, mask = (
                 triton.get_input_tensor_by_name(request, name).as_numpy() for name in ("composite", "mask")
             )
@@ -104,46 +102,3 @@ def _has_parameters(triton: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def read_options(parameters: Mapping[str, Any], diffusion: bool) -> dict[str, Any]:
-    """Arguments of `harmonize` from a request's parameters. Triton hands some numbers over as text.
-
-    Raises:
-        HarmonyError: a parameter that is unknown or out of its range.
-    """
-    known = ("strength", "keep", "fit_mask", *(_NUMBERS if diffusion else ()))
-    unknown = next((name for name in parameters if name not in known), None)
-    if unknown is not None:
-        raise HarmonyError(f"the request has a parameter {unknown[:80]!r}; give some of {', '.join(known)}")
-    strength, keep = _number("strength", parameters.get("strength", 1.0)), parameters.get("keep")
-    checked_controls(strength, keep)
-    fit = parameters.get("fit_mask", False)
-    if fit not in (True, False, "true", "false"):
-        raise HarmonyError(f"fit_mask is {str(fit)[:40]}; give true or false")
-    options: dict[str, Any] = {"strength": strength, "keep": keep, "fit_mask": fit in (True, "true")}
-    numbers: dict[str, Any] = {
-        name: _whole(name, parameters[name], name == "steps") for name in _NUMBERS if name in parameters
-    }
-    if numbers:
-        from harmonyrt.runtime.diffusion import RunOptions
-
-        options["options"] = RunOptions(**numbers)
-    return options
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise HarmonyError(f"{name} is {str(value)[:40]}; give a number")
-    return number
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    number = _number(name, value)
-    if number != int(number) or number < least:
-        raise HarmonyError(f"{name} is {str(value)[:40]}; give a whole number of {int(least)} or more")
-    return int(number)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fakes.triton import OldResponse, Request, Response, TritonModelException, backend_utils
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import WorkFailed
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.serving.triton.models import Placing
-from harmonyrt.serving.triton.python_model import TritonPythonModel, read_options
+from harmonyrt.serving.triton.python_model import TritonPythonModel
 from harmonyrt.serving.triton.repository import write_repository
 
 
@@ -106,30 +106,3 @@ def test_a_damaged_copy_is_not_opened(opened, folder):
 def test_a_gpu_instance_asks_for_its_gpu(opened):
     with pytest.raises(TritonModelException, match="cuda:0"):
         opened(backend_utils(), kind="GPU", backend="onnxruntime")
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ({"strenght": 1}, "give some of strength, keep, fit_mask$"),
-        ({"seed": 1}, "parameter 'seed'"),
-        ({"strength": 2}, "the strength is 2"),
-        ({"strength": "much"}, "strength is much; give a number"),
-        ({"strength": True}, "strength is True; give a number"),
-        ({"strength": "nan"}, "strength is nan"),
-        ({"keep": "all"}, "keep"),
-        ({"fit_mask": "maybe"}, "fit_mask is maybe; give true or false"),
-    ],
-)
-def test_parameters_that_cannot_be_are_refused(given, sentence):
-    with pytest.raises(HarmonyError, match=sentence):
-        read_options(given, diffusion=False)
-
-
-def test_parameters_of_diffharmony():
-    options = read_options({"seed": "3", "steps": 2, "strength": 1, "fit_mask": "true"}, diffusion=True)
-    assert (options["options"].seed, options["options"].steps, options["fit_mask"]) == (3, 2, True)
-    assert "options" not in read_options({}, diffusion=True)
-    for given in ({"steps": 0}, {"seed": -1}, {"seed": 1.5}):
-        with pytest.raises(HarmonyError, match="give a whole number"):
-            read_options(given, diffusion=True)

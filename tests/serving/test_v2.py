@@ -80,6 +80,7 @@ BAD = {
     "negative side": {"inputs": [{"name": "composite", "datatype": "UINT8", "shape": [-1, -1, 3], "data": []}]},
     "parameter": lambda p: as_json(composite=p.composite, mask=p.mask) | {"parameters": {"colour": 1}},
     "strength": lambda p: as_json(composite=p.composite, mask=p.mask) | {"parameters": {"strength": "x"}},
+    "fit_mask": lambda p: as_json(composite=p.composite, mask=p.mask) | {"parameters": {"fit_mask": "yes"}},
     "output": lambda p: as_json(composite=p.composite, mask=p.mask) | {"outputs": [{"name": "other"}]},
     "list": [1, 2],
 }
