@@ -162,6 +162,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--strict-skips", action="store_true", help=about)
     about = "with --strict-skips: what `make test-fleet` runs in its own environment may be skipped here"
     parser.addoption("--without-fleet", action="store_true", help=about)
+    about = "tests/serving: only the tests that ask a server, which Ray Serve runs then"
+    parser.addoption("--on-ray-serve", action="store_true", help=about)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

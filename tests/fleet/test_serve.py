@@ -1,7 +1,6 @@
 """The server as a Ray Serve application: the same answers, and both versions of a bundle during an upgrade."""
 
 import io
-import socket
 import threading
 import time
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fakes.ray_serve import ray_serve
 from harmonyrt.common import HarmonyError
 from harmonyrt.fleet.service import BUNDLE_HEADER, Options
 
@@ -37,27 +37,9 @@ def test_wrong_options_are_one_sentence(given, sentence):
 
 @pytest.fixture(scope="module")
 def address():
-    """Ray Serve on a free port of this machine."""
-    ray = pytest.importorskip("ray", reason=WHERE)
-    from ray import serve
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    patch = pytest.MonkeyPatch()
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_worker_niceness", "0")):
-        patch.setenv(name, value)
-    options = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False, "object_store_memory": 100 << 20}
-    try:
-        ray.init("local", **options)
-    except Exception:  # Ray gives its own node 30 seconds, which a busy machine may not keep
-        ray.shutdown()
-        ray.init("local", **options)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
-    ray.shutdown()
-    patch.undo()
+    pytest.importorskip("ray", reason=WHERE)
+    with ray_serve() as found:
+        yield found
 
 
 @pytest.fixture

@@ -208,9 +208,14 @@ def test_progress_comes_as_events(client, harmonizer, pair):
     result = json.loads(events[-1][1].removeprefix("data: "))
     picture = decoded(base64.b64decode(result["data"]))
     assert np.array_equal(picture, harmonizer.harmonize(pair.composite, pair.mask))
-    assert client.service.uploads.held == 0
     broken = post(client, {"composite": b"no", "mask": b"no"}, headers={"accept": "text/event-stream"})
     assert broken.status_code == 415
+
+
+def test_a_stream_of_events_gives_its_bodys_room_back(settings, pair):
+    with in_memory(settings) as client:
+        post(client, pair.files, headers={"accept": "text/event-stream"})
+        assert client.service.uploads.held == 0
 
 
 def test_models_are_listed(client, bundle):
