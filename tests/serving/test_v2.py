@@ -165,12 +165,12 @@ def test_tritons_own_client_gets_the_same_pixels(running, bundle, harmonizer, pa
         client.close()
 
 
-def test_damaged_requests_are_errors_of_the_protocol(client, bundle, pair):
+def test_damaged_requests_are_errors_of_the_protocol(settings, bundle, pair):
     """Bytes changed anywhere: in the JSON, its length, or the tensors."""
     import asyncio
     import random
 
-    from fakes.served import asked
+    from fakes.served import asked, in_memory
     from harmonyrt.benchmarks.serving_mutations import damaged
 
     rng = random.Random(5)
@@ -183,15 +183,16 @@ def test_damaged_requests_are_errors_of_the_protocol(client, bundle, pair):
     data = b"".join(a.tobytes() for a in arrays.values())
     path, statuses = f"/v2/models/{bundle.name}/infer", set()
 
-    async def scene() -> None:
+    async def scene(app) -> None:
         for _ in range(300):
             changed = damaged(head, rng)
             headers = {"inference-header-content-length": str(len(rng.choice((head, changed))))}
-            status, answer = await asked(client.app, path, changed + data, headers)
+            status, answer = await asked(app, path, changed + data, headers)
             statuses.add(status)
             assert status in (200, 400, 413), (status, answer[:300], changed)
             if status != 200:
                 assert list(json.loads(answer)) == ["error"]
 
-    asyncio.run(scene())
+    with in_memory(settings) as client:
+        asyncio.run(scene(client.app))
     assert statuses >= {200, 400}
