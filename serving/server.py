@@ -15,7 +15,7 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.signals import handled
-from harmonyrt.serving.memory import keep_freed_memory
+from harmonyrt.serving.memory import giving_back, keep_freed_memory
 from harmonyrt.serving.settings import Settings
 
 _HEAD_BYTES = 32 << 10
@@ -82,7 +82,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
             server.handle_exit(number, frame)
 
         try:
-            with handled((signal.SIGINT, signal.SIGTERM), stop):
+            with giving_back(), handled((signal.SIGINT, signal.SIGTERM), stop):
                 server.run()
         except SystemExit:
             raise HarmonyError(
