@@ -179,6 +179,14 @@ def measured(harmonizer: Harmonizer, port: int, pair: JpegPair, wanted: argparse
     return asyncio.run(scene())
 
 
+def _command(wanted: argparse.Namespace) -> str:
+    """What was run, without the folders of this machine."""
+    shown = {str(wanted.bundle): f"engines/{wanted.bundle.resolve().name}"}
+    if wanted.json is not None:
+        shown[str(wanted.json)] = wanted.json.name
+    return " ".join(["python -m harmonyrt.benchmarks.serving", *(shown.get(word, word) for word in sys.argv[1:])])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path)
@@ -213,7 +221,7 @@ def main() -> None:
         "kind": "harmonyrt-serving",
         "schema": 1,
         "what": "a server under load, next to a plain loop",
-        "command": " ".join(["python -m harmonyrt.benchmarks.serving", *sys.argv[1:]]),
+        "command": _command(wanted),
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "bundle": wanted.bundle.resolve().name,
