@@ -1,17 +1,17 @@
-"""`harmonyrt evaluate`: a bundle through the papers' protocol, on a dataset in iHarmony4's layout."""
+"""`harmonyrt evaluate`: bundles by the papers' protocols, on a dataset in iHarmony4's layout."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from harmonyrt.cli.options import Backend
-
-if TYPE_CHECKING:
-    from harmonyrt.evaluation.protocol import Report
 
 
 class Peak(str, Enum):
@@ -19,19 +19,93 @@ class Peak(str, Enum):
 
     full = "255"
     phnet = "phnet"
+    range = "range"
+
+
+class ProtocolName(str, Enum):
+    """How pictures are run and compared: keys of :data:`harmonyrt.evaluation.runs.PROTOCOLS`."""
+
+    harmonyrt = "harmonyrt"
+    phnet = "phnet"
+    phnet_test = "phnet-test"
+    phnet_test_antialias = "phnet-test-antialias"
+    diffharmony = "diffharmony"
+    diffharmony_strict = "diffharmony-strict"
+
+
+class Refiner(str, Enum):
+    """With or without DiffHarmony's second stage."""
+
+    use = "with"
+    leave = "without"
+    both = "both"
+
+
+class SeedsCommand(TyperCommand):
+    """A command whose `--seeds` takes all numbers that follow it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give each number an option of its own, as the parser wants it."""
+        return super().parse_args(ctx, with_seeds_apart(args))
+
+
+def with_seeds_apart(args: Sequence[str]) -> list[str]:
+    """``--seeds 0 1 2`` -> ``--seeds 0 --seeds 1 --seeds 2``; whatever is not a whole number ends the list."""
+    apart: list[str] = []
+    within = False
+    for word in args:
+        if within and re.fullmatch(r"\d+", word):
+            apart += [word] if apart[-1] == "--seeds" else ["--seeds", word]
+        else:
+            apart.append(word)
+            within = word == "--seeds"
+    return apart
 
 
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Dataset in iHarmony4's layout, as synthesize writes it.")],
     bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines."),
+        list[Path] | None,
+        typer.Option(
+            "--bundle", "-b", help="Bundle that build wrote; repeat it to compare. Default: the best in ./engines."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val, test, or all composites.")] = "test",
-    size: Annotated[int, typer.Option(min=0, help="Side that pictures are resized to; 0 keeps their own size.")] = 256,
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="Whose path from files to figures; docs/evaluation.md has the steps.")
+    ] = ProtocolName.harmonyrt,
+    size: Annotated[
+        int | None,
+        typer.Option(min=0, help="Side at which pictures are compared; 0 keeps their own. Default: 256."),
+    ] = None,
     peak: Annotated[
-        Peak, typer.Option(help="255: the usual PSNR. phnet: its authors' metric, whose peak is the real photo's.")
-    ] = Peak.full,
+        Peak | None,
+        typer.Option(help="Of PSNR: 255; phnet: the real photo's largest value; range. Default: the protocol's."),
+    ] = None,
+    ssim: Annotated[bool, typer.Option("--ssim", help="Measure SSIM too.")] = False,
+    seeds: Annotated[
+        list[int] | None, typer.Option(min=0, help="DiffHarmony's noise: one pass for each number that follows.")
+    ] = None,
+    refiner: Annotated[
+        Refiner | None, typer.Option(help="DiffHarmony's second stage. Default: what the bundle has.")
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of pictures that something else made, named as the composites; may be repeated."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes, which share the CPU's threads.")] = 1,
+    scores: Annotated[Path | None, typer.Option(help="Keep each picture's scores here, as JSON lines.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the file of --scores.")] = False,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Write a report: .html, .json, .csv, .md or .tex; may be repeated.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="How many worst and best pictures the page shows.")] = 4,
+    quoted: Annotated[
+        bool, typer.Option("--quoted/--no-quoted", help="Add the papers' lines where the data is what they measured.")
+    ] = True,
+    bench: Annotated[
+        list[Path] | None, typer.Option(help="Add the speeds of a run that bench --save wrote; may be repeated.")
+    ] = None,
     backend: Backend = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
@@ -41,52 +115,30 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Score a bundle: PSNR, MSE and foreground MSE, over all pictures and by foreground ratio."""
-    import dataclasses
-
+    """Score bundles by a paper's protocol: PSNR, MSE and foreground MSE, by subset, foreground ratio and seed."""
     from harmonyrt.cli.bundles import chosen_bundle
-    from harmonyrt.cli.console import collected, print_json
-    from harmonyrt.common.progress import progress, say
-    from harmonyrt.evaluation.iharmony4 import read_split
-    from harmonyrt.evaluation.protocol import evaluate as run
-    from harmonyrt.runtime import Harmonizer
+    from harmonyrt.cli.evaluating import Job, evaluate_all
+    from harmonyrt.common.progress import say
+    from harmonyrt.evaluation.runs import Run
 
-    pairs = read_split(data, split)
-    path, lines = chosen_bundle(bundle)
-    against = 255.0 if peak is Peak.full else None
-    if ray is not None:
-        from harmonyrt.fleet.batch import Crew
-        from harmonyrt.fleet.scoring import EvaluateJob, evaluated
-
-        job = EvaluateJob.of(str(path), backend, device, threads or 1, size or None, against)
-        with progress(len(pairs), "evaluating") as step:
-            report, remarks = evaluated(job, pairs, Crew(ray, cpus=threads or 1), step)
-    else:
-        with (
-            collected() as remarks,
-            Harmonizer.open(path, backend, threads, device) as harmonizer,
-            progress(len(pairs), "evaluating") as step,
-        ):
-            report = run(harmonizer, pairs, size or None, against, step)
-    for line in [*lines, *dict.fromkeys(remarks)]:
-        say(line)
-    if as_json:
-        print_json(dataclasses.asdict(report))
-    else:
-        print(table(report))
-
-
-def table(report: Report) -> str:
-    """The report as lines of text."""
-    composite, harmonized = report.composite, report.harmonized
-    lines = [f"{'':<12} {'pictures':>8} {'PSNR dB':>8} {'MSE':>8} {'fMSE':>8}"]
-    parts = {"composite": composite, "harmonized": harmonized, **report.by_ratio}
-    for name, values in parts.items():
-        if values["pictures"]:
-            numbers = f"{values['psnr']:>8.2f} {values['mse']:>8.1f} {values['fmse']:>8.1f}"
-            lines.append(f"{name:<12} {values['pictures']:>8} {numbers}")
-    lines.append(
-        f"gain {report.psnr_gain:+.2f} dB, foreground MSE at {report.fmse_ratio:.3f} of the composites',"
-        f" {report.worse:.1%} of the pictures worse by more than 1 dB"
+    lines: list[str] = []
+    chosen = list(bundle or [])
+    if not chosen and not results:
+        path, lines = chosen_bundle(None)
+        chosen = [path]
+    common = {"size": size, "peak": peak.value if peak else None, "ssim": ssim}
+    common |= {"protocol": protocol.value, "backend": backend, "device": device, "threads": threads}
+    refined = {None: (None,), Refiner.use: (True,), Refiner.leave: (False,), Refiner.both: (False, True)}[refiner]
+    runs = [
+        Run(str(path), refiner=one, seeds=tuple(dict.fromkeys(seeds or ())), **common)
+        for path in chosen
+        for one in refined
+    ]
+    runs += [Run(str(folder), results=str(folder), **common) for folder in results or ()]
+    job = Job(
+        data, split, runs, processes, scores, resume, list(report or ()), pictures, quoted, list(bench or ()), ray
     )
-    return "\n".join(lines)
+    printed = evaluate_all(job, as_json, lines)
+    for line in dict.fromkeys(lines):
+        say(line)
+    print(printed)

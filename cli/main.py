@@ -78,7 +78,7 @@ app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("calibrate")(calibrate.calibrate)
 app.command("bench")(bench.bench)
-app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate", cls=evaluate.SeedsCommand)(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)
 

@@ -35,7 +35,10 @@ REFERENCE = {
     "bundles": ("Backends and bundles", "harmonyrt.runtime.manifest", "harmonyrt.runtime.backends"),
     "models": ("Networks", "harmonyrt.models"),
     "building": ("Building", "harmonyrt.export.targets", "harmonyrt.export.precision", "harmonyrt.export.rewrites"),
-    "evaluation": ("Evaluation", "harmonyrt.evaluation.metrics", "harmonyrt.evaluation.protocol"),
+    "evaluation": (
+        *("Evaluation", "harmonyrt.evaluation.metrics", "harmonyrt.evaluation.protocol"),
+        *("harmonyrt.evaluation.runs", "harmonyrt.evaluation.measure"),
+    ),
     "video": ("Clips", "harmonyrt.video"),
     "training": ("Training", "harmonyrt.training.config"),
 }

@@ -3,7 +3,8 @@
     DATA/composite_images/NAME_MASK_VARIANT.jpg   DATA/masks/NAME_MASK.png   DATA/real_images/NAME.jpg
     DATA/<anything>test.txt                       one composite per line: the file name, or its path below DATA
 
-A folder of such folders (iHarmony4's own four subsets) is read as their union.
+A folder of such folders (iHarmony4's own four subsets) is read as their union. A list may also lie above the subsets
+(IHD_test.txt); its lines then begin with the subset's folder.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 @dataclass(frozen=True)
 class Pair:
-    """One composite with its mask and the photo that it should become."""
+    """One composite with its mask and the photo that it should become, and the folder (subset) that it is from."""
 
     name: str
     composite: Path
     mask: Path
     real: Path
+    subset: str = ""
 
 
 def read_split(root: str | Path, split: str = "test") -> list[Pair]:
@@ -44,23 +46,33 @@ def read_split(root: str | Path, split: str = "test") -> list[Pair]:
         raise HarmonyError(
             f"{root} has no folder composite_images; give a dataset in iHarmony4's layout, as `synthesize` writes it"
         )
-    pairs = [pair for subset in subsets for pair in _read_subset(subset, split)]
+    pairs = [pair for subset in subsets for pair in _read_subset(subset, split, root)]
     if not pairs:
         raise HarmonyError(f"{root} lists no composites in its split {split!r}; choose another split")
     return pairs
 
 
-def _read_subset(root: Path, split: str) -> list[Pair]:
-    composites = root / "composite_images"
+def _read_subset(subset: Path, split: str, root: Path) -> list[Pair]:
+    composites = subset / "composite_images"
     if split == "all":
         names = sorted(p.name for p in composites.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
     else:
-        lists = sorted(root.glob(f"*{split}.txt"))
-        if not lists:
-            raise HarmonyError(f"{root} has no list *{split}.txt; choose another split, or 'all'")
-        lines = (line.strip() for path in lists for line in path.read_text(encoding="utf-8").splitlines())
-        names = sorted({Path(line).name for line in lines if line})
-    return [_pair(root, composites / name) for name in names]
+        lines = _lines(sorted(subset.glob(f"*{split}.txt")))
+        above = sorted(root.glob(f"*{split}.txt")) if subset != root else []
+        if lines is None and above:
+            lines = [line for line in _lines(above) or [] if Path(line).parts[:1] == (subset.name,)]
+        if lines is None:
+            raise HarmonyError(f"{subset} has no list *{split}.txt; choose another split, or 'all'")
+        names = sorted({Path(line).name for line in lines})
+    return [_pair(subset, composites / name) for name in names]
+
+
+def _lines(lists: list[Path]) -> list[str] | None:
+    """The entries of lists; None without a list."""
+    if not lists:
+        return None
+    lines = (line.strip() for path in lists for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
 
 
 def _pair(root: Path, composite: Path) -> Pair:
@@ -73,6 +85,7 @@ def _pair(root: Path, composite: Path) -> Pair:
         _existing(root / "composite_images", composite.stem),
         _existing(root / "masks", f"{name}_{mask}"),
         _existing(root / "real_images", name),
+        root.name or root.resolve().name,
     )
 
 

@@ -1,7 +1,8 @@
-"""The papers' protocol: every composite of a split through a harmonizer, at one size, averaged over pictures.
+"""Our protocol: every composite of a split through a harmonizer, at one size, averaged over pictures.
 
-PHNet's way (docs/phnet.md): pictures resized bilinearly to a square, masks thresholded at 0.5, the
-background pasted back, metrics on the 0-255 scale, means of per-picture values, bins by foreground ratio.
+PHNet's way (docs/phnet.md) through the runtime's face: pictures resized bilinearly to a square, masks thresholded at
+0.5, the background bit-identical, metrics on the 0-255 scale, means of per-picture values, bins by foreground ratio.
+The papers' own paths are in :mod:`harmonyrt.evaluation.paper_protocols`; docs/evaluation.md has them all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from PIL import Image
 
 from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning
 from harmonyrt.evaluation.iharmony4 import Pair
-from harmonyrt.evaluation.metrics import Score, average, binary, by_ratio, score
+from harmonyrt.evaluation.metrics import Peak, Score, average, binary, by_ratio, score
+from harmonyrt.runtime.images.colours import to_8_bits
 from harmonyrt.runtime.images.mask_files import read_mask_file
 from harmonyrt.runtime.images.pictures import read_picture_file
 
@@ -31,6 +33,28 @@ class Harmonizes(Protocol):
     def harmonize(self, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """(H,W,3) uint8 and (H,W) uint8 0/255 -> (H,W,3) uint8."""
         ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One composite, its result and the truth, at the size at which they are compared.
+
+    Attributes:
+        composite: (H,W,3), 0-255, uint8 or float.
+        result: likewise.
+        real: likewise.
+        mask: (H,W) uint8 coverage, 255 = foreground; values between where the protocol keeps soft edges.
+    """
+
+    composite: np.ndarray
+    result: np.ndarray
+    real: np.ndarray
+    mask: np.ndarray
+
+    def scores(self, peak: Peak = 255.0, with_ssim: bool = False) -> tuple[Score, Score]:
+        """The scores of the composite and of the result."""
+        before, after = (score(one, self.real, self.mask, peak, with_ssim) for one in (self.composite, self.result))
+        return before, after
 
 
 @dataclass(frozen=True)
@@ -60,7 +84,7 @@ def evaluate(
     harmonizer: Harmonizes,
     pairs: Iterable[Pair],
     size: int | None = 256,
-    peak: float | None = 255.0,
+    peak: Peak = 255.0,
     on_picture: Callable[[str], Any] = lambda name: None,
 ) -> Report:
     """Run a split.
@@ -85,15 +109,18 @@ def evaluate(
     return report(size, before, after)
 
 
-def score_pair(harmonizer: Harmonizes, pair: Pair, size: int | None, peak: float | None) -> tuple[Score, Score]:
+def score_pair(harmonizer: Harmonizes, pair: Pair, size: int | None, peak: Peak) -> tuple[Score, Score]:
     """The scores of a composite and of its result. Arguments and errors as :func:`evaluate`."""
-    composite = _read_picture(pair.composite, size)
-    mask = _read_mask(pair.mask, size)
-    real = _read_picture(pair.real, size)
+    return harmonized_case(harmonizer.harmonize, pair, size).scores(peak)
+
+
+def harmonized_case(harmonize: Callable[[np.ndarray, np.ndarray], np.ndarray], pair: Pair, size: int | None) -> Case:
+    """Run one pair. Errors as :func:`evaluate`; `harmonize` takes and gives what :class:`Harmonizes` does."""
+    composite, real = read_picture(pair.composite, size), read_picture(pair.real, size)
+    mask = resized(read_mask(pair.mask), size)
     if composite.shape != real.shape or composite.shape[:2] != mask.shape:
         raise HarmonyError(f"{pair.composite}: composite, mask and real photo differ in size; give a --size")
-    done = harmonizer.harmonize(composite, mask)
-    return score(composite, real, mask, peak), score(done, real, mask, peak)
+    return Case(composite, harmonize(composite, hard(mask)), real, mask)
 
 
 def report(size: int | None, before: list[Score], after: list[Score]) -> Report:
@@ -117,21 +144,28 @@ def report(size: int | None, before: list[Score], after: list[Score]) -> Report:
     )
 
 
-def _read_picture(path: Path, size: int | None) -> np.ndarray:
-    """(H,W,3) uint8 sRGB, upright, as every other verb reads it."""
-    return _resized(read_picture_file(path).rgb, size)
+def read_picture(path: Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
+    """(H,W,3) uint8 sRGB, upright, as every other verb reads it; resized to (height, width) or a square."""
+    return resized(to_8_bits(read_picture_file(path).rgb), size)
 
 
-def _read_mask(path: Path, size: int | None) -> np.ndarray:
-    """(H,W) uint8, 0 and 255: resized, then cut at one half."""
+def read_mask(path: Path) -> np.ndarray:
+    """(H,W) uint8 coverage, as every other verb reads it."""
     mask = read_mask_file(path)
     for kind, sentences in ((HarmonyNote, mask.notes), (HarmonyWarning, mask.warnings)):
         for sentence in sentences:
             warnings.warn(sentence, kind, stacklevel=3)
-    return np.where(binary(_resized(mask.values, size)), np.uint8(255), np.uint8(0))
+    return mask.values
 
 
-def _resized(pixels: np.ndarray, size: int | None) -> np.ndarray:
+def hard(mask: np.ndarray) -> np.ndarray:
+    """Coverage cut at one half: (H,W) uint8, 0 and 255."""
+    return np.where(binary(mask), np.uint8(255), np.uint8(0))
+
+
+def resized(pixels: np.ndarray, size: int | tuple[int, int] | None) -> np.ndarray:
+    """Pillow's bilinear filter, which antialiases; to a square, or to (height, width); None changes nothing."""
     if size is None:
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+    height, width = (size, size) if isinstance(size, int) else size
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))

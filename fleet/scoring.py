@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning, WorkFailed
+from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.evaluation.iharmony4 import Pair
-from harmonyrt.evaluation.metrics import Score
-from harmonyrt.evaluation.protocol import Report, report, score_pair
+from harmonyrt.evaluation.measure import Measured, remarks_of
+from harmonyrt.evaluation.runs import About, Row, Run, opened
 from harmonyrt.fleet.bundles import BundleSource, bundle_source
 from harmonyrt.fleet.loop import results
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one pair, by its place in the split; or what was wrong with it."""
+    """The rows of one pair, one per seed, by its place in the split; or what was wrong with it."""
 
     index: int
-    scores: tuple[Score, Score] | None = None
+    rows: tuple[Row, ...] = ()
+    about: About | None = None
     remarks: tuple[str, ...] = ()
     error: HarmonyError | None = None
 
@@ -34,38 +35,28 @@ class EvaluateJob:
     """A :class:`harmonyrt.fleet.loop.Job`: score pairs, which all workers see under the same paths."""
 
     bundle: BundleSource
-    backend: str
-    device: str | None
-    threads: int
-    size: int | None
-    peak: float | None
+    run: Run
 
     @classmethod
-    def of(
-        cls, bundle: str, backend: str, device: str | None, threads: int, size: int | None, peak: float | None
-    ) -> EvaluateJob:
-        """A job with the bundle at a path."""
-        return cls(bundle_source(bundle), backend, device, threads, size, peak)
+    def of(cls, run: Run) -> EvaluateJob:
+        """A job of a run, whose bundle may lie in a store; one CPU thread unless the run says otherwise."""
+        return cls(bundle_source(run.bundle), replace(run, threads=run.threads or 1))
 
     def open(self) -> Callable[[tuple[int, Pair]], Scored]:
         """Open the bundle; what is returned scores a pair."""
-        from harmonyrt.runtime.harmonizer import Harmonizer
-
-        harmonizer: Any = Harmonizer.open(self.bundle.local(), self.backend, self.threads, self.device)
+        stack = contextlib.ExitStack()
+        system = stack.enter_context(opened(replace(self.run, bundle=str(self.bundle.local()))))
 
         def do(row: tuple[int, Pair]) -> Scored:
             index, pair = row
-            with warnings.catch_warnings(record=True) as raised:
-                warnings.simplefilter("ignore")
-                warnings.simplefilter("always", HarmonyWarning)
-                try:
-                    scores = score_pair(harmonizer, pair, self.size, self.peak)
-                except HarmonyError as error:
-                    return Scored(index, error=error)
-            said = [one for one in raised if issubclass(one.category, HarmonyWarning)]
-            kinds = ["note" if issubclass(one.category, HarmonyNote) else "warning" for one in said]
-            return Scored(index, scores, tuple(f"{k}: {one.message}" for k, one in zip(kinds, said, strict=True)))
+            try:
+                with remarks_of() as remarks:
+                    rows = tuple(system.row(pair, seed) for seed in self.run.passes)
+            except HarmonyError as error:
+                return Scored(index, error=error)
+            return Scored(index, rows, system.about, tuple(remarks))
 
+        do.open = stack  # type: ignore[attr-defined]  # what nobody refers to would be closed
         return do
 
     def lost(self, row: tuple[int, Pair], deaths: int) -> Scored:
@@ -74,11 +65,13 @@ class EvaluateJob:
         return Scored(row[0], error=error)
 
 
-def evaluated(job: EvaluateJob, pairs: list[Pair], crew: Crew, step: Callable[[str], None]) -> tuple[Report, list[str]]:
+def evaluated(
+    job: EvaluateJob, pairs: list[Pair], crew: Crew, step: Callable[[str], None]
+) -> tuple[Measured, list[str]]:
     """Score every pair.
 
     Returns:
-        The report, equal to that of one process, and remarks for the user.
+        The rows, equal to those of one process, and remarks for the user.
 
     Raises:
         HarmonyError: a picture cannot be read, or there are none.
@@ -95,6 +88,7 @@ def evaluated(job: EvaluateJob, pairs: list[Pair], crew: Crew, step: Callable[[s
             found.append(scored)
             step(pairs[scored.index].name)
     found.sort(key=lambda scored: scored.index)  # sums of floats depend on their order
-    both = [scored.scores for scored in found if scored.scores is not None]
-    remarks = [line for scored in found for line in scored.remarks]
-    return report(job.size, [b for b, _ in both], [a for _, a in both]), remarks
+    about = found[0].about
+    assert about is not None
+    rows = tuple(scored.rows[n] for n in range(len(job.run.passes)) for scored in found)
+    return Measured(job.run, about, rows), [line for scored in found for line in scored.remarks]

@@ -1,10 +1,14 @@
 """`harmonyrt evaluate` on a dataset of one pair."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from harmonyrt.cli.evaluate import Peak, ProtocolName, with_seeds_apart
+from harmonyrt.evaluation.runs import PEAKS, PROTOCOLS
 
 
 @pytest.fixture
@@ -55,3 +59,76 @@ def test_pictures_are_read_as_by_every_other_verb(run, bundle, dataset):
     assert json.loads(ended.out) == expected
     assert "note: " in ended.err
     assert "holds the label 3" in ended.err
+
+
+def test_several_bundles_protocols_and_formats(run, bundle, dataset):
+    reports = [f"report{suffix}" for suffix in (".html", ".json", ".csv", ".md", ".tex")]
+    ended = run(
+        *("evaluate", dataset, "--bundle", bundle, "--bundle", bundle, "--protocol", "phnet"),
+        *(word for name in reports for word in ("--report", name)),
+    )
+    assert ended.code == 0, ended.err
+    assert "Engines side by side" in ended.out
+    data = json.loads((dataset / "report.json").read_text())
+    assert data["protocol"] == "phnet"
+    assert [one["about_inference"] for one in data["systems"]] == [[32, 32], [32, 32]]
+    page = (dataset / "report.html").read_text()
+    assert page.count("<figcaption>truth</figcaption>") == 2
+    assert "http" not in page.replace("http-equiv", "")
+    assert "PSNR" in (dataset / "report.csv").read_text().upper()
+    assert r"\toprule" in (dataset / "report.tex").read_text()
+    assert "| composite | 1 |" in (dataset / "report.md").read_text()
+
+
+def test_seeds_and_refiner_of_a_diffharmony_bundle_by_one_command(run, dataset):
+    made = Path(__file__).parents[1] / "vectors" / "hand-made-kl"
+    ended = run(
+        *("evaluate", "--protocol", "diffharmony", "--seeds", 0, 1, 2, dataset, "--bundle", made),
+        *("--refiner", "both", "--backend", "onnxruntime", "--threads", 1, "--json"),
+    )
+    assert ended.code == 0, ended.err
+    tables = {table["title"]: table for table in json.loads(ended.out)["tables"]}
+    assert [line["cells"][0] for line in tables["Over seeds"]["lines"]] == ["0 1 2", "0 1 2"]
+    assert all("±" in line["cells"][1] for line in tables["Over seeds"]["lines"])
+    assert [line["cells"][:2] for line in tables["By resolution and refiner"]["lines"]] == [
+        ["64x64", "no"],
+        ["64x64", "yes"],
+    ]
+
+
+def test_an_interrupted_evaluation_goes_on(run, bundle, dataset):
+    common = ("evaluate", dataset, "--bundle", bundle, "--size", 32, "--scores", "scores.jsonl", "--json")
+    first = run(*common)
+    assert first.code == 0, first.err
+    lines = (dataset / "scores.jsonl").read_text()
+    again = run(*common, "--resume")
+    assert json.loads(again.out) == json.loads(first.out)
+    assert (dataset / "scores.jsonl").read_text() == lines
+    assert "add --resume" in run(*common).error
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--report", "report.pdf"), "ends in .html"),
+        (("--report", "nowhere/report.html"), "there is no folder nowhere"),
+        (("--resume",), "name it with --scores"),
+        (("--seeds", 1), "leave --seeds out"),
+        (("--ray", "local", "--processes", 2), "leave --processes and --scores out"),
+        (("--bench", "x_test.txt"), "cannot be read as a benchmark"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_a_sentence(run, bundle, dataset, more, said):
+    ended = run("evaluate", dataset, "--bundle", bundle, *more)
+    assert ended.code == 2
+    assert said in ended.error
+
+
+def test_the_numbers_after_seeds_are_seeds():
+    words = ["data", "--seeds", "0", "1", "2", "--size", "7", "8"]
+    assert with_seeds_apart(words) == ["data", "--seeds", "0", "--seeds", "1", "--seeds", "2", "--size", "7", "8"]
+
+
+def test_protocols_and_peaks_are_those_of_the_room():
+    assert [one.value for one in ProtocolName] == list(PROTOCOLS)
+    assert {one.value for one in Peak} == set(PEAKS)

@@ -60,6 +60,7 @@ OPTIONAL = [
     "nncf",
     "tifffile",
     "imagecodecs",
+    "skimage",
     "av",
     "fastapi",
     "starlette",

@@ -1,0 +1,141 @@
+"""Pictures of a report, inside its page: histograms as SVG, and the pictures that a system improved most and least."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from harmonyrt.evaluation.iharmony4 import Pair
+from harmonyrt.evaluation.protocol import Case
+from harmonyrt.evaluation.runs import Row, opened
+from harmonyrt.evaluation.tables import System
+
+ERROR_GAIN = 4
+"""What error pictures are multiplied by."""
+_SIDE = 256
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 360, 220, 34, 34, 8
+_HEAT = np.array([(0, 0, 0), (90, 20, 110), (220, 70, 60), (255, 190, 60), (255, 255, 220)])
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values of a histogram under a name; `style` is the number of its colour."""
+
+    name: str
+    values: Sequence[float]
+    style: int = 0
+
+
+def histogram(title: str, unit: str, series: Sequence[Series], bins: int = 24) -> str:
+    """Outlines of how many pictures have which value, as an SVG element whose colours are classes of the page."""
+    values = np.concatenate([np.asarray(one.values, float) for one in series])
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, bins + 1)
+    counts = [np.histogram(one.values, edges)[0] for one in series]
+    most = max(1, max(int(one.max()) for one in counts))
+    across, up = _WIDTH - _LEFT - 8, _HEIGHT - _BOTTOM - _TOP
+
+    def x(value: float) -> float:
+        return _LEFT + across * (value - low) / (high - low)
+
+    def y(count: float) -> float:
+        return _TOP + up * (1 - count / most)
+
+    parts = []
+    for tick in ticks(0, most):
+        if tick == int(tick):
+            parts.append(f'<path class="grid" d="M{_LEFT} {y(tick):.1f}H{_WIDTH - 8}"/>')
+            parts.append(f'<text x="{_LEFT - 4}" y="{y(tick) + 4:.1f}" text-anchor="end">{int(tick)}</text>')
+    for tick in ticks(low, high):
+        parts.append(f'<text x="{x(tick):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{tick:g}</text>')
+    parts.append(f'<text x="{_LEFT + across / 2:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(unit)}</text>')
+    for one, count in zip(series, counts, strict=True):
+        steps = "".join(f"V{y(c):.1f}H{x(edge):.1f}" for c, edge in zip(count, edges[1:], strict=True))
+        line = f"M{x(low):.1f} {y(0):.1f}{steps}V{y(0):.1f}"
+        parts.append(f'<path class="line s{one.style}" d="{line}"><title>{escape(one.name)}</title></path>')
+    label = escape(f"{title}: histogram over {len(series[0].values)} pictures", quote=True)
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers in a range, about so many."""
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
+    first = math.ceil(low / step - 1e-9)
+    return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture in the gallery: its scores, and (what it is, data URI) of each of its images."""
+
+    row: Row
+    images: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures that one system improved least and most."""
+
+    label: str
+    worst: tuple[Shown, ...]
+    best: tuple[Shown, ...]
+
+
+def gain(row: Row) -> float:
+    """By how many dB a result is better than its composite."""
+    return row.after.psnr - row.before.psnr
+
+
+def gallery(system: System, pairs: Sequence[Pair], count: int) -> Gallery:
+    """Run the `count` worst and best pictures of a system's first pass again, to show them.
+
+    Raises:
+        HarmonyError: as the run itself.
+    """
+    run = system.measured.run
+    rows = sorted((row for row in system.rows if row.seed == run.passes[0]), key=gain)
+    worst = rows[: min(count, (len(rows) + 1) // 2)]
+    best = rows[::-1][: min(count, len(rows) // 2)]
+    by_name = {(pair.subset, pair.name): pair for pair in pairs}
+    shown = []
+    with opened(replace(run, seeds=run.seeds[:1])) as again:
+        for row in [*worst, *best]:
+            shown.append(Shown(row, images_of(again.case(by_name[row.subset, row.name], row.seed))))
+    return Gallery(system.label, tuple(shown[: len(worst)]), tuple(shown[len(worst) :]))
+
+
+def images_of(case: Case) -> tuple[tuple[str, str], ...]:
+    """Composite, mask, result, truth and error, as data URIs."""
+    error = np.abs(np.asarray(case.result, float) - np.asarray(case.real, float)).mean(2) * ERROR_GAIN
+    images = {
+        "composite": case.composite,
+        "mask": case.mask,
+        "result": case.result,
+        "truth": case.real,
+        f"error x{ERROR_GAIN}": _heat(error),
+    }
+    return tuple((name, _data_uri(pixels)) for name, pixels in images.items())
+
+
+def _heat(error: np.ndarray) -> np.ndarray:
+    places = np.linspace(0, 255, len(_HEAT))
+    return np.stack([np.interp(error, places, channel) for channel in _HEAT.T], axis=-1)
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
