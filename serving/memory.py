@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -37,22 +38,27 @@ def keep_freed_memory() -> bool:
 
 @contextlib.contextmanager
 def giving_back(seconds: float = 5.0) -> Iterator[None]:
-    """Meanwhile, unused pages go back to the system every `seconds` (glibc; nothing elsewhere).
+    """Meanwhile, what requests left goes every `seconds`: cycles of objects, then unused pages (these with glibc only).
 
-    It takes a few milliseconds each time, and what the next request misses of them comes back page by page.
+    A refused request's error refers to itself through its traceback, and holds what had come of the body. Python
+    looks for such cycles the more rarely the more objects it has; those of today, of the engine and its libraries, it
+    need not look at again. It takes a few milliseconds each time; pages that the next request misses come back.
     """
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError, TypeError):
-        yield
-        return
+        trim = None
     over = threading.Event()
+    gc.collect()
+    gc.freeze()
 
     def work() -> None:
         before = time.process_time()
         while not over.wait(seconds):
             if time.process_time() - before > _WORK:
-                trim(ctypes.c_size_t(0))
+                gc.collect()
+                if trim is not None:
+                    trim(ctypes.c_size_t(0))
                 before = time.process_time()
 
     thread = threading.Thread(target=work, name="harmonyrt-memory", daemon=True)
@@ -62,3 +68,4 @@ def giving_back(seconds: float = 5.0) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        gc.unfreeze()

@@ -1,7 +1,12 @@
 """What a server keeps of the memory that it has freed, and what goes back."""
 
+import gc
 import subprocess
 import sys
+import time
+import weakref
+
+from harmonyrt.serving.memory import giving_back
 
 _PROGRAM = """
 import contextlib, sys, time
@@ -35,3 +40,21 @@ def _resident_megabytes(how: str) -> int:
 def test_gaps_between_what_lives_go_back_to_the_system():
     kept, given_back = _resident_megabytes("kept"), _resident_megabytes("back")
     assert kept > given_back + 150
+
+
+def test_cycles_that_refused_requests_leave_go_too():
+    class Held:
+        pass
+
+    gc.disable()  # it could come by otherwise
+    try:
+        with giving_back(0.05):
+            held = Held()
+            held.itself = held
+            gone = weakref.ref(held)
+            del held
+            end = time.monotonic() + 20
+            while gone() is not None:
+                assert time.monotonic() < end
+    finally:
+        gc.enable()
