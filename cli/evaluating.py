@@ -19,7 +19,8 @@ from harmonyrt.evaluation.measure import Measured, ScoresFile, measure
 from harmonyrt.evaluation.protocol import Report
 from harmonyrt.evaluation.report_files import as_csv, as_data, as_json, as_latex, as_markdown, report_of_system
 from harmonyrt.evaluation.runs import Run
-from harmonyrt.evaluation.tables import System, Table, all_tables, named, subsets_of
+from harmonyrt.evaluation.systems import System, named, subsets_of
+from harmonyrt.evaluation.tables import Table, all_tables
 
 FORMATS = (".html", ".json", ".csv", ".md", ".tex")
 

@@ -12,7 +12,8 @@ from typing import Any
 from harmonyrt.evaluation.metrics import average, by_ratio
 from harmonyrt.evaluation.protocol import Report
 from harmonyrt.evaluation.protocol import report as report_of
-from harmonyrt.evaluation.tables import System, Table, parts_of, subsets_of
+from harmonyrt.evaluation.systems import System, parts_of, subsets_of
+from harmonyrt.evaluation.tables import Table
 
 KIND = "harmonyrt-evaluation"
 
@@ -99,7 +100,8 @@ def as_latex(tables: Sequence[Table]) -> str:
         rows = [_ampersands(table.flat_head), r"\midrule"]
         for line in table.lines:
             label = f"{line.label} (quoted: {line.quoted})" if line.quoted else line.label
-            rows.append(_ampersands((label, *line.cells), italic=bool(line.quoted)))
+            italic = [bool(line.quoted), *(table.is_quoted(line, n) for n in range(len(line.cells)))]
+            rows.append(_ampersands((label, *line.cells), italic))
         columns = "l" + "r" * (len(table.head) - 1)
         body = "\n".join([r"\toprule", *rows, r"\bottomrule"])
         note = f"\n% {table.note}" if table.note else ""
@@ -107,6 +109,8 @@ def as_latex(tables: Sequence[Table]) -> str:
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
 
 
-def _ampersands(cells: Sequence[str], italic: bool = False) -> str:
-    texts = ("".join(_TEX.get(sign, sign) for sign in text) for text in cells)
-    return " & ".join(rf"\textit{{{text}}}" if italic and text else text for text in texts) + r" \\"
+def _ampersands(cells: Sequence[str], italic: Sequence[bool] = ()) -> str:
+    texts = ["".join(_TEX.get(sign, sign) for sign in text) for text in cells]
+    slanted = italic or [False] * len(texts)
+    texts = [rf"\textit{{{text}}}" if wanted and text else text for text, wanted in zip(texts, slanted, strict=True)]
+    return " & ".join(texts) + r" \\"

@@ -8,7 +8,8 @@ from itertools import groupby
 
 from harmonyrt.evaluation.report_pictures import Gallery, Series, Shown, gain, histogram
 from harmonyrt.evaluation.runs import PROTOCOLS
-from harmonyrt.evaluation.tables import COMPOSITE, System, Table
+from harmonyrt.evaluation.systems import COMPOSITE, System
+from harmonyrt.evaluation.tables import Table
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5d9de; --soft: #5a6470; --quoted: #f3f0e6; --back: #fff; --text: #1b1f24;
@@ -16,7 +17,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --line: #3a4149; --soft: #a3adb8; --quoted: #2b2820; --back: #14171a;
   --text: #e6e9ec; --s0: #9aa4ae; --s1: #6db3f2; --s2: #f0935f; --s3: #6fce8f; --s4: #c79bea; --s5: #dcc04a; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 75rem; padding: 1rem; background: var(--back); color: var(--text);
+body { margin: 0 auto; max-width: 86rem; padding: 1rem; background: var(--back); color: var(--text);
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; overflow-wrap: anywhere; }
@@ -25,9 +26,10 @@ p { margin: .4rem 0; } .soft, caption, figcaption { color: var(--soft); font-siz
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 thead th { vertical-align: bottom; white-space: normal; min-width: 4.2rem; font-size: .875rem; }
 thead tr + tr th { border-left: 0; } th.group { text-align: center; border-left: 1px solid var(--line); }
-tbody th { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--back); min-width: 9rem;
-  max-width: 45vw; white-space: normal; overflow-wrap: break-word; } th .soft { display: block; }
-tr.quoted th, tr.quoted td { background: var(--quoted); font-style: italic; }
+tbody th { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--back);
+  min-width: min(12rem, 45vw); max-width: 45vw; white-space: normal; overflow-wrap: break-word; }
+th .soft { display: block; }
+tr.quoted th, td.quoted { background: var(--quoted); font-style: italic; }
 .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 figure { margin: 0; } svg { width: 100%; max-width: 34rem; height: auto; }
 svg text { font-size: 11px; fill: var(--soft); }
@@ -62,8 +64,8 @@ def page(
         f"<p>{count} pictures; protocol <strong>{run.protocol}</strong>: {escape(PROTOCOLS[run.protocol])}.</p>",
         f'<p class="soft">{escape(made)}</p>',
     ]
-    if any(line.quoted for table in tables for line in table.lines):
-        body.append("<p>Lines in italics are <em>quoted</em> from the papers, not measured here.</p>")
+    if any(table.has_quoted for table in tables):
+        body.append("<p>Figures in italics are <em>quoted</em> from the papers, not measured here.</p>")
     body += [_table(table) for table in tables]
     body += _charts(systems)
     body += [_gallery(one) for one in galleries]
@@ -83,7 +85,8 @@ def _table(table: Table) -> str:
     lines = []
     for line in table.lines:
         source = f' <span class="soft">quoted: {escape(line.quoted)}</span>' if line.quoted else ""
-        cells = "".join(f"<td>{escape(text)}</td>" for text in line.cells)
+        kinds = (' class="quoted"' if table.is_quoted(line, n) else "" for n in range(len(line.cells)))
+        cells = "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, line.cells, strict=True))
         kind = ' class="quoted"' if line.quoted else ""
         lines.append(f'<tr{kind}><th scope="row">{escape(line.label)}{source}</th>{cells}</tr>')
     note = f'<p class="soft">{escape(table.note)}</p>' if table.note else ""

@@ -15,7 +15,7 @@ from PIL import Image
 from harmonyrt.evaluation.iharmony4 import Pair
 from harmonyrt.evaluation.protocol import Case
 from harmonyrt.evaluation.runs import Row, opened
-from harmonyrt.evaluation.tables import System
+from harmonyrt.evaluation.systems import System
 
 ERROR_GAIN = 4
 """What error pictures are multiplied by."""

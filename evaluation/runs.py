@@ -240,15 +240,29 @@ def _of_results(run: Run, folder: Path) -> Opened:
     if not folder.is_dir():
         raise HarmonyError(f"{folder} is not a folder; give one of pictures that are named as the composites")
     size = 256 if run.size is None else run.size or None
-    found = {path.stem: path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES}
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            found.setdefault(path.stem, []).append(path)
 
     def case(pair: Pair, seed: int | None) -> Case:
-        if pair.name not in found:
-            raise HarmonyError(f"{folder} has no picture for the composite {pair.name}; complete it")
-        done = read_picture(found[pair.name], size)
-        return harmonized_case(lambda composite, mask: _of_shape(done, composite, found[pair.name]), pair, size)
+        path = _result(folder, found.get(pair.name, []), pair)
+        done = read_picture(path, size)
+        return harmonized_case(lambda composite, mask: _of_shape(done, composite, path), pair, size)
 
     return Opened(run, About("results", size=size), case)
+
+
+def _result(folder: Path, paths: list[Path], pair: Pair) -> Path:
+    """The one picture of a composite; of several of its name the one in a folder that is named as its subset."""
+    if not paths:
+        raise HarmonyError(f"{folder} has no picture for the composite {pair.name}; complete it")
+    if len(paths) > 1:
+        paths = [path for path in paths if pair.subset in path.relative_to(folder).parts[:-1]]
+        if len(paths) != 1:
+            what = f"{folder} has several pictures named {pair.name}"
+            raise HarmonyError(f"{what}; keep one of them in a folder named {pair.subset}")
+    return paths[0]
 
 
 def _of_shape(done: np.ndarray, composite: np.ndarray, path: Path) -> np.ndarray:

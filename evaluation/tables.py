@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.evaluation import quoted
-from harmonyrt.evaluation.measure import Measured
 from harmonyrt.evaluation.metrics import Score, average, bin_name
-from harmonyrt.evaluation.runs import Row
+from harmonyrt.evaluation.systems import System, is_ffhqh, is_iharmony4, parts_of, subsets_of
 
 TITLES = {
     **{"psnr": "PSNR", "mse": "MSE", "fmse": "fMSE", "fpsnr": "fPSNR", "bmse": "bMSE", "ssim": "SSIM"},
@@ -20,7 +19,6 @@ TITLES = {
 """What tables call a :class:`harmonyrt.evaluation.metrics.Score`'s measures."""
 DIGITS = {"ssim": 4}
 BINS = ("0-5%", "5-15%", "15-100%")
-COMPOSITE = "composite"
 
 
 @dataclass(frozen=True)
@@ -34,51 +32,32 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: a heading above the labels and one above each cell; `groups` stand above those headings."""
+    """A table of text: a heading above the labels and one above each cell; `groups` stand above those headings.
+
+    The last `quoted_columns` hold a paper's figures.
+    """
 
     title: str
     head: tuple[str, ...]
     lines: tuple[Line, ...]
     note: str = ""
     groups: tuple[str, ...] = ()
+    quoted_columns: int = 0
+
+    @property
+    def has_quoted(self) -> bool:
+        """Whether anything in it was not measured here."""
+        return self.quoted_columns > 0 or any(line.quoted for line in self.lines)
+
+    def is_quoted(self, line: Line, column: int) -> bool:
+        """Whether a cell of a line was not measured here."""
+        return bool(line.quoted) or column >= len(line.cells) - self.quoted_columns
 
     @property
     def flat_head(self) -> tuple[str, ...]:
         """Headings with their groups, for formats of one heading line."""
         groups = self.groups or ("",) * len(self.head)
         return tuple(f"{group} {text}".strip() for group, text in zip(groups, self.head, strict=True))
-
-
-@dataclass(frozen=True)
-class System:
-    """A line of the tables: a run that was measured, under its name."""
-
-    label: str
-    measured: Measured
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """Rows of all passes."""
-        return self.measured.rows
-
-
-def named(measured: Sequence[Measured]) -> list[System]:
-    """Short names that tell the runs apart."""
-    systems = []
-    for one in measured:
-        run = one.run
-        words = [(run.results or run.bundle).rstrip("/").rpartition("/")[2]]
-        if (
-            any(other is not one and other.run.bundle == run.bundle for other in measured)
-            and one.about.refined is not None
-        ):
-            words.append("refined" if one.about.refined else "not refined")
-        systems.append(System(" ".join(words), one))
-    labels = [system.label for system in systems]
-    return [
-        System(f"{s.label} ({s.measured.run.bundle})" if labels.count(s.label) > 1 else s.label, s.measured)
-        for s in systems
-    ]
 
 
 def cell(key: str, value: float | None) -> str:
@@ -88,56 +67,6 @@ def cell(key: str, value: float | None) -> str:
 
 def _cells(keys: Sequence[str], means: dict[str, float]) -> tuple[str, ...]:
     return tuple(cell(key, means.get(key)) for key in keys)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Scores under one label: of the composites, or of a system's results in all passes."""
-
-    label: str
-    scores: list[Score]
-    subsets: list[str]
-    passes: int = 1
-
-    def of(self, subset: str | None) -> list[Score]:
-        """Those of one subset; None for all."""
-        return [s for s, name in zip(self.scores, self.subsets, strict=True) if subset in (name, None)]
-
-    def count(self, scores: Sequence[Score]) -> str:
-        """How many pictures these scores are of."""
-        return str(len(scores) // self.passes)
-
-
-def parts_of(systems: Sequence[System]) -> list[Part]:
-    """The composites, once where all systems were given the same, then each system."""
-    given = []
-    for one in systems:
-        once = one.rows[: len(one.rows) // len(one.measured.run.passes)]
-        given.append(Part(f"{COMPOSITE}, {one.label}", [r.before for r in once], [r.subset for r in once]))
-    if all(part.scores == given[0].scores for part in given):
-        given = [Part(COMPOSITE, given[0].scores, given[0].subsets)]
-    done = [
-        Part(one.label, [r.after for r in one.rows], [r.subset for r in one.rows], len(one.measured.run.passes))
-        for one in systems
-    ]
-    return given + done
-
-
-def subsets_of(systems: Sequence[System]) -> list[str]:
-    """Subsets that occur, iHarmony4's in the paper's order."""
-    found = dict.fromkeys(row.subset for row in systems[0].rows)
-    order = {name: n for n, name in enumerate(quoted.SUBSETS)}
-    return sorted(found, key=lambda name: (order.get(name, len(order)), name))
-
-
-def is_iharmony4(systems: Sequence[System]) -> bool:
-    """Whether the data calls itself iHarmony4: its four subsets, by name."""
-    return set(subsets_of(systems)) == set(quoted.SUBSETS)
-
-
-def is_ffhqh(systems: Sequence[System]) -> bool:
-    """Whether the data calls itself FFHQH."""
-    return [name.upper() for name in subsets_of(systems)] == ["FFHQH"]
 
 
 def overview(systems: Sequence[System]) -> Table:
@@ -192,7 +121,8 @@ def by_subset_transposed(systems: Sequence[System], with_quoted: bool) -> Table:
             printed = quoted.DIFFHARMONY_SUBSETS[subset][key] if methods else ()
             lines.append(Line(f"{subset} {TITLES[key]}", (*cells, *(cell(key, v) for v in printed))))
     head = ("", *(part.label for part in columns), *(f"{name} [quoted]" for name in methods))
-    return Table("By subset, methods as columns", head, tuple(lines))
+    note = "Columns marked as quoted: DiffHarmony, table 1." if methods else ""
+    return Table("By subset, methods as columns", head, tuple(lines), note, quoted_columns=len(methods))
 
 
 def by_bin(systems: Sequence[System], with_quoted: bool, open_end: bool) -> Table:
@@ -245,14 +175,15 @@ def by_resolution(systems: Sequence[System], with_quoted: bool) -> Table:
         size = "the picture's" if about.inference is None else "x".join(map(str, about.inference))
         refined = {None: "-", True: "yes", False: "no"}[about.refined]
         lines.append(Line(one.label, (size, refined, *_cells(keys, average(r.after for r in one.rows)))))
-    if with_quoted and is_iharmony4(systems):
+    models = {one.measured.about.model for one in systems}
+    if with_quoted and is_iharmony4(systems) and "diffharmony" in models:
         for side, refined, values in quoted.DIFFHARMONY_ABLATION:
             cells = (f"{side}x{side}", "yes" if refined else "no", *map(cell, keys, values))
             lines.append(Line(quoted.DIFFHARMONY, cells, "DiffHarmony, table 2"))
-    if with_quoted and (is_iharmony4(systems) or is_ffhqh(systems)):
+    if with_quoted and (is_iharmony4(systems) or is_ffhqh(systems)) and "phnet" in models:
         data = "iHarmony4" if is_iharmony4(systems) else "FFHQH"
-        for side, values in quoted.PHNET_RESOLUTIONS.items():
-            cells = (f"{side}x{side}", "-", *map(cell, keys, (*values[data], None)))
+        for side, by_data in quoted.PHNET_RESOLUTIONS.items():
+            cells = (f"{side}x{side}", "-", *map(cell, keys, (*by_data[data], None)))
             lines.append(Line(quoted.PHNET, cells, "PHNet, table 2"))
     head = ("", "network's size", "refined", *(TITLES[key] for key in keys))
     return Table("By resolution and refiner", head, tuple(lines))

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from harmonyrt.common import HarmonyError
 from harmonyrt.evaluation import metrics
 
 
@@ -86,3 +87,81 @@ def test_averages_are_of_pictures_within_each_bin():
     assert [bins[name]["pictures"] for name in bins] == [2, 0, 1]
     assert bins["0-5%"]["mse"] == 2
     assert metrics.average(scores)["mse"] == pytest.approx(14 / 3)
+
+
+@pytest.fixture(scope="module")
+def soft():
+    """Two pictures and a mask with soft edges."""
+    rng = np.random.default_rng(1)
+    picture, real = (rng.integers(0, 256, (16, 20, 3)).astype(np.uint8) for _ in range(2))
+    return picture, real, rng.random((16, 20))
+
+
+def test_soft_masks_follow_equations_16_and_17(soft):
+    picture, real, mask = soft
+    total16 = total17 = 0.0
+    for j in range(16):
+        for k in range(20):
+            for i in range(3):
+                error = float(picture[j, k, i]) - float(real[j, k, i])
+                total16 += mask[j, k] * error**2
+                total17 += (mask[j, k] * error) ** 2
+    assert metrics.soft_fmse(picture, real, mask) == pytest.approx(total16 / (3 * mask.sum()))
+    assert metrics.soft_fmse(picture, real, mask, power=2) == pytest.approx(total17 / (3 * mask.sum()))
+
+
+def test_both_equations_agree_on_binary_masks(soft):
+    picture, real, mask = soft
+    hard = mask > 0.5
+    found = {round(metrics.soft_fmse(picture, real, hard, power), 6) for power in (1, 2)}
+    assert found == {round(metrics.fmse(picture, real, hard), 6)}
+
+
+def test_the_three_peaks(soft):
+    picture, real, _ = soft
+    error = metrics.mse(picture, real)
+    for peak, height in ((255.0, 255), (None, real.max()), ("range", int(picture.max()) - int(picture.min()))):
+        assert metrics.psnr(picture, real, peak) == pytest.approx(10 * np.log10(float(height) ** 2 / error))
+
+
+def test_a_score_is_what_the_functions_give_one_by_one(soft):
+    picture, real, mask = soft
+    mask = np.round(mask * 255).astype(np.uint8)
+    found = metrics.score(picture, real, mask, peak=None)
+    assert found.mse == pytest.approx(metrics.mse(picture, real))
+    assert found.fmse == pytest.approx(metrics.fmse(picture, real, mask))
+    assert found.bmse == pytest.approx(metrics.bmse(picture, real, mask))
+    assert found.fmse_eq16 == pytest.approx(metrics.soft_fmse(picture, real, mask))
+    assert found.fmse_eq17 == pytest.approx(metrics.soft_fmse(picture, real, mask, 2))
+    assert found.psnr == found.psnr_max == pytest.approx(metrics.psnr(picture, real, None))
+    assert found.fpsnr == pytest.approx(metrics.fpsnr(picture, real, mask, None))
+    assert found.psnr_255 == pytest.approx(metrics.psnr(picture, real))
+    assert found.psnr_range == pytest.approx(metrics.psnr(picture, real, "range"))
+    assert found.ssim is None
+
+
+def test_ssim_is_the_original_authors(soft):
+    pytest.importorskip("skimage", reason="SSIM: pip install 'harmonyrt[evaluation]'")
+    picture, real, mask = soft
+    assert metrics.ssim(real, real) == pytest.approx(1)
+    window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+    values = []
+    for c in range(3):
+        for y in range(16 - 10):
+            for x in range(20 - 10):
+                a, b = (one[y : y + 11, x : x + 11, c].astype(float) for one in (picture, real))
+                mean_a, mean_b = (window * a).sum(), (window * b).sum()
+                var_a, var_b = (window * a * a).sum() - mean_a**2, (window * b * b).sum() - mean_b**2
+                both = (window * a * b).sum() - mean_a * mean_b
+                c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+                above = (2 * mean_a * mean_b + c1) * (2 * both + c2)
+                values.append(above / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)))
+    assert metrics.ssim(picture, real) == pytest.approx(np.mean(values), abs=1e-6)
+    assert metrics.score(picture, real, mask, with_ssim=True).ssim == metrics.ssim(picture, real)
+
+
+def test_ssim_of_a_tiny_picture_is_refused():
+    pytest.importorskip("skimage", reason="SSIM: pip install 'harmonyrt[evaluation]'")
+    with pytest.raises(HarmonyError, match="found 4x4"):
+        metrics.ssim(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))

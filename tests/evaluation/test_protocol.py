@@ -74,3 +74,14 @@ def test_unreadable_picture_is_named(dataset):
     (dataset / "real_images" / "a1.png").write_bytes(b"no picture")
     with pytest.raises(HarmonyError, match=r"a1\.png"):
         evaluate(Doubles(), read_split(dataset), size=32)
+
+
+def test_a_list_above_the_subsets_names_their_pictures(dataset, tmp_path_factory):
+    root = tmp_path_factory.mktemp("all")
+    (root / "one").symlink_to(dataset)
+    (root / "two").symlink_to(dataset)
+    (dataset / "Tiny_test.txt").rename(root / "IHD_test.txt")
+    (root / "IHD_test.txt").write_text("one/composite_images/a0_1_1.jpg\ntwo/composite_images/a1_1_1.jpg\n")
+    assert [(pair.subset, pair.name) for pair in read_split(root)] == [("one", "a0_1_1"), ("two", "a1_1_1")]
+    with pytest.raises(HarmonyError, match=r"has no list \*val\.txt"):
+        read_split(root, "val")

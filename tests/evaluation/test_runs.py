@@ -88,6 +88,18 @@ def test_results_of_others_are_scored_as_they_are(data, tmp_path):
         measure(run, pairs)
 
 
+def test_results_of_one_name_are_told_apart_by_their_subset(data, tmp_path):
+    pairs = read_split(data)
+    for pair in pairs:
+        (tmp_path / "done" / pair.subset).mkdir(parents=True, exist_ok=True)
+        Image.open(pair.real).save(tmp_path / "done" / pair.subset / f"{pair.name}.png")
+    run = Run("others", results=str(tmp_path / "done"), size=0)
+    assert all(row.after.mse == 0 for row in measure(run, pairs).rows)
+    (tmp_path / "done" / "two").rename(tmp_path / "done" / "three")
+    with pytest.raises(HarmonyError, match="keep one of them in a folder named two"):
+        measure(run, pairs)
+
+
 def test_pictures_of_16_bits_are_compared_on_the_usual_scale(bundle, data, tmp_path):
     pair = read_split(data / "one")[0]
     run = Run(str(bundle), size=0, backend="onnxruntime")
