@@ -7,14 +7,14 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.models.meaning import CARRIER, checked, read_carrier, read_metadata, without_carrier
-from harmonyrt.models.phnet import FFHQH, IHARMONY4, PHNet, PHNetConfig
+from harmonyrt.models.phnet import FFHQH, IHARMONY4, PAPER, PAPER_10M, PHNet, PHNetConfig
 from harmonyrt.models.tensor_files import network_in, read_tensors
 
 _HEADS = r"(?:encoder|decoder|skip|normalizers)\.\d+|feature_extractor|SE_block"
@@ -141,18 +141,22 @@ def recognise(tensors: dict[str, Tensor], path: Path) -> PHNetConfig:
     grids: list[int] = []
     while (weight := tensors.get(f"encoder.{len(widths) - 1}.0.weight")) is not None and weight.ndim == 4:
         widths.append(weight.shape[0])
-    while (scores := tensors.get(f"normalizers.{len(grids)}.grid_weights")) is not None and scores.ndim == 4:
+    # Of the paper's variant, `alpha` is the scores of patches, and only it has batch norms in the last layers.
+    in_paper = "normalizers.0.alpha" in names or "decoder.5.1.running_mean" in names
+    scores_name = "alpha" if in_paper else "grid_weights"
+    while (scores := tensors.get(f"normalizers.{len(grids)}.{scores_name}")) is not None and scores.ndim >= 2:
         grids.append(scores.shape[-1])
-    if len(widths) == 7 and 2 <= len(grids) <= len(widths) and widths[-1] % 8 == 0:
+    if len(widths) == 7 and (0 if in_paper else 2) <= len(grids) < 7 + (not in_paper) and widths[-1] % 8 == 0:
         head = any(name.startswith("colour_head.") for name in names)
-        return PHNetConfig(enc_sizes=tuple(widths), grid_count=tuple(grids), colour_head=head)
+        variant: Literal["released", "paper"] = "paper" if in_paper else "released"
+        return PHNetConfig(enc_sizes=tuple(widths), grid_count=tuple(grids), colour_head=head, variant=variant)
 
     def shared(config: PHNetConfig) -> int:
         with torch.device("meta"):
             expected = PHNet(config).state_dict()
         return sum(name in tensors and tensors[name].shape == value.shape for name, value in expected.items())
 
-    return max((FFHQH, IHARMONY4), key=shared)
+    return max((PAPER, PAPER_10M) if in_paper else (FFHQH, IHARMONY4), key=shared)
 
 
 @dataclass(frozen=True)

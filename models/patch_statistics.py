@@ -56,6 +56,13 @@ class PatchGrid:
         """(B,C,g,g) -> (B,C,H,W): every pixel receives the value of its patch."""
         return (self.rows.T @ values) @ self.columns
 
+    def mean_and_variance(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of patches (paper, Eq. 2 and 4), each (B,C,g,g); 0 for a patch without pixels."""
+        pixels = self.pixels.clamp(min=1)
+        mean = self.sum(x) / pixels
+        deviation = x - self.spread(mean)
+        return mean, self.sum(deviation * deviation) / pixels
+
     def mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and unbiased standard deviation of every patch, each (B,C,g,g); 0 for a patch without variance."""
         mean = self.sum(x) / self.pixels.clamp(min=1)
@@ -85,3 +92,21 @@ def global_mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
     mean = picture_sum(x) / pixels
     deviation = x - mean
     return mean, torch.sqrt(picture_sum(deviation * deviation) / (pixels - 1))
+
+
+def biased_mean_and_std(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and biased deviation over all pixels (paper, Eq. 2 and 3), each (B,C,1,1); eps joins the variance."""
+    pixels = x.shape[-2] * x.shape[-1]
+    mean = picture_sum(x) / pixels
+    deviation = x - mean
+    return mean, torch.sqrt(picture_sum(deviation * deviation) / pixels + eps)
+
+
+def pooling(length: int, cells: int, like: Tensor) -> Tensor:
+    """Matrix (cells, length) of adaptive average pooling: cell i is the mean of floor(i L/n) to ceil((i + 1) L/n)."""
+    cell = torch.arange(cells, device=like.device)[:, None]
+    row = torch.arange(length, device=like.device)[None, :]
+    first = cell * length // cells
+    end = ((cell + 1) * length + cells - 1) // cells
+    inside = ((row >= first) & (row < end)).to(like.dtype)
+    return inside / (end - first).to(like.dtype)

@@ -1,7 +1,9 @@
 """PHNet: patch-based normalization for image harmonization (Efremyan et al., arXiv 2402.17561).
 
 The network as its authors released it, which differs from the paper in places; tensor names are those of the released
-checkpoints, so a state dict loads with ``strict=True``. Reading order: :class:`PHNet`, then the parts above it.
+checkpoints, so a state dict loads with ``strict=True``. ``PHNetConfig(variant="paper")`` is the network that the paper
+prints, made of the same parts but for those in :mod:`harmonyrt.models.paper_blocks`. Reading order: :class:`PHNet`,
+then the parts above it.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from harmonyrt.common import HarmonyError
 from harmonyrt.models.colour_head import ColourHead
+from harmonyrt.models.paper_blocks import PaperFeatureExtractor, PaperPatchNormalizer
 from harmonyrt.models.patch_statistics import (
     PatchGrid,
     global_mean_and_std,
@@ -24,7 +29,12 @@ from harmonyrt.models.patch_statistics import (
 PN_EPS = 1e-7
 PFE_EPS = 1e-8
 PFE_BACKGROUND_DIVISOR = 255  # of pictures that are in [0, 1] already; published so, and the weights depend on it
+SLOPE = 0.01  # of every LeakyReLU
 SMALL_CHANGE = (32 / 255) ** 2  # mean square where 1/e of `change_shrinkage` is left
+
+
+GRIDS = {"released": (4, 3, 2, 1), "paper": (3, 4, 5)}
+"""``grid_count`` of each variant: of the FFHQH checkpoints, and 9, 16 and 25 patches in D4 to D6 (paper, 4.3)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,10 @@ class PHNetConfig:
 
     Attributes:
         enc_sizes: channels of the picture and of the six encoder blocks.
-        grid_count: patches per side of each PatchNormalizer, from the deepest to the shallowest; the last entry
-            belongs to a stage that does not exist and only keeps checkpoints loadable.
+        grid_count: patches per side of each PatchNormalizer, from the deepest to the shallowest. Of the released
+            network, (4, 3, 2, 1) by default, the last entry belongs to a stage that does not exist and only keeps
+            checkpoints loadable. Of the paper's, (3, 4, 5) by default, every entry is a layer of the decoder, the last
+            one D6; () has no PN.
         init_weights: initial mixing pair [global, patch] of every PatchNormalizer.
         init_value: initial scale in every PatchNormalizer.
         output: ``"sigmoid"``, as released, or ``"residual"``: the composite plus the last layer, unclamped.
@@ -49,10 +61,15 @@ class PHNetConfig:
         trained_sizes: sides in pixels of the square pictures that the weights were trained on, ascending; () is
             unknown. It changes nothing that the network computes, so two configurations are equal without it.
         extractor: False has no PFE: the SE block keeps its channel gates alone (paper, table 1).
+        variant: ``"released"``, or ``"paper"``: Eq. 2 to 12 as printed (docs/phnet.md, "The paper's variant"). It has
+            no `patch_shrinkage`, and `init_value` is not used.
+
+    Raises:
+        HarmonyError: an unknown variant, or a field that the variant does not have.
     """
 
     enc_sizes: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
-    grid_count: tuple[int, ...] = (4, 3, 2, 1)
+    grid_count: tuple[int, ...] = None  # type: ignore[assignment]  # the variant's own, see GRIDS
     init_weights: tuple[float, float] = (0.5, 0.5)
     init_value: float = 0.8
     output: Literal["sigmoid", "residual"] = "sigmoid"
@@ -61,14 +78,27 @@ class PHNetConfig:
     colour_head: bool = False
     trained_sizes: tuple[int, ...] = field(default=(), compare=False)
     extractor: bool = True
+    variant: Literal["released", "paper"] = "released"
 
     def __post_init__(self) -> None:
+        if self.variant not in GRIDS:
+            raise HarmonyError(f"PHNet's variant {self.variant!r} is not known; use one of {', '.join(GRIDS)}")
+        if self.grid_count is None:
+            object.__setattr__(self, "grid_count", GRIDS[self.variant])
         for name in ("enc_sizes", "grid_count", "init_weights", "trained_sizes"):  # JSON brings lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.variant == "paper" and self.patch_shrinkage:
+            raise HarmonyError("the paper's PHNet has no patch_shrinkage; leave it out, or choose variant released")
+        if self.variant == "paper" and len(self.grid_count) >= len(self.enc_sizes):
+            raise HarmonyError(
+                f"grid_count {self.grid_count} normalizes {len(self.grid_count)} layers of a decoder of"
+                f" {len(self.enc_sizes) - 1}; give an entry for each normalized layer, the last one for D6"
+            )
 
     def __repr__(self) -> str:
         """Without what changes nothing: a run resumes only if this text is the same."""
         left_out = {"trained_sizes", *(["extractor"] if self.extractor else [])}
+        left_out |= {"variant"} if self.variant == "released" else set()
         shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in left_out]
         return f"PHNetConfig({', '.join(shown)})"
 
@@ -77,6 +107,10 @@ FFHQH = PHNetConfig()
 """39,921,641 parameters: the paper's "39.9 M", of the FFHQH checkpoints."""
 IHARMONY4 = PHNetConfig(enc_sizes=(3, 16, 32, 64, 128, 256, 512), grid_count=(10, 5, 1))
 """9,994,295 parameters: the iHarmony4 checkpoint."""
+PAPER = PHNetConfig(variant="paper")
+"""The network that the paper prints: D4-6 with PFE, table 1's best."""
+PAPER_10M = PHNetConfig(enc_sizes=IHARMONY4.enc_sizes, variant="paper")
+"""The same in the widths of the iHarmony4 checkpoint."""
 
 
 class PatchNormalizer(nn.Module):
@@ -172,7 +206,7 @@ class FeatureExtractor(nn.Module):
 
 
 class GatedSqueezeExcitation(nn.Module):
-    """Squeeze-and-excitation whose channel gates are joined by one scalar gate from the feature extractor."""
+    """Squeeze-and-excitation whose channel gates are joined by gates from the feature extractor."""
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
@@ -189,11 +223,14 @@ def gates(fc: nn.Module, x: Tensor, extracted: Tensor | None) -> Tensor:
     Args:
         fc: (B,C) means of channels -> (B,C) gates in [0, 1].
         x: features, (B,C,H,W).
-        extracted: what the feature extractor returned, (B,K,h,w), or None.
+        extracted: what the feature extractor returned: a map (B,K,h,w), whose maxima become one gate for all channels
+            (released), a vector (B,C) of one each (paper), or None.
     """
     channel_gates = fc(x.mean((2, 3)))[:, :, None, None]
     if extracted is None:
         return channel_gates
+    if extracted.ndim == 2:
+        return channel_gates + torch.sigmoid(extracted)[:, :, None, None]
     image_gate = torch.sigmoid(extracted.amax((2, 3)).mean(1))[:, None, None, None]
     return channel_gates + image_gate
 
@@ -219,36 +256,50 @@ def _encoder_block(level: int, inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, 1), nn.InstanceNorm2d(outputs), nn.ReLU())
 
 
-def _decoder_block(stage: int, inputs: int, outputs: int, stages: int) -> nn.Sequential:
+def _decoder_block(
+    stage: int, inputs: int, outputs: int, stages: int, as_released: bool, normalized: bool
+) -> nn.Sequential:
     kernel, stride = _kernel_and_stride(stages - 1 - stage)
     block = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, kernel, stride, 1))
-    if stage < 3:
+    if stage < 3 if as_released else not normalized:
         block.append(nn.BatchNorm2d(outputs))
-    if stage < stages - 1:
-        block.append(nn.LeakyReLU(0.01))
+    if stage < stages - 1 and (as_released or not normalized):  # else PN comes between
+        block.append(nn.LeakyReLU(SLOPE))
     return block
 
 
 class PHNet(nn.Module):
-    """Encoder, gated bottleneck, decoder; the shallow skip features pass through PatchNormalizers (as released)."""
+    """Encoder, gated bottleneck, decoder with PatchNormalizers.
+
+    Released, they normalize the shallow skip features; in the paper (figure 2), what its last transposed convolutions
+    make.
+    """
 
     def __init__(self, config: PHNetConfig = FFHQH) -> None:
         super().__init__()
         self.config = config
-        sizes = config.enc_sizes
+        sizes, grids = config.enc_sizes, config.grid_count
         stages = len(sizes) - 1
-        self.first_normalized_stage = len(sizes) - len(config.grid_count)
         widths = sizes[::-1]  # what the decoder passes through, deepest first
+        as_released = config.variant == "released"
+
+        self.first_normalized_stage = len(sizes) - len(grids) if as_released else stages - len(grids)
+        normalized = range(self.first_normalized_stage, stages)
 
         if config.extractor:
-            self.feature_extractor = FeatureExtractor(config.grid_count[1])
+            self.feature_extractor = FeatureExtractor(grids[1]) if as_released else PaperFeatureExtractor(sizes[-1])
         self.encoder = nn.ModuleList(_encoder_block(i, sizes[i], sizes[i + 1]) for i in range(stages))
-        self.normalizers = nn.ModuleList(
-            PatchNormalizer(channels, grid, config.init_weights, config.init_value, config.patch_shrinkage)
-            for channels, grid in zip(widths[self.first_normalized_stage :], config.grid_count, strict=True)
+        if as_released:
+            self.normalizers = nn.ModuleList(
+                PatchNormalizer(channels, grid, config.init_weights, config.init_value, config.patch_shrinkage)
+                for channels, grid in zip(widths[self.first_normalized_stage :], grids, strict=True)
+            )
+        else:
+            self.normalizers = nn.ModuleList(PaperPatchNormalizer(grid, config.init_weights) for grid in grids)
+        self.decoder = nn.ModuleList(
+            _decoder_block(i, widths[i], widths[i + 1], stages, as_released, i in normalized) for i in range(stages)
         )
-        self.decoder = nn.ModuleList(_decoder_block(i, widths[i], widths[i + 1], stages) for i in range(stages))
-        self.skip = nn.ModuleList(SkipFusion(channels) for channels in widths)
+        self.skip = nn.ModuleList(SkipFusion(channels) for channels in (widths if as_released else widths[:-1]))
         self.SE_block = GatedSqueezeExcitation(sizes[-1])
         self.colour_head = ColourHead() if config.colour_head else None
         if config.output == "residual":  # start as the identity
@@ -273,7 +324,7 @@ class PHNet(nn.Module):
             seen = (image + mapped * mask).clamp(0, 1).detach()
         extracted = self.feature_extractor(seen, mask) if self.config.extractor else None
 
-        features, masks, x, m = [], [], seen, mask
+        features, masks, x, m = [], [mask], seen, mask
         for level, block in enumerate(self.encoder):
             x = block(x)
             if level % 2 == 0:
@@ -284,9 +335,16 @@ class PHNet(nn.Module):
         x = self.SE_block(x, extracted)
         for stage, block in enumerate(self.decoder):
             skip = features[-1 - stage]
+            normalizer = None
             if stage >= self.first_normalized_stage:
-                skip = self.normalizers[stage - self.first_normalized_stage](skip, masks[-1 - stage])
+                normalizer = self.normalizers[stage - self.first_normalized_stage]
+            if normalizer is not None and self.config.variant == "released":
+                skip = normalizer(skip, masks[-1 - stage])
             x = block(self.skip[stage](x, skip))
+            if normalizer is not None and self.config.variant == "paper":
+                x = normalizer(x, masks[-2 - stage])
+                if stage < len(self.decoder) - 1:
+                    x = functional.leaky_relu(x, SLOPE)
         if self.config.output == "sigmoid":
             return torch.sigmoid(x)
         if mapped is not None:

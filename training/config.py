@@ -100,6 +100,9 @@ class TrainConfig:
         colour_head: add a colour head that changes nothing yet to the weights of `init`, if they have none.
         patch_shrinkage: of the network (:class:`harmonyrt.models.PHNetConfig`); None leaves it as `network` or `init`
             has it.
+        validate_steps: validate after every so many steps instead of `validate_every` minutes, so that runs can be
+            compared step by step.
+        validation_size: side of the pictures that are validated on; None is 256 pixels.
     """
 
     data: Path
@@ -130,6 +133,8 @@ class TrainConfig:
     init: Path | None = None
     patch_shrinkage: float | None = None
     colour_head: bool = False
+    validation_size: int | None = None
+    validate_steps: int | None = None
 
     def __post_init__(self) -> None:
         lengths = [length for length in (self.steps, self.minutes, self.epochs) if length is not None]

@@ -68,13 +68,14 @@ def configs(course: Course, data: Path, out: Path, init: Path | None, **changes:
         settings = dict(run)
         folder = out / f"{number}-{settings.pop('name')}"
         settings["plan"] = read_plan(PLANS / settings["plan"])
-        settings["stages"] = tuple(map(_stage, settings["stages"]))
+        settings["stages"] = tuple(map(stage_of, settings["stages"]))
         begin = init if number == 1 else made[-1].out / "weights.safetensors"
         made.append(TrainConfig(data, folder, init=begin, **settings | changes))
     return made
 
 
-def _stage(settings: dict[str, Any]) -> Stage:
+def stage_of(settings: dict[str, Any]) -> Stage:
+    """A stage from its JSON object."""
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
     }

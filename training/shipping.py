@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harmonyrt.common.files import written_whole
-from harmonyrt.models import FFHQH, IHARMONY4, PHNetConfig
+from harmonyrt.models import FFHQH, IHARMONY4, PAPER, PAPER_10M, PHNetConfig
 from harmonyrt.models.meaning import CARRIER, as_metadata, carrier
 
 KEPT_IN_FLOAT32 = ("running_mean", "running_var")
@@ -18,9 +18,11 @@ KEPT_IN_FLOAT32 = ("running_mean", "running_var")
 
 
 def configuration_name(config: PHNetConfig) -> str:
-    """``"ffhqh"``, ``"iharmony4"`` or ``"custom"``, whatever the output."""
-    for name, known in (("ffhqh", FFHQH), ("iharmony4", IHARMONY4)):
-        if (config.enc_sizes, config.grid_count) == (known.enc_sizes, known.grid_count):
+    """``"ffhqh"``, ``"iharmony4"``, ``"paper"``, ``"paper-10m"`` or ``"custom"``, whatever the output."""
+    named = {"ffhqh": FFHQH, "iharmony4": IHARMONY4, "paper": PAPER, "paper-10m": PAPER_10M}
+    for name, known in named.items():
+        shape = (known.variant, known.enc_sizes, known.grid_count)
+        if (config.variant, config.enc_sizes, config.grid_count) == shape:
             return name
     return "custom"
 

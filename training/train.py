@@ -91,6 +91,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
 @torch.no_grad()
 def with_patch_shrinkage(network: PHNet, share: float) -> PHNet:
     """The same weights in a PHNet with another ``patch_shrinkage``; what patches full of background give stays."""
+    if share == network.config.patch_shrinkage:  # the paper's variant has none
+        return network
     changed = PHNet(dataclasses.replace(network.config, patch_shrinkage=share))
     changed.load_state_dict(network.state_dict())
     for normalizer in changed.normalizers:
@@ -159,8 +161,9 @@ class _Run:
             self.shares = [stage.share * each * math.ceil(len(self.source) / stage.batch) for stage in config.stages]
             self.steps = max(1, round(sum(self.shares)))
             report.say(f"{config.epochs:g} epochs of {len(self.source)} composites: {self.steps} steps")
+        side = config.validation_size or SIZE
         self.held_out = (
-            PairedDataset(config.data, "val").fixed(SIZE) if paired else fixed_composites(config.data, "val")
+            PairedDataset(config.data, "val").fixed(side) if paired else fixed_composites(config.data, "val", side)
         )
         self.validation: dict = {}
         self.started = time.monotonic()
@@ -275,7 +278,11 @@ class _Run:
             if self.minutes - last_checkpoint >= config.checkpoint_every:
                 self._save()
                 last_checkpoint = self.minutes
-            if self.minutes - last_validation >= config.validate_every:
+            if config.validate_steps is not None:
+                due = self.step % config.validate_steps == 0 and self.progress < 1
+            else:
+                due = self.minutes - last_validation >= config.validate_every
+            if due:
                 self._validate()
                 last_validation = self.minutes
         replicas.close()

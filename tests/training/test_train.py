@@ -35,7 +35,9 @@ SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), o
 def _small_validation(monkeypatch):
     monkeypatch.setattr("harmonyrt.training.train.SIZE", 32)
     original = __import__("harmonyrt.training.scoring", fromlist=["fixed_composites"]).fixed_composites
-    monkeypatch.setattr("harmonyrt.training.train.fixed_composites", lambda root, split: original(root, split, 32))
+    monkeypatch.setattr(
+        "harmonyrt.training.train.fixed_composites", lambda root, split, size: original(root, split, 32)
+    )
 
 
 @pytest.fixture
