@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harmonyrt.common import HarmonyError, OutOfMemory, WorkFailed
 from harmonyrt.common.errors import Cancelled
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.caller import heard
 from harmonyrt.runtime.harmonizer import Harmonizer
 from harmonyrt.runtime.manifest import Manifest
 from harmonyrt.runtime.trained_sizes import outside_trained_sizes
@@ -36,6 +40,23 @@ class Model:
         self.harmonizer = self._open()
         self.failures = 0
         self.notes = tuple(self._notes())
+        if not self.is_diffusion:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Work on a picture in every session: their buffers are there before the first request comes."""
+        composite, mask = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), np.uint8)
+        mask[16:48, 16:48] = 255
+        sessions = self.harmonizer.info.sessions
+        together = threading.Barrier(sessions)
+
+        def work(_: int) -> None:
+            together.wait()
+            with heard():
+                self.harmonizer.harmonize(composite, mask)
+
+        with ThreadPoolExecutor(sessions) as pool:
+            list(pool.map(work, range(sessions)))
 
     def _open(self) -> Harmonizer:
         settings = self._settings
