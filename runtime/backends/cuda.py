@@ -44,7 +44,7 @@ class Cuda:
         if int(error) != 0:
             _, text = self._runtime.cudaGetErrorString(error)
             raise WorkFailed(f"CUDA's {name} failed: {text.decode()}; free the GPU or its memory and try again")
-        return values[0] if values else None
+        return values[0] if len(values) == 1 else values or None
 
     # --- what is there
 
@@ -90,6 +90,11 @@ class Cuda:
     def free(self, address: int) -> None:
         """Free device memory."""
         self._call("cudaFree", address)
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the current GPU's memory that are free, and all of it; other programs' use counts as used."""
+        free, total = self._call("cudaMemGetInfo")
+        return int(free), int(total)
 
     def allocate_pinned(self, size: int) -> int:
         """Page-locked host memory: copies from and to it run while the host goes on."""

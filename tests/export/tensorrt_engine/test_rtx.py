@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fakes import small_engine
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export import rewrites
 from harmonyrt.export.precision import typed_graph
@@ -47,6 +48,15 @@ def test_phnet_becomes_engines_for_every_gpu(golden_graph, tmp_path, precision):
         assert engine.needs["version"].startswith("1.")
         assert not engine.runs_here or pytest.importorskip("torch").cuda.is_available()
     assert {path.name for path in tmp_path.iterdir()} == {e.files[0] for e in engines}
+
+
+@needs_rtx
+def test_what_tests_on_a_gpu_run_builds_here_too(tmp_path):
+    """Those tests run where nobody looks for weeks: what they begin with must not rot."""
+    engine = small_engine.build("tensorrt-rtx", tmp_path)
+    assert engine.spec.census == {"float32": 1}
+    assert engine.spec.files[0].bytes == engine.path.stat().st_size
+    assert engine.spec.needs["version"].startswith("1.")
 
 
 @needs_rtx

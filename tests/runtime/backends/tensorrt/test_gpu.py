@@ -11,55 +11,32 @@ import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import HarmonyWarning
 from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.diffusion.buffers import DeviceBuffers
 from harmonyrt.runtime.diffusion.schedule import SamplingSchedule
-from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
 
 pytestmark = pytest.mark.gpu
 
-SIDE = 64
+SIDE = 64  # of fakes.small_engine, which needs onnx
 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def built(request, tmp_path_factory):
     """An engine that multiplies by a mask and convolves, with what opens it."""
-    onnx = pytest.importorskip("onnx")
-    from harmonyrt.export.targets import BuildOptions
-    from harmonyrt.export.tensorrt_engine import build as to_tensorrt
+    pytest.importorskip("onnx")
+    from fakes import small_engine
 
     try:
         tensorrt_versions.check_installed(request.param)
     except HarmonyError as error:
         pytest.skip(str(error))
-    weight = np.random.default_rng(0).random((3, 3, 3, 3), np.float32)
-    shapes = {"image": (1, 3, SIDE, SIDE), "mask": (1, 1, SIDE, SIDE), "output": (1, 3, SIDE, SIDE)}
-    values = {n: onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in shapes.items()}
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            [
-                onnx.helper.make_node("Mul", ["image", "mask"], ["product"], "mul"),
-                onnx.helper.make_node("Conv", ["product", "weight"], ["output"], "conv", pads=[1, 1, 1, 1]),
-            ],
-            "g",
-            [values["image"], values["mask"]],
-            [values["output"]],
-            [onnx.numpy_helper.from_array(weight, "weight")],
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", 17)],
-        ir_version=8,
-    )
     folder = tmp_path_factory.mktemp(request.param)
-    engines = to_tensorrt.build(model, folder, "fp32", BuildOptions(request.param, (SIDE, SIDE)))
-    here = [engine for engine in engines if engine.runs_here]
-    if not here:
+    engine = small_engine.build(request.param, folder)
+    if not engine.runs_here:
         pytest.skip(f"{request.param} does not run on this GPU")
-    path = folder / here[0].files[0]
-    file = FileSpec(path.name, sha256_of(path), path.stat().st_size)
-    spec = EngineSpec(request.param, "fp32", (file,), here[0].census, Parity(1, 0, 100, "", ""), here[0].needs)
+    path, spec, weight = engine.path, engine.spec, small_engine.WEIGHT
     options = SessionOptions(cache=str(folder / "kernels"))
 
     def open_session():

@@ -1,0 +1,1 @@
+"""The first hour with a GPU in parts, each of which is useful alone: see `benchmarks/first_hour.py`."""
