@@ -86,6 +86,7 @@ class About:
         inference: (height, width) at which the network works, or None where it follows the picture.
         size: side or (height, width) at which pictures are compared, or None: their own.
         refined: whether DiffHarmony's refiner ran; None for other models.
+        setup: of PHNet: which decoder stages have PN blocks, and whether there is a PFE, in the words of table 1.
     """
 
     model: str
@@ -94,6 +95,7 @@ class About:
     inference: tuple[int, int] | None = None
     size: int | tuple[int, int] | None = None
     refined: bool | None = None
+    setup: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def _of_harmonizer(run: Run, harmonizer: Any, manifest: Any) -> Opened:
         return harmonized_case(lambda *picture: harmonizer.harmonize(*picture, **options), pair, size)
 
     info = harmonizer.info
-    return Opened(run, About(info.model, info.precision, info.backend, manifest.size, size), case)
+    about = About(info.model, info.precision, info.backend, manifest.size, size, setup=setup_of(info.config))
+    return Opened(run, about, case)
 
 
 def _of_phnet(run: Run, harmonizer: Any, manifest: Any) -> Opened:
@@ -197,7 +200,21 @@ def _of_phnet(run: Run, harmonizer: Any, manifest: Any) -> Opened:
         return paper_protocols.phnet_test(network, pair, size, run.protocol.endswith("antialias"))
 
     info, compared = harmonizer.info, size if run.protocol == "phnet" else None
-    return Opened(run, About(info.model, info.precision, info.backend, size, compared), case)
+    about = About(info.model, info.precision, info.backend, size, compared, setup=setup_of(info.config))
+    return Opened(run, about, case)
+
+
+def setup_of(config: dict[str, Any]) -> str:
+    """A PHNet's configuration in the words of the paper's table 1, for example ``"D4,5,6 + PFE"``.
+
+    A released network's last PN block belongs to a stage that does not exist (docs/phnet.md); the paper's variant has
+    none of those.
+    """
+    if "grid_count" not in config:
+        return ""
+    blocks = len(config["grid_count"]) - (config.get("variant", "released") != "paper")
+    stages = ",".join(str(stage) for stage in range(7 - blocks, 7))
+    return (f"D{stages}" if stages else "no PN") + (" + PFE" if config.get("extractor", True) else "")
 
 
 def _of_diffharmony(run: Run) -> Opened:

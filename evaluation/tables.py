@@ -189,6 +189,18 @@ def by_resolution(systems: Sequence[System], with_quoted: bool) -> Table:
     return Table("By resolution and refiner", head, tuple(lines))
 
 
+def by_setup(systems: Sequence[System], with_quoted: bool) -> Table:
+    """PHNet's table 1: PN blocks in which stages of the decoder, with and without PFE."""
+    lines = [
+        Line(one.label, (one.measured.about.setup, *_cells(("psnr", "mse"), average(r.after for r in one.rows))))
+        for one in systems
+    ]
+    if with_quoted and is_iharmony4(systems):
+        for setup, values in quoted.PHNET_SETUPS.items():
+            lines.append(Line(quoted.PHNET, (setup, *map(cell, ("psnr", "mse"), values)), "PHNet, table 1"))
+    return Table("By setup", ("", "setup", TITLES["psnr"], TITLES["mse"]), tuple(lines))
+
+
 def randomness(systems: Sequence[System], with_quoted: bool) -> Table:
     """DiffHarmony's table 3: mean and sample standard deviation of the averages of each seed."""
     keys = ("psnr", "mse", "fmse")
@@ -261,6 +273,8 @@ def all_tables(systems: Sequence[System], with_quoted: bool, speeds: Sequence[tu
     tables.append(by_bin(systems, with_quoted, systems[0].measured.run.protocol.startswith("diffharmony")))
     if is_ffhqh(systems):
         tables.append(ffhqh(systems, with_quoted))
+    if len({one.measured.about.setup for one in systems}) > 1:
+        tables.append(by_setup(systems, with_quoted))
     if diffusion or len({one.measured.about.inference for one in systems}) > 1:
         tables.append(by_resolution(systems, with_quoted))
     if len(systems) > 1:

@@ -14,7 +14,7 @@ from harmonyrt.evaluation.metrics import Score
 from harmonyrt.evaluation.report_files import as_csv, as_json, as_latex, as_markdown
 from harmonyrt.evaluation.report_page import page
 from harmonyrt.evaluation.report_pictures import Gallery, Series, Shown, histogram, ticks
-from harmonyrt.evaluation.runs import About, Row, Run
+from harmonyrt.evaluation.runs import About, Row, Run, setup_of
 from harmonyrt.evaluation.systems import System, named
 
 
@@ -22,7 +22,9 @@ def score(ratio: float, mse: float, psnr: float, fmse: float = 9.0) -> Score:
     return Score(ratio, mse, fmse, psnr, 20.0, 0.0, fmse, fmse, psnr, psnr, psnr)
 
 
-def system(label="a", subsets=("one",), psnr=30.0, seeds=(), model="phnet", inference=(256, 256), refined=None):
+def system(
+    label="a", subsets=("one",), psnr=30.0, seeds=(), model="phnet", inference=(256, 256), refined=None, setup=""
+):
     """Four pictures for each subset: two small foregrounds, a middle one and a full one."""
     before = [score(ratio, 100.0, 25.0) for ratio in (0.01, 0.02, 0.10, 1.0)]
     rows = [
@@ -32,7 +34,7 @@ def system(label="a", subsets=("one",), psnr=30.0, seeds=(), model="phnet", infe
         for n in range(4)
     ]
     run = Run(label, seeds=tuple(seeds), protocol="diffharmony" if model == "diffharmony" else "harmonyrt")
-    about = About(model, "fp32", "onnxruntime", inference, 256, refined)
+    about = About(model, "fp32", "onnxruntime", inference, 256, refined, setup)
     return System(label, Measured(run, about, tuple(rows)))
 
 
@@ -105,6 +107,17 @@ def test_resolutions_and_refiner_stand_in_one_table():
     ]
     table = tables.by_resolution(systems, False)
     assert [one.cells[:2] for one in table.lines] == [(f"{s}x{s}", r) for s in (512, 1024) for r in ("no", "yes")]
+
+
+def test_setups_are_named_as_the_paper_does():
+    assert setup_of({"grid_count": [4, 3, 2, 1]}) == "D4,5,6 + PFE"
+    assert setup_of({"grid_count": [10, 5, 1], "extractor": False}) == "D5,6"
+    assert setup_of({"grid_count": [2, 3, 4, 5], "variant": "paper"}) == "D3,4,5,6 + PFE"
+    assert setup_of({"loop": {}}) == ""
+    systems = [system("a", quoted.SUBSETS, setup="D6"), system("b", quoted.SUBSETS, setup="D6 + PFE")]
+    table = next(one for one in tables.all_tables(systems, True) if one.title == "By setup")
+    assert line(table, "b")[0] == "D6 + PFE"
+    assert [one.cells[0] for one in table.lines if one.quoted] == list(quoted.PHNET_SETUPS)
 
 
 def test_engines_are_compared_picture_by_picture():
