@@ -6,7 +6,11 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import multiprocessing
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -90,13 +94,18 @@ def _in_processes(
     run = replace(run, threads=run.threads or max(1, cores() // processes))
     fresh = multiprocessing.get_context("spawn")  # engines do not survive a fork
     pool = ProcessPoolExecutor(processes, fresh, _start_worker, (run,))
+    finished = False
     try:
-        yield from pool.map(_work, todo, chunksize=max(1, min(16, len(todo) // (4 * processes))))
+        yield from pool.map(_work, todo, chunksize=max(1, min(4, len(todo) // (4 * processes))))
+        finished = True
     except BrokenProcessPool:
         raise WorkFailed(
             f"a worker died while it evaluated {run.bundle}, often for lack of memory; give fewer --processes"
         ) from None
     finally:
+        if not finished:  # shutdown alone would wait for the pictures in hand
+            for process in list((pool._processes or {}).values()):
+                process.kill()
         pool.shutdown(cancel_futures=True)
 
 
@@ -105,16 +114,41 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(run: Run) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker["run"], _worker["stack"] = run, contextlib.ExitStack()
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _work(task: tuple[Pair, int | None]) -> tuple[Row, About, tuple[str, ...]]:
+    logged: list[str] = []
     with remarks_of() as remarks:
         if "system" not in _worker:
-            _worker["system"] = _worker["stack"].enter_context(opened(_worker["run"]))
+            with _log_lines(logged):
+                _worker["system"] = _worker["stack"].enter_context(opened(_worker["run"]))
         system: Opened = _worker["system"]
         row = system.row(*task)
-    return row, system.about, tuple(remarks)
+    return row, system.about, (*logged, *remarks)
+
+
+@contextlib.contextmanager
+def _log_lines(lines: list[str]) -> Iterator[None]:
+    """Collect what the runtime logs, such as which backend it chose and why."""
+    logger = logging.getLogger("harmonyrt")
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -225,10 +225,13 @@ def spread(key: str, values: Sequence[float]) -> str:
 
 
 def side_by_side(systems: Sequence[System]) -> Table:
-    """Every system against the first, picture by picture: fp32 against fp16, bf16 and int8, for example."""
+    """Every system against the first, picture by picture: fp32 against fp16, bf16 and int8, for example.
+
+    Only those that were compared at the first one's size: a figure of 256 px says nothing about one of 512.
+    """
     first = systems[0]
     lines = []
-    for one in systems:
+    for one in (other for other in systems if other.measured.about.size == first.measured.about.size):
         gains = [a.after.psnr - b.after.psnr for a, b in zip(one.rows, first.rows, strict=False)]
         changes = [a.after.fmse - b.after.fmse for a, b in zip(one.rows, first.rows, strict=False)]
         about = one.measured.about
@@ -277,8 +280,9 @@ def all_tables(systems: Sequence[System], with_quoted: bool, speeds: Sequence[tu
         tables.append(by_setup(systems, with_quoted))
     if diffusion or len({one.measured.about.inference for one in systems}) > 1:
         tables.append(by_resolution(systems, with_quoted))
-    if len(systems) > 1:
-        tables.append(side_by_side(systems))
+    compared = side_by_side(systems)
+    if len(compared.lines) > 1:
+        tables.append(compared)
     if any(one.measured.run.seeds for one in systems):
         tables.append(randomness(systems, with_quoted))
     tables.append(conventions(systems))

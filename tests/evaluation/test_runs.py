@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -118,11 +124,43 @@ def _ppm(pixels: np.ndarray) -> bytes:
 def test_several_processes_give_the_same_rows(bundle, data):
     run = Run(str(bundle), backend="onnxruntime", threads=1)
     pairs = read_split(data)
-    told = []
-    found = measure(run, pairs, processes=2, on_row=lambda row: told.append(row.name))
+    told, remarks = [], []
+    found = measure(run, pairs, 2, on_row=lambda row: told.append(row.name), on_remark=remarks.append)
     assert found.rows == measure(run, pairs).rows
     assert found.about == measure(run, pairs).about
     assert len(told) == 5
+    assert any("with onnxruntime" in line for line in remarks)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at Linux's /proc")
+def test_workers_end_with_a_parent_that_is_killed(bundle, data, tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import multiprocessing, sys, time
+        from harmonyrt.evaluation.iharmony4 import read_split
+        from harmonyrt.evaluation.measure import measure
+        from harmonyrt.evaluation.runs import Run
+
+        def tell(row):
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+            time.sleep(600)
+
+        if __name__ == "__main__":
+            run = Run({str(bundle)!r}, backend="onnxruntime", threads=1)
+            measure(run, read_split({str(data)!r}), 2, on_row=tell)
+        """)
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    workers = parent.stdout.readline().split()
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_an_error_in_a_process_is_its_sentence(bundle, data):
