@@ -23,6 +23,7 @@ from harmonyrt.cli import (
     evaluate,
     harmonize,
     info,
+    polygraphy,
     serve,
     synthesize,
     train,
@@ -74,6 +75,7 @@ app.command("batch")(batch.batch)
 app.command("verify")(verify.verify)
 app.command("serve")(serve.serve)
 app.command("triton")(triton.triton)
+app.command("polygraphy")(polygraphy.polygraphy)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("calibrate")(calibrate.calibrate)

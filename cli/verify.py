@@ -19,6 +19,12 @@ def verify(
         typer.Option(help="Checkpoint that the bundle was built from. Default: the shipped weights."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
+    save_outputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for what the network and each engine answered, as JSON for polygraphy run --load-outputs."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Check a bundle's hashes, and measure its engines against the PyTorch network again.
@@ -37,7 +43,8 @@ def verify(
     from harmonyrt.export.phnet.recipe import find_checkpoint
     from harmonyrt.export.phnet.verify import verify_bundle
 
-    checks = verify_bundle(path, find_checkpoint(checkpoint), threads)
+    keeping = {} if save_outputs is None else {"keep": _keeping(save_outputs)}
+    checks = verify_bundle(path, find_checkpoint(checkpoint), threads, **keeping)
     failed = [check for check in checks if check.problem is not None]
     for line in lines:
         say(line)
@@ -49,6 +56,31 @@ def verify(
             print(described(check))
     if failed:
         raise typer.Exit(1)
+
+
+def _keeping(folder: Path) -> Any:
+    """What writes answers into a folder: `pytorch-fp32.json`, and `TARGET-PRECISION.json` for each engine.
+
+    Raises:
+        HarmonyError: Polygraphy is not installed, or the folder cannot be made.
+    """
+    from harmonyrt.common.errors import require
+    from harmonyrt.common.files import make_folder, written_whole
+    from harmonyrt.export.polygraphy_kit.folder import EXTRA, save_outputs
+    from harmonyrt.export.polygraphy_kit.gate import GOLDEN
+
+    require("polygraphy", EXTRA, "--save-outputs")
+    make_folder(folder, "give another folder with --save-outputs")
+    names: list[str] = []
+
+    def keep(engine: Any, answers: Any) -> None:
+        name = GOLDEN if engine is None else f"{engine.target}-{engine.precision}"
+        names.append(name)
+        number = "" if names.count(name) == 1 else f"-{names.count(name)}"  # plans for several kinds of GPU
+        with written_whole(folder / f"{name}{number}.json") as scratch:
+            save_outputs(scratch, name, answers)
+
+    return keep
 
 
 def _plain(check: Any) -> dict[str, Any]:

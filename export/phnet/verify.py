@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export.build.gate import Gate, Reference, measure
 from harmonyrt.export.build.running import open_engine
 from harmonyrt.export.phnet.session import references
-from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.bundle import Bundle, open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity
+
+Keep = Callable[[EngineSpec | None, Sequence[Mapping[str, np.ndarray]]], None]
+"""Told what an engine (None: the module) answered: arrays by output name for each composite, in the gate's order."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,40 @@ class EngineCheck:
     note: str | None = None
 
 
-def verify_bundle(path: str | Path, checkpoint: str | Path, threads: int | None = None) -> list[EngineCheck]:
+def checked_network(bundle: Bundle, checkpoint: str | Path) -> Any:
+    """The module that a bundle of PHNet was built from, in eval mode.
+
+    Args:
+        bundle: an open bundle.
+        checkpoint: the checkpoint that it was built from.
+
+    Raises:
+        HarmonyError: a checkpoint that cannot be loaded, or another one than the bundle's.
+    """
+    from harmonyrt.models.checkpoints import Meaning, open_phnet
+
+    need = bundle.manifest.model.checkpoint_sha256
+    config = bundle.manifest.model.config
+    built = Meaning(*(config.get(field.name) for field in dataclasses.fields(Meaning)))
+    network = open_phnet(checkpoint, built).network
+    if (found := sha256_of(checkpoint)) != need:
+        raise HarmonyError(
+            f"{bundle.path} was built from another checkpoint: found sha256 {found[:12]}… in {checkpoint}, need"
+            f" {need[:12]}… ({bundle.manifest.model.checkpoint}); give that one with --checkpoint"
+        )
+    return network
+
+
+def verify_bundle(
+    path: str | Path, checkpoint: str | Path, threads: int | None = None, keep: Keep | None = None
+) -> list[EngineCheck]:
     """Prove a bundle of PHNet again: every file's hash, then every engine's parity with the module of its checkpoint.
 
     Args:
         path: folder that `harmonyrt build` wrote.
         checkpoint: the checkpoint that it was built from.
         threads: CPU threads; None for all.
+        keep: called with the module's answers (engine None), then with those of each engine that ran here.
 
     Returns:
         One result per engine, in the order of the manifest.
@@ -46,37 +80,45 @@ def verify_bundle(path: str | Path, checkpoint: str | Path, threads: int | None 
     Raises:
         HarmonyError: not a bundle, altered files, or another checkpoint.
     """
-    from harmonyrt.models.checkpoints import Meaning, open_phnet
-
     bundle = open_bundle(path)
     files = [bundle.verified_file(engine) for engine in bundle.manifest.engines]
-    need = bundle.manifest.model.checkpoint_sha256
-    config = bundle.manifest.model.config
-    built = Meaning(*(config.get(field.name) for field in dataclasses.fields(Meaning)))
-    network = open_phnet(checkpoint, built).network
-    if (found := sha256_of(checkpoint)) != need:
-        raise HarmonyError(
-            f"{path} was built from another checkpoint: found sha256 {found[:12]}… in {checkpoint}, need {need[:12]}…"
-            f" ({bundle.manifest.model.checkpoint}); give that one with --checkpoint"
-        )
+    network = checked_network(bundle, checkpoint)
     expected = references(network, bundle.manifest.size)
+    if keep is not None:
+        keep(None, [one.outputs for one in expected])
     return [
-        _check(file, engine, bundle.manifest, expected, threads)
+        _check(file, engine, bundle.manifest, expected, threads, keep)
         for file, engine in zip(files, bundle.manifest.engines, strict=True)
     ]
 
 
 def _check(
-    file: Path, engine: EngineSpec, manifest: Manifest, expected: list[Reference], threads: int | None
+    file: Path,
+    engine: EngineSpec,
+    manifest: Manifest,
+    expected: list[Reference],
+    threads: int | None,
+    keep: Keep | None,
 ) -> EngineCheck:
-    run, who = open_engine(file, engine, manifest, threads)
-    if run is None:
+    opened, who = open_engine(file, engine, manifest, threads)
+    if opened is None:
         return EngineCheck(engine, None, note=f"its files are whole; not run: {who}")
+    run = opened
+    answers: list[dict[str, np.ndarray]] = []
+
+    def remembered(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        answer = run(feeds)
+        answers.append({name: array.copy() for name, array in answer.items()})  # a backend may use its memory again
+        return answer
+
     gate, parity = Gate(engine.precision), None
     try:
-        distance = measure(run, expected, gate, who)
+        distance = measure(run if keep is None else remembered, expected, gate, who)
         parity = gate.parity(distance, who)
         gate.check(distance, who)
     except WorkFailed as error:
         return EngineCheck(engine, parity, problem=str(error))
+    finally:
+        if keep is not None and answers:
+            keep(engine, answers)
     return EngineCheck(engine, parity)

@@ -59,6 +59,8 @@ OPTIONAL = [
     "transformers",
     "cuda",
     "nncf",
+    "polygraphy",
+    "onnx_graphsurgeon",
     "tifffile",
     "imagecodecs",
     "skimage",
