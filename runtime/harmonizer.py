@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends.onnxruntime_providers import checked_options
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
 from harmonyrt.runtime.fit import Fitted, binary, engine_size
@@ -99,6 +100,8 @@ class Harmonizer:
         target: str | None = None,
         cache: str | Path | None = None,
         pin_threads: bool | None = None,
+        provider: str | None = None,
+        provider_options: Mapping[str, Any] | None = None,
         megapixel_limit: float | None = MEGAPIXEL_LIMIT,
     ) -> Harmonizer:
         """Open a bundle: check its manifest and hashes, choose a backend, load the engine.
@@ -117,6 +120,9 @@ class Harmonizer:
                 folder, ``""`` for none. docs/cache.md has the rules.
             pin_threads: tie CPU threads to cores, where the backend can (OpenVINO). Every process ties its own to the
                 first cores, so only the one process of a machine gains from it.
+            provider: of ``backend="onnxruntime"`` on a GPU: ``"cuda"`` (None too) or ``"tensorrt"``.
+            provider_options: more options of that provider, by ONNX Runtime's names, such as
+                ``{"enable_cuda_graph": True}``.
             megapixel_limit: refuse larger pictures; None for no limit.
 
         Raises:
@@ -126,9 +132,13 @@ class Harmonizer:
             raise HarmonyError(f"threads is {threads}; give 1 or more, or None for all cores")
         if sessions is not None and sessions < 1:
             raise HarmonyError(f"sessions is {sessions}; give 1 or more, or None for the default")
+        if (provider or provider_options) and backend != "onnxruntime":
+            raise HarmonyError(f"provider is ONNX Runtime's, and backend is {backend!r}: give backend='onnxruntime'")
         bundle = open_bundle(path)
         streams = min(sessions or 1, threads or cores())
-        options = SessionOptions(threads, device, None if cache is None else str(cache), pin_threads, streams)
+        kept = None if cache is None else str(cache)
+        asked = checked_options(provider_options)
+        options = SessionOptions(threads, device, kept, pin_threads, streams, provider, asked)
         network = open_network(bundle, backend, target, options)
         manifest, selected = bundle.manifest, network.selected
         engine, model = selected.choice.engine, bundle.manifest.model

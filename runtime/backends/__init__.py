@@ -20,6 +20,9 @@ class SessionOptions:
             :mod:`harmonyrt.runtime.compiled_cache`.
         pin_threads: tie CPU threads to cores, where the backend offers it; None does not.
         streams: runs that OpenVINO is prepared to do at once, each with its share of the threads.
+        provider: of ONNX Runtime on a GPU: ``"cuda"`` or ``"tensorrt"``; None for ``"cuda"``.
+        provider_options: more of its options, by ONNX Runtime's names; see
+            :mod:`harmonyrt.runtime.backends.onnxruntime_providers`.
     """
 
     threads: int | None = None
@@ -27,6 +30,8 @@ class SessionOptions:
     cache: str | None = None
     pin_threads: bool | None = None
     streams: int = 1
+    provider: str | None = None
+    provider_options: tuple[tuple[str, str], ...] = ()
 
 
 class Session(Protocol):

@@ -1,12 +1,17 @@
-"""ONNX Runtime: the backend that is always installed. CPU, and CUDA where `onnxruntime-gpu` is.
+"""ONNX Runtime: the backend that is always installed. CPU, and NVIDIA GPUs where `onnxruntime-gpu` is.
 
-ONNX Runtime falls back to the CPU by itself when its CUDA provider fails to load; this backend refuses instead.
+ONNX Runtime falls back to the CPU by itself, when its GPU providers fail to load and when one fails in a run (then it
+says so on stdout); this backend refuses instead.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +21,17 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import utf8_name
 from harmonyrt.runtime import forks
-from harmonyrt.runtime.backends import SessionOptions, failures
-from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array
+from harmonyrt.runtime.backends import SessionOptions, cuda, failures
+from harmonyrt.runtime.backends import onnxruntime_providers as providers
+from harmonyrt.runtime.backends.onnxruntime_cuda import Held, OnnxRuntimeCudaSession
+from harmonyrt.runtime.caller import warn
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 NAME = "onnxruntime"
 TARGETS = ("onnx",)
 
-_CUDA = "CUDAExecutionProvider"
-_GPU_PACKAGE = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+log = logging.getLogger("harmonyrt.runtime")
 
 
 class OnnxRuntimeSession:
@@ -53,53 +59,6 @@ class OnnxRuntimeSession:
         return type(self)(self._session, self.device)
 
 
-class OnnxRuntimeCudaSession(OnnxRuntimeSession):
-    """An ONNX engine on a GPU: takes arrays in host or device memory."""
-
-    def run_on_device(
-        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None
-    ) -> dict[str, DeviceArray]:
-        """Run on arrays in the GPU's memory, without a copy; waits for the result.
-
-        Args:
-            inputs: arrays by input name, with `__cuda_array_interface__` or DLPack, contiguous.
-            outputs: arrays to write into, by output name; memory of ONNX Runtime where there is none.
-
-        Returns:
-            Arrays by output name, with both protocols.
-
-        Raises:
-            HarmonyError: an array on another GPU, or not contiguous.
-        """
-
-        index = int(self.device.partition(":")[2] or 0)
-        binding = self._session.io_binding()
-        taken = {name: as_device_array(value, name) for name, value in inputs.items()}
-        given = {name: as_device_array(value, name) for name, value in (outputs or {}).items()}
-        for name, array in (*taken.items(), *given.items()):
-            if array.device != index:
-                raise HarmonyError(f"{name} lies on cuda:{array.device} and the engine on cuda:{index}: move it there")
-        for name, array in taken.items():
-            binding.bind_input(name, "cuda", index, array.dtype, array.shape, array.address)
-        for output in self._session.get_outputs():
-            if output.name in given:
-                array = given[output.name]
-                binding.bind_output(output.name, "cuda", index, array.dtype, array.shape, array.address)
-            else:
-                binding.bind_output(output.name, "cuda", index)
-        binding.synchronize_inputs()  # whatever stream filled them
-        try:
-            self._session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
-        except Exception as error:
-            raise failures.running_failed("ONNX Runtime", error) from None
-        results = {}
-        for output, value in zip(self._session.get_outputs(), binding.get_outputs(), strict=True):
-            own = DeviceArray(value.data_ptr(), tuple(value.shape()), np.dtype(np.float32), index, owner=value)
-            results[output.name] = given.get(output.name, own)
-        return results
-
-
 def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
     """Why this backend cannot run `engine` here with `options`, with what to do; None when it can."""
     if engine.target not in TARGETS:
@@ -110,10 +69,9 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         return str(error)
     device = options.device or "cpu"
     if _is_cuda(device):
-        available = ort.get_available_providers()
-        if _CUDA not in available:
-            return f"device {device} needs {_CUDA}, found {', '.join(available)}: run {_GPU_PACKAGE}"
-        return None
+        return providers.why_not(ort, engine, replace(options, device=device))
+    if options.provider is not None:
+        return f"provider {options.provider} runs on NVIDIA GPUs, and device {device} was asked for: give device cuda"
     if device != "cpu":
         return f"it knows no device {device!r}: give cpu, cuda or cuda:N"
     if engine.precision == "bf16":
@@ -121,41 +79,114 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
     return None
 
 
-def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: SessionOptions) -> OnnxRuntimeSession:
+def open_session(
+    path: Path, engine: EngineSpec, manifest: Manifest, options: SessionOptions
+) -> OnnxRuntimeSession | OnnxRuntimeCudaSession:
     """Load an ONNX engine.
 
     Args:
         path: the verified ONNX file.
         engine: what the manifest says of it.
         manifest: the bundle's manifest.
-        options: threads (intra-op; inter-op is 1) and device.
+        options: threads (intra-op; inter-op is 1), device, and on a GPU the provider with its options.
 
     Raises:
         HarmonyError: ONNX Runtime cannot load the file, or did not get the device that was asked for.
     """
     ort = require("onnxruntime", "onnxruntime", "the ONNX Runtime backend")
+    device = options.device or "cpu"
+    if _is_cuda(device):
+        return _open_on_gpu(ort, path, engine, options, int(device.partition(":")[2] or 0))
+    session = _load(ort, path, _settings(ort, options), ["CPUExecutionProvider"])
+    return OnnxRuntimeSession(session, device)
+
+
+def _settings(ort: Any, options: SessionOptions) -> Any:
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.intra_op_num_threads = options.threads or cores()  # its own default is every core of the machine
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3  # errors; our own messages cover the rest
-    device = options.device or "cpu"
-    providers: list = ["CPUExecutionProvider"]
-    if _is_cuda(device):
-        providers.insert(0, (_CUDA, {"device_id": int(device.partition(":")[2] or 0)}))
+    return settings
+
+
+def _load(ort: Any, path: Path, settings: Any, wanted: list[Any]) -> Any:
     try:
         with utf8_name(path) as name:
-            session = ort.InferenceSession(name, settings, providers=providers)
+            return ort.InferenceSession(name, settings, providers=wanted, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
         who = f"ONNX Runtime {ort.__version__}"
         raise failures.opening_failed(who, "onnxruntime", path, error, _first_line(error), "load") from None
-    active = session.get_providers()
-    if _is_cuda(device) and (not active or active[0] != _CUDA):
-        raise HarmonyError(
-            f"device {device} was asked for and ONNX Runtime came up on {', '.join(active)}: CUDA did not load;"
-            f" run {_GPU_PACKAGE} with the CUDA and cuDNN that its release needs, or give device cpu"
+
+
+def _open_on_gpu(
+    ort: Any, path: Path, engine: EngineSpec, options: SessionOptions, index: int
+) -> OnnxRuntimeCudaSession:
+    if hasattr(ort, "preload_dlls"):  # CUDA and cuDNN of pip's packages; it prints what it does not find
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+    device, held = _cuda(), Held(None)
+    try:
+        _fill(held, ort, path, engine, options, index, device)
+        session = OnnxRuntimeCudaSession(
+            held,
+            device,
+            index,
+            providers.wants_graph(options),
+            lambda: _open_on_gpu(ort, path, engine, options, index),
+            ort.RunOptions,
         )
-    return (OnnxRuntimeCudaSession if _is_cuda(device) else OnnxRuntimeSession)(session, device)
+    except BaseException:
+        held.session = None
+        if held.cache is not None:
+            held.cache.close()
+        if device is not None and held.stream is not None:
+            device.destroy_event(held.event)
+            device.destroy_stream(held.stream)
+        raise
+    if (told := providers.tf32_warning(engine, options)) is not None:
+        warn(told)
+    return session
+
+
+def _cuda() -> cuda.Cuda | None:
+    """CUDA; None where cuda-python is not installed: then ONNX Runtime has its own stream, and calls wait."""
+    try:
+        device = cuda.open_cuda()
+    except HarmonyError:
+        return None
+    return device if device.device_count() else None
+
+
+def _fill(
+    held: Held, ort: Any, path: Path, engine: EngineSpec, options: SessionOptions, index: int, device: cuda.Cuda | None
+) -> None:
+    """Open the session and what it needs on the GPU."""
+    name = None
+    if device is not None:
+        device.set_device(index)
+        held.event, held.stream = device.create_event(), device.create_stream()
+        name = device.name(index)
+    if options.provider == "tensorrt":
+        held.cache = providers.EngineCache.choose(options.cache, engine, ort.__version__, name)
+    settings = _settings(ort, options)
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    stream = None if held.stream is None else int(held.stream)
+    held.session = _load(ort, path, settings, providers.providers(engine, options, index, stream, held.cache))
+    first = providers.PROVIDERS[options.provider or "cuda"]
+    active = held.session.get_providers()
+    if not active or active[0] != first:
+        raise HarmonyError(
+            f"device {options.device} was asked for and ONNX Runtime came up on {', '.join(active)}: {first} did not"
+            f" load; run {providers.INSTALL} with the CUDA, cuDNN and TensorRT that its release needs, or give device"
+            " cpu"
+        )
+    left = providers.on_cpu(held.session)
+    if left:
+        nodes = ", ".join(f"{count} {kind}" for kind, count in sorted(left.items()))
+        log.warning("%s: nodes that ONNX Runtime leaves on the CPU: %s", path, nodes)
+    if held.cache is not None:
+        held.cache.save()
 
 
 def _is_cuda(device: str) -> bool:
