@@ -22,7 +22,11 @@ def report_of_system(system: System) -> Report:
     """The averages of one system, over all of its passes."""
     size = system.measured.about.size
     side = size[0] if isinstance(size, tuple) else size
-    return report_of(side, [row.before for row in system.rows], [row.after for row in system.rows])
+    made = report_of(side, [row.before for row in system.rows], [row.after for row in system.rows])
+    passes = len(system.measured.run.passes)
+    for means in (made.composite, made.harmonized, *made.by_ratio.values()):
+        means["pictures"] //= passes  # each was counted once for every seed
+    return made
 
 
 def as_data(systems: Sequence[System], tables: Sequence[Table]) -> dict[str, Any]:
@@ -38,13 +42,15 @@ def as_data(systems: Sequence[System], tables: Sequence[Table]) -> dict[str, Any
 
 
 def _system(system: System) -> dict[str, Any]:
-    seeds = system.measured.run.seeds
+    seeds, part = system.measured.run.seeds, parts_of([system])[-1]
     return {
         "label": system.label,
         "bundle": system.measured.run.bundle,
         **{f"about_{key}": value for key, value in dataclasses.asdict(system.measured.about).items()},
         **dataclasses.asdict(report_of_system(system)),
-        "by_subset": {n: average(r.after for r in system.rows if r.subset == n) for n in subsets_of([system])},
+        "by_subset": {
+            n: average(part.of(n)) | {"pictures": len(part.of(n)) // part.passes} for n in subsets_of([system])
+        },
         "by_seed": {str(seed): average(r.after for r in system.rows if r.seed == seed) for seed in seeds},
     }
 

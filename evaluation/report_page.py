@@ -57,11 +57,12 @@ def page(
         made: by what and when, for the reader.
     """
     run = systems[0].measured.run
-    count = len(systems[0].rows) // len(run.passes)
+    count, sizes = len(systems[0].first_pass), dict.fromkeys(map(_compared, systems))
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     body = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{count} pictures; protocol <strong>{run.protocol}</strong>: {escape(PROTOCOLS[run.protocol])}.</p>",
+        f"<p>{count} pictures; protocol <strong>{run.protocol}</strong>: {escape(PROTOCOLS[run.protocol])}."
+        f" Compared at {' and '.join(sizes)}.</p>",
         f'<p class="soft">{escape(made)}</p>',
     ]
     if any(table.has_quoted for table in tables):
@@ -77,6 +78,15 @@ def page(
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _compared(system: System) -> str:
+    """The size at which pictures are compared, in words."""
+    size = system.measured.about.size
+    if size is None:
+        return "the files' own size"
+    height, width = (size, size) if isinstance(size, int) else size
+    return f"{width}x{height} pixels"
 
 
 def _table(table: Table) -> str:
@@ -111,13 +121,13 @@ def _groups(groups: Sequence[str]) -> str:
 
 
 def _charts(systems: Sequence[System]) -> list[str]:
-    given = Series(COMPOSITE, [row.before.psnr for row in systems[0].rows])
+    given = Series(COMPOSITE, [row.before.psnr for row in systems[0].first_pass])
 
     def drawn(value) -> list[Series]:
-        return [Series(s.label, [value(r) for r in s.rows], 1 + n % _COLOURS) for n, s in enumerate(systems)]
+        return [Series(s.label, [value(r) for r in s.first_pass], 1 + n % _COLOURS) for n, s in enumerate(systems)]
 
     done, gains = drawn(lambda row: row.after.psnr), drawn(gain)
-    ratio = [Series("foreground", [100 * row.after.ratio for row in systems[0].rows], 1)]
+    ratio = [Series("foreground", [100 * row.after.ratio for row in systems[0].first_pass], 1)]
     charts = [
         ("PSNR of each picture", "dB", [given, *done]),
         ("Gain over the composite", "dB", gains),

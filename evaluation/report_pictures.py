@@ -104,7 +104,7 @@ def gallery(system: System, pairs: Sequence[Pair], count: int) -> Gallery:
         HarmonyError: as the run itself.
     """
     run = system.measured.run
-    rows = sorted((row for row in system.rows if row.seed == run.passes[0]), key=gain)
+    rows = sorted(system.first_pass, key=gain)
     worst = rows[: min(count, (len(rows) + 1) // 2)]
     best = rows[::-1][: min(count, len(rows) // 2)]
     by_name = {(pair.subset, pair.name): pair for pair in pairs}

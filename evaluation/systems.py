@@ -25,6 +25,11 @@ class System:
         """Rows of all passes."""
         return self.measured.rows
 
+    @property
+    def first_pass(self) -> tuple[Row, ...]:
+        """Rows of the first seed: each picture once."""
+        return self.rows[: len(self.rows) // len(self.measured.run.passes)]
+
 
 def named(measured: Sequence[Measured]) -> list[System]:
     """Short names that tell the runs apart."""
@@ -67,7 +72,7 @@ def parts_of(systems: Sequence[System]) -> list[Part]:
     """The composites, once where all systems were given the same, then each system."""
     given = []
     for one in systems:
-        once = one.rows[: len(one.rows) // len(one.measured.run.passes)]
+        once = one.first_pass
         given.append(Part(f"{COMPOSITE}, {one.label}", [r.before for r in once], [r.subset for r in once]))
     if all(part.scores == given[0].scores for part in given):
         given = [Part(COMPOSITE, given[0].scores, given[0].subsets)]

@@ -148,6 +148,18 @@ class TestFiles:
         assert [one["label"] for one in data["systems"]] == ["a_b & <c> | d", "e"]
         assert data["systems"][0]["by_subset"]["HCOCO"]["pictures"] == 4
 
+    def test_pictures_are_counted_once_whatever_the_seeds(self):
+        seeded = [system(seeds=(0, 1))]
+        data = json.loads(as_json(seeded, tables.all_tables(seeded, False)))
+        found = data["systems"][0]
+        assert found["harmonized"]["pictures"] == found["composite"]["pictures"] == 4
+        assert found["by_subset"]["one"]["pictures"] == 4
+        assert found["by_ratio"]["0-5%"]["pictures"] == 2
+        assert found["by_seed"]["1"]["psnr"] == pytest.approx(found["by_seed"]["0"]["psnr"] + 1)
+        assert {row["pictures"] for row in csv.DictReader(io.StringIO(as_csv(seeded))) if row["group"] == "all"} == {
+            "4"
+        }
+
     def test_csv(self, systems):
         rows = list(csv.DictReader(io.StringIO(as_csv(systems))))
         assert len(rows) == 3 * (1 + 4 + 3)
@@ -179,6 +191,8 @@ class TestFiles:
         assert text.count('<tr class="quoted">') == sum(bool(one.quoted) for table in made for one in table.lines)
         assert 'src="data:image/jpeg;base64,AA=="' in text
         assert "<script" not in text
+        assert "Compared at 256x256 pixels." in text
+        assert "histogram over 16 pictures" in text
 
 
 def test_histograms_count_every_picture():
