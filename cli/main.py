@@ -18,6 +18,7 @@ from harmonyrt.cli import (
     batch,
     bench,
     calibrate,
+    candidates,
     compose,
     doctor,
     evaluate,
@@ -27,6 +28,7 @@ from harmonyrt.cli import (
     serve,
     synthesize,
     train,
+    train_diffharmony,
     triton,
     verify,
     video,
@@ -82,6 +84,8 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("bench")(bench.bench)
 app.command("evaluate", cls=evaluate.SeedsCommand)(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("train-diffharmony")(train_diffharmony.train_diffharmony)
+app.command("candidates")(candidates.candidates)
 app.command("synthesize")(synthesize.synthesize)
 
 

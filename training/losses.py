@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,17 +21,34 @@ def blend(output: Tensor, composite: Tensor, mask: Tensor) -> Tensor:
     return output * mask + composite * (1 - mask)
 
 
-def psnr_loss(output: Tensor, real: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class BatchStatistics:
+    """How a loss takes a mean or a maximum over the batch: here of the samples that it is given, which are all.
+
+    Where processes share a batch (:mod:`harmonyrt.training.processes`), another one takes those of all parts.
+    """
+
+    def mean(self, values: Tensor) -> Tensor:
+        return values.mean()
+
+    def largest(self, values: Tensor) -> Tensor:
+        return values.amax()
+
+
+WHOLE = BatchStatistics()
+
+
+def psnr_loss(output: Tensor, real: Tensor, batch: BatchStatistics = WHOLE) -> Tensor:
     """100 / PSNR of the whole batch with peak 1 (released code)."""
-    return 100 / (1e-7 - 10 * torch.log10((output - real).square().mean()))
+    return 100 / (1e-7 - 10 * torch.log10(batch.mean((output - real).square())))
 
 
-def paper_psnr_loss(output: Tensor, real: Tensor) -> Tensor:
+def paper_psnr_loss(output: Tensor, real: Tensor, batch: BatchStatistics = WHOLE) -> Tensor:
     """Eq. 13: 100 / log10(max(I) / ||error||_2), the norm taken as root mean square so that size does not matter.
 
     With the sum over pixels, as printed, the logarithm is negative for any picture of usual size.
     """
-    return 100 / (1e-7 + torch.log10(real.amax() / (output - real).square().mean().sqrt()))
+    return 100 / (1e-7 + torch.log10(batch.largest(real) / batch.mean((output - real).square()).sqrt()))
 
 
 def fn_mse(output: Tensor, real: Tensor, mask: Tensor, min_area: float = A_MIN) -> Tensor:
@@ -59,28 +77,32 @@ def paper_gradient_loss(output: Tensor, real: Tensor) -> Tensor:
     return torch.stack([(a - b).square().mean() for a, b in pairs]).mean()
 
 
-def released_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+def released_loss(
+    output: Tensor, composite: Tensor, real: Tensor, mask: Tensor, batch: BatchStatistics = WHOLE
+) -> Tensor:
     """0.2 PSNR + 0.01 FN-MSE + 0.01 gradient, on the output before blending, as the released code trains."""
     psnr, area, gradient = WEIGHTS
     return (
-        psnr * psnr_loss(output, real)
+        psnr * psnr_loss(output, real, batch)
         + area * fn_mse(output, real, mask).mean()
         + gradient * gradient_loss(output, real, mask)
     )
 
 
-def paper_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+def paper_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor, batch: BatchStatistics = WHOLE) -> Tensor:
     """Eq. 15 with Eq. 13 (but for its norm) and 14, on the blended picture (the paper's network blends)."""
     psnr, area, gradient = WEIGHTS
     harmonized = blend(output, composite, mask)
     return (
-        psnr * paper_psnr_loss(harmonized, real)
+        psnr * paper_psnr_loss(harmonized, real, batch)
         + area * fn_mse(harmonized, real, mask).mean()
         + gradient * paper_gradient_loss(harmonized, real)
     )
 
 
-def foreground_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+def foreground_loss(
+    output: Tensor, composite: Tensor, real: Tensor, mask: Tensor, batch: BatchStatistics = WHOLE
+) -> Tensor:
     """The loss of the shipped weights' last runs: error of the blended picture, per foreground pixel.
 
     Three views of one error. The squared one is the fMSE that is reported, and is dominated by the pictures that are
@@ -99,6 +121,6 @@ def foreground_loss(output: Tensor, composite: Tensor, real: Tensor, mask: Tenso
     return (10 * squared + absolute + 0.02 * (logarithm + SPOILT * spoilt)).mean()
 
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 LOSSES: dict[str, Loss] = {"foreground": foreground_loss, "released": released_loss, "paper": paper_loss}
-"""By name: ``loss(output, composite, real, mask) -> scalar``."""
+"""By name: ``loss(output, composite, real, mask, batch) -> scalar``."""

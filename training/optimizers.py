@@ -1,4 +1,4 @@
-"""Optimizers by name: PyTorch's AdamW, and Lion."""
+"""Optimizers by name: PyTorch's AdamW, Lion, and AdamW with 8-bit state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-OptimizerName = Literal["adamw", "lion"]
+from harmonyrt.common.errors import require
+
+OptimizerName = Literal["adamw", "lion", "adamw-8bit"]
+
+BETAS = (0.9, 0.99)
 
 
 class Lion(torch.optim.Optimizer):
@@ -38,10 +42,20 @@ class Lion(torch.optim.Optimizer):
 def build_optimizer(
     network: nn.Module, name: OptimizerName = "adamw", lr: float = 1e-3, weight_decay: float = 0.01
 ) -> torch.optim.Optimizer:
-    """Weight decay reaches convolution and linear weights only: scales, biases and patch scores are free."""
-    decayed = [p for p in network.parameters() if p.ndim >= 2 and p.shape[0] > 1]
-    free = [p for p in network.parameters() if not (p.ndim >= 2 and p.shape[0] > 1)]
+    """An optimizer of the parameters that require gradients.
+
+    Weight decay reaches convolution and linear weights only: scales, biases and patch scores are free.
+
+    Raises:
+        HarmonyError: ``adamw-8bit`` without the package bitsandbytes.
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim >= 2 and p.shape[0] > 1]
+    free = [p for p in trained if not (p.ndim >= 2 and p.shape[0] > 1)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     if name == "lion":
         return Lion(groups, lr=lr)
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), fused=True)
+    if name == "adamw-8bit":
+        bitsandbytes: Any = require("bitsandbytes", "train-8bit", "the optimizer adamw-8bit")
+        return bitsandbytes.optim.AdamW8bit(groups, lr=lr, betas=BETAS)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,11 +16,11 @@ SMOOTHING = 0.98
 
 
 class Reporter:
-    """Use as a context manager; ``log`` is appended to, so a resumed run keeps one file."""
+    """Use as a context manager; ``log`` is appended to, so a resumed run keeps one file. Without one it is silent."""
 
-    def __init__(self, log: Path, stream: TextIO | None = None) -> None:
+    def __init__(self, log: Path | None, stream: TextIO | None = None) -> None:
         self.log_path = log
-        self.stream = stream or sys.stderr
+        self.stream = stream
         self.loss: float | None = None
         self.said = time.monotonic()
         self.steps_said = 0
@@ -27,8 +28,9 @@ class Reporter:
 
     def __enter__(self) -> Reporter:
         with contextlib.ExitStack() as stack:
-            self.file = stack.enter_context(open(self.log_path, "a", buffering=1))
-            self.display = stack.enter_context(display(self.stream, counts=False))
+            silence = None if self.log_path else stack.enter_context(open(os.devnull, "w"))
+            self.file = stack.enter_context(open(self.log_path or os.devnull, "a", buffering=1))
+            self.display = stack.enter_context(display(silence or self.stream or sys.stderr, counts=False))
             self._close = stack.pop_all()
         return self
 
@@ -63,6 +65,14 @@ class Reporter:
         self.say(
             f"{minutes:6.1f} min  validation: PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB,"
             f" fMSE {before['fmse']:.0f} -> {after['fmse']:.0f}, {report['worse']:.1%} worse by > 1 dB"
+        )
+
+    def held_out(self, step: int, minutes: float, loss: float, before: float | None) -> None:
+        """The loss of samples that are not trained on, now and at the beginning."""
+        self.last_score = f"  held out {loss:.4f}"
+        self._log(step=step, minutes=round(minutes, 2), held_out=loss)
+        self.say(
+            f"{minutes:6.1f} min  held-out loss {loss:.5f}" + ("" if before is None else f", at first {before:.5f}")
         )
 
     def _log(self, **entry: object) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import written_whole
-from harmonyrt.models import PHNet
-from harmonyrt.models.meaning import CARRIER, carrier
 
 CHECKPOINT = "checkpoint.pt"
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class Average:
+class Average(Generic[Network]):
     """Exponential moving average of a network, buffers included; the first steps count for more (decay grows in)."""
 
-    def __init__(self, network: PHNet, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network: Network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0
 
@@ -38,11 +37,22 @@ class Average:
 
 
 def save_checkpoint(
-    folder: Path, network: PHNet, average: Average, optimizer: torch.optim.Optimizer, **progress: float | int | str
+    folder: Path,
+    network: nn.Module,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    also: dict[str, Tensor] | None = None,
+    **progress: float | int | str,
 ) -> None:
     """Write ``checkpoint.pt`` in one rename: a kill leaves the old one or the new one.
 
-    It says what its weights mean, so that :func:`harmonyrt.models.load_phnet` opens it too (the average).
+    Args:
+        folder: the run's folder.
+        network: what is trained.
+        average: its averaged weights.
+        optimizer: its state.
+        also: further tensors of the file, which only its readers need.
+        progress: numbers and words that :func:`load_checkpoint` returns; `description` must be among them.
     """
     content = {
         "network": network.state_dict(),
@@ -50,7 +60,7 @@ def save_checkpoint(
         "updates": average.updates,
         "optimizer": optimizer.state_dict(),
         "progress": progress,
-        CARRIER: carrier(network.config),
+        **(also or {}),
     }
     with written_whole(folder / CHECKPOINT) as scratch:
         torch.save(content, scratch)

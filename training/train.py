@@ -1,4 +1,8 @@
-"""The training loop: stages, mixed precision, averaged weights, validation. A killed run resumes where it stopped."""
+"""The training loop: stages, mixed precision, averaged weights, validation. A killed run resumes where it stopped.
+
+Under torchrun several processes train one network (:mod:`harmonyrt.training.processes`): all of them do what is below,
+and the first one alone validates and writes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,9 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.signals import noticed_signals
 from harmonyrt.models import PHNet, load_phnet
+from harmonyrt.models.meaning import CARRIER, carrier
 from harmonyrt.models.phnet import PatchNormalizer
+from harmonyrt.training import losses
 from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_float32
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
@@ -28,6 +34,7 @@ from harmonyrt.training.loading import PairedDataset, Synthesis, batches
 from harmonyrt.training.losses import LOSSES
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
+from harmonyrt.training.processes import JointBackward, Processes, joined, share_batch_norms
 from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scene_loss import head_loss, scene_loss
 from harmonyrt.training.scoring import SIZE, compare, fixed_composites, harmonized
@@ -43,13 +50,14 @@ SETTLING_BATCHES = 24
 class PartLoss:
     """Mean loss of a network on a part of a batch (``loading.Tensors``), under autocast where `mixed`.
 
-    `head_alone` leaves out all of a PHNet but its colour head.
+    `head_alone` leaves out all of a PHNet but its colour head; `batch` is what terms of a whole batch are taken over.
     """
 
     loss: str
     kind: str
     mixed: bool
     head_alone: bool = False
+    batch: losses.BatchStatistics = losses.WHOLE
 
     def __call__(self, network: nn.Module, part: tuple[Tensor, ...]) -> Tensor:
         composite, mask, real, *rest = part
@@ -60,7 +68,7 @@ class PartLoss:
             output = network(composite, mask)
         if self.loss == "scene":
             return scene_loss(output.float(), composite, real, mask, rest[0])
-        return LOSSES[self.loss](output.float(), composite, real, mask)
+        return LOSSES[self.loss](output.float(), composite, real, mask, self.batch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,15 +85,21 @@ class TrainResult:
 def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
     """Train, or resume, the run in ``config.out``.
 
-    SIGINT and SIGTERM end it after the current step, with a checkpoint; the same call resumes it.
+    SIGINT and SIGTERM end it after the current step, with a checkpoint; the same call resumes it, with any number of
+    processes.
 
     Raises:
         HarmonyError: the data, the run folder or the device cannot be used.
     """
     _check_machine(config)
-    make_folder(config.out)
-    with reporter or Reporter(config.out / "log.jsonl") as report, noticed_signals() as interrupted:
-        return _Run(config, report).go(interrupted)
+    with joined(config.device) as processes:
+        if processes.first:
+            make_folder(config.out)
+        processes.wait()
+        config = dataclasses.replace(config, device=processes.device(config.device))
+        report = reporter or Reporter(config.out / "log.jsonl" if processes.first else None)
+        with report, noticed_signals() as interrupted:
+            return _Run(config, report, processes).go(interrupted)
 
 
 @torch.no_grad()
@@ -120,6 +134,8 @@ def with_colour_head(network: PHNet) -> PHNet:
 def _check_machine(config: TrainConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA GPU; use device cpu")
+    if config.compiled and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise HarmonyError("compiled training starts processes of its own; leave it out under torchrun")
     compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
     if config.compiled and not any(name and shutil.which(name) for name in compilers):
         raise HarmonyError(
@@ -130,8 +146,9 @@ def _check_machine(config: TrainConfig) -> None:
 class _Run:
     """State of one run; `step` counts optimizer steps, `minutes` wall-clock time over all its sessions."""
 
-    def __init__(self, config: TrainConfig, report: Reporter) -> None:
+    def __init__(self, config: TrainConfig, report: Reporter, processes: Processes | None = None) -> None:
         self.config, self.report = config, report
+        self.processes = processes or Processes()
         torch.manual_seed(config.seed)
         network = load_phnet(config.init) if config.init else PHNet(config.network)
         if not network.config.extractor and any(stage.extractor for stage in config.stages):
@@ -145,10 +162,12 @@ class _Run:
         self.has_extractor = network.config.extractor
         self.average = Average(self.network, config.ema)
         (accelerate if config.compiled else keep_norms_in_float32)(self.network)
+        share_batch_norms(self.network, self.processes)
         self.optimizer = build_optimizer(self.network, config.optimizer, config.stages[0].lr, config.weight_decay)
         how = f"{config.optimizer}, compiled" if config.compiled else config.optimizer
         self.description = f"{self.network.config} with {how}, seed {config.seed}"
         progress = load_checkpoint(config.out, self.network, self.average, self.optimizer, self.description) or {}
+        self.processes.wait()  # the first one will replace the file
         self.step = int(progress.get("step", 0))
         self.minutes_before = float(progress.get("minutes", 0.0))
         self.settled_stage = int(progress.get("settled_stage", -1))
@@ -162,16 +181,33 @@ class _Run:
             self.steps = max(1, round(sum(self.shares)))
             report.say(f"{config.epochs:g} epochs of {len(self.source)} composites: {self.steps} steps")
         side = config.validation_size or SIZE
-        self.held_out = (
-            PairedDataset(config.data, "val").fixed(side) if paired else fixed_composites(config.data, "val", side)
-        )
+        self.held_out: list[Batch] = []
+        if self.processes.first:
+            self.held_out = (
+                PairedDataset(config.data, "val").fixed(side) if paired else fixed_composites(config.data, "val", side)
+            )
         self.validation: dict = {}
         self.started = time.monotonic()
+        self.stopped = False
+        self.agreed_minutes: float | None = None
         report.say(f"{'resuming at' if progress else 'starting at'} step {self.step}, {self.description}")
+        if self.processes.count > 1:
+            report.say(f"the run is trained by {self.processes.count} processes, each with its part of every batch")
 
     @property
     def minutes(self) -> float:
+        if self.agreed_minutes is not None:
+            return self.agreed_minutes
         return self.minutes_before + (time.monotonic() - self.started) / 60
+
+    def _agree(self, interrupted: list[int]) -> None:
+        """Before each step: whether a signal came to any process, and the first one's clock, in all of them."""
+        if self.processes.count == 1:
+            self.stopped = bool(interrupted)
+            return
+        self.agreed_minutes = None
+        minutes, signals = self.processes.sums(self.minutes if self.processes.first else 0.0, len(interrupted))
+        self.agreed_minutes, self.stopped = minutes, signals > 0
 
     @property
     def progress(self) -> float:
@@ -198,14 +234,18 @@ class _Run:
 
     def go(self, interrupted: list[int]) -> TrainResult:
         self._set_extractor(self.config.stages[self.stage_index()])  # for a run that is over already
-        while self.progress < 1 and not interrupted:
+        self._agree(interrupted)
+        while self.progress < 1 and not self.stopped:
             index = self.stage_index()
             with self._staged(index) as stage:
                 self._train_stage(index, stage, interrupted)
-        if self.step and not interrupted:
-            self._validate()
-        self._save()
-        weights = self._ship(self.config.out / "weights.safetensors")
+        weights = self.config.out / "weights.safetensors"
+        if self.processes.first:
+            if self.step and not self.stopped:
+                self._validate()
+            self._save()
+            self._ship(weights)
+        self.processes.wait()
         return TrainResult(self.step, self.minutes, self.progress >= 1, self.validation, weights)
 
     @contextlib.contextmanager
@@ -257,11 +297,11 @@ class _Run:
         stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers)
         last_validation = last_checkpoint = self.minutes
         threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
-        loss_of = PartLoss(config.loss, kind, config.precision == "bf16", stage.head_alone)
+        loss_of = PartLoss(config.loss, kind, config.precision == "bf16", stage.head_alone, self.processes.batch())
         if config.compiled:
             self.report.say("compiling; the first step takes half a minute to two minutes")
-        replicas: Backward = (CompiledProcesses if config.compiled else Replicas)(self.network, threads)
-        while self.stage_index() == index and self.progress < 1 and not interrupted:
+        replicas = self._backward(threads)
+        while self.stage_index() == index and self.progress < 1 and not self.stopped:
             batch = tuple(tensor.to(config.device) for tensor in next(stream))
             rate = self.rate(stage)
             for group in self.optimizer.param_groups:
@@ -275,17 +315,25 @@ class _Run:
                 self.average.update(self.network)
             self.step += 1
             self.report.step(self.step, self.progress, self.minutes, stage.size, loss, rate, config.report_every)
-            if self.minutes - last_checkpoint >= config.checkpoint_every:
+            if self.processes.first and self.minutes - last_checkpoint >= config.checkpoint_every:
                 self._save()
                 last_checkpoint = self.minutes
             if config.validate_steps is not None:
                 due = self.step % config.validate_steps == 0 and self.progress < 1
             else:
                 due = self.minutes - last_validation >= config.validate_every
-            if due:
+            if due and self.processes.first:
                 self._validate()
                 last_validation = self.minutes
+            self._agree(interrupted)
         replicas.close()
+
+    def _backward(self, threads: int) -> Backward:
+        if self.processes.count == 1:
+            return (CompiledProcesses if self.config.compiled else Replicas)(self.network, threads)
+        if self.config.threads and threads > 1:
+            torch.set_num_threads(threads)  # torchrun gives each process one
+        return JointBackward(self.network, self.processes, partly_used=True)  # released networks have idle parameters
 
     def _validate(self) -> None:
         network = self.average.network
@@ -314,6 +362,7 @@ class _Run:
             self.network,
             self.average,
             self.optimizer,
+            {CARRIER: carrier(self.network.config)},  # what the weights mean, for load_phnet
             step=self.step,
             minutes=self.minutes,
             settled_stage=self.settled_stage,

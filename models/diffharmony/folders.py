@@ -97,7 +97,7 @@ def load_parts(parts: Parts) -> DiffHarmony:
     )
     schedule = load_sampler(folders["scheduler"])
     unet = load_unet(folders["unet"])
-    text = _null_text(folders["text_encoder"], unet.config.cross_attention_dim)
+    text = load_null_text(folders["text_encoder"], unet.config.cross_attention_dim)
     vae = load_vae(folders["vae"])
     if parts.harmony_vae and not isinstance(vae, HarmonyVAE):
         raise HarmonyError(
@@ -292,8 +292,12 @@ def _load(kind: Callable[..., Any], config: Any, folder: Path, tensors: dict[str
     return network.eval().requires_grad_(False)
 
 
-def _null_text(folder: Path, width: int) -> Tensor:
-    """The empty prompt's embedding; the text encoder is dropped afterwards."""
+def load_null_text(folder: Path, width: int) -> Tensor:
+    """The empty prompt's embedding (1,tokens,width) by a text encoder's folder; the encoder is dropped afterwards.
+
+    Raises:
+        HarmonyError: the folder is not usable, or its encoder embeds text in another width.
+    """
     data = read_json(folder / CONFIG)
     data = data.get("text_config", data) if "hidden_size" not in data else data
     _only(data, folder, hidden_act=("quick_gelu", "gelu"))

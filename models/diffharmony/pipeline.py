@@ -106,7 +106,7 @@ class DiffHarmony:
         trace = Trace()
         for step, fresh in zip(sampler.steps(self.sampler, steps), noise.ancestral, strict=True):
             unet_input = torch.cat([latents * step.input_scale, small_mask, condition], dim=1)
-            predicted = self.unet(unet_input, torch.tensor(step.timestep), text)
+            predicted = self.unet(unet_input, torch.tensor(step.timestep, device=latents.device), text)
             latents = sampler.advance(latents, predicted, step, fresh)
             trace.unet_inputs.append(unet_input)
             trace.predictions.append(predicted)

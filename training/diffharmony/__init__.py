@@ -1,0 +1,1 @@
+"""Training of DiffHarmony and DiffHarmony++: UNet, inverse, refiner, harmony VAE, classifier."""

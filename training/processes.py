@@ -1,0 +1,275 @@
+"""Several processes that train one network together, as ``torchrun`` starts them: each computes a part of every batch.
+
+The batch is the one that a single process would have, so the number of processes changes the speed and not the run.
+The default group carries gradients (nccl between GPUs, gloo between CPUs); a second one, always gloo, carries what the
+processes agree on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.training import losses
+
+PATIENCE = timedelta(hours=2)
+"""How long a process waits for the others: the first one validates and writes while they wait."""
+LossOf = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who takes part.
+
+    Attributes:
+        rank: number of this process; 0 is the one that validates, writes and speaks.
+        count: of all processes.
+        local_rank: number of this process on its machine, which is the number of its GPU.
+        control: the group for agreements; None for a single process.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    control: Any = None
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def device(self, asked: str) -> str:
+        """The device of this process: ``cuda`` is the GPU with its number.
+
+        Raises:
+            HarmonyError: one GPU for all, or fewer GPUs than processes.
+        """
+        if self.count == 1 or not asked.startswith("cuda"):
+            return asked
+        if asked != "cuda":
+            raise HarmonyError(
+                f"device {asked} was asked for, and {self.count} processes need a GPU each; give device cuda"
+            )
+        if self.local_rank >= torch.cuda.device_count():
+            raise HarmonyError(
+                f"process {self.local_rank} of this machine has no GPU: PyTorch finds {torch.cuda.device_count()};"
+                " start as many processes as there are GPUs"
+            )
+        return f"cuda:{self.local_rank}"
+
+    def part(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
+        """This process's samples of a batch, and their share of it.
+
+        Raises:
+            HarmonyError: there are fewer samples than processes.
+        """
+        if len(batch[0]) < self.count:
+            raise HarmonyError(
+                f"a batch of {len(batch[0])} cannot be divided among {self.count} processes; give a larger batch, or"
+                " start fewer processes"
+            )
+        mine = tuple(tensor.tensor_split(self.count)[self.rank] for tensor in batch)
+        return mine, len(mine[0]) / len(batch[0])
+
+    def sums(self, *values: float) -> list[float]:
+        """The sums of every process's numbers, the same in all of them."""
+        if self.count == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(shared, group=self.control)
+        return shared.tolist()
+
+    def batch(self) -> losses.BatchStatistics:
+        """What a loss's means and maxima over the batch are taken over: all processes' parts."""
+        return losses.WHOLE if self.count == 1 else _AllParts()
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.sums(0.0)
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Join the other processes that torchrun started; a process that it did not start is alone.
+
+    Args:
+        device: ``cpu``, or one whose name begins with ``cuda``.
+
+    Raises:
+        HarmonyError: the environment names processes that do not answer.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 and not dist.is_initialized():
+        yield Processes()
+        return
+    ours = not dist.is_initialized()
+    if ours:
+        try:
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise HarmonyError(
+                f"this process is told that it is one of {count} and cannot join them ({error}); start all of them with"
+                " torchrun, or unset WORLD_SIZE"
+            ) from None
+    try:
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        processes = Processes(dist.get_rank(), dist.get_world_size(), local, control)
+        if device == "cuda" and processes.local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(processes.local_rank)
+        yield processes
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+class JointBackward:
+    """Gradients of a batch's mean loss, each process with its part of the batch, in `accumulate` pieces.
+
+    Args:
+        network: the same in every process; the first one's weights are taken.
+        processes: who takes part.
+        accumulate: pieces that the part is computed in, one after another, to need less memory.
+        partly_used: some parameters that could be trained take no part in the loss.
+    """
+
+    def __init__(
+        self, network: nn.Module, processes: Processes, accumulate: int = 1, partly_used: bool = False
+    ) -> None:
+        self.network, self.processes, self.accumulate = network, processes, accumulate
+        self.loss: nn.Module = _Loss(network)
+        if processes.count > 1:
+            device = next(network.parameters()).device
+            self.loss = DistributedDataParallel(
+                self.loss,
+                device_ids=[device] if device.type == "cuda" else None,
+                broadcast_buffers=False,  # they are computed from the whole batch (SharedBatchNorm2d)
+                find_unused_parameters=partly_used,
+            )
+
+    def backward(self, loss_of: LossOf, batch: tuple[Tensor, ...]) -> float:
+        """Put the gradients of the mean loss of the whole batch into the network's parameters; return that loss.
+
+        Args:
+            loss_of: mean loss of a network on a part of the batch.
+            batch: the whole batch, the same in every process; the first axis of its tensors is the sample.
+        """
+        for parameter in self.network.parameters():
+            parameter.grad = None
+        mine, share = self.processes.part(batch)
+        pieces = [
+            piece for piece in zip(*(t.tensor_split(self.accumulate) for t in mine), strict=True) if len(piece[0])
+        ]
+        total = 0.0
+        for number, piece in enumerate(pieces, 1):
+            weight = share * len(piece[0]) / len(mine[0])
+            with self._apart(number < len(pieces)):
+                loss = self.loss(loss_of, piece) * weight
+                (loss * self.processes.count).backward()  # DistributedDataParallel divides by it
+            total += loss.item()
+        return self.processes.sums(total)[0]
+
+    def _apart(self, apart: bool) -> contextlib.AbstractContextManager:
+        if apart and isinstance(self.loss, DistributedDataParallel):
+            return self.loss.no_sync()
+        return contextlib.nullcontext()
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class _Loss(nn.Module):
+    """The loss as a module, so that DistributedDataParallel sees whatever the loss does with the network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, loss_of: LossOf, part: tuple[Tensor, ...]) -> Tensor:
+        return loss_of(self.network, part)
+
+
+def share_batch_norms(network: nn.Module, processes: Processes) -> None:
+    """Let BatchNorm measure the whole batch and not a process's part of it, in place."""
+    if processes.count == 1:
+        return
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            network.set_submodule(name, SharedBatchNorm2d(module))
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm over the parts of a batch in all processes; PyTorch's own (SyncBatchNorm) needs GPUs.
+
+    Only batches that gradients are computed for are shared; others are each process's own.
+
+    Args:
+        norm: takes over its parameters and statistics.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.weight, self.bias = norm.weight, norm.bias
+        for name, buffer in norm.named_buffers():
+            setattr(self, name, buffer)
+        self.train(norm.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            values = x.float()
+            count = torch.full((1,), float(values.numel() // values.shape[1]), device=x.device)
+            sums = _Sum.apply(torch.cat([count, values.sum((0, 2, 3))]))
+            count, mean = sums[:1].detach(), sums[1:] / sums[:1].detach()
+            centred = values - mean[:, None, None]
+            variance = _Sum.apply((centred * centred).sum((0, 2, 3))) / count
+            self._keep(mean.detach(), variance.detach() * count / (count - 1))
+            scale = self.weight * torch.rsqrt(variance + self.eps)
+            return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _keep(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
+
+
+class _AllParts(losses.BatchStatistics):
+    def mean(self, values: Tensor) -> Tensor:
+        count = torch.full((1,), float(values.numel()), device=values.device)
+        return _Sum.apply(values.sum().reshape(1))[0] / _Sum.apply(count)[0]
+
+    def largest(self, values: Tensor) -> Tensor:
+        most = values.detach().amax()
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        return most
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
