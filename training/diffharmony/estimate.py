@@ -88,7 +88,7 @@ def estimate(stage: str) -> Estimate:
 
 
 def _full_size(stage: str, size: int, schedule: np.ndarray) -> tuple[nn.Module, Any, int]:
-    """Network, objective, and the parameters of frozen networks beside it."""
+    """Network, objective, and the parameters of frozen networks next to it."""
     if stage == "unet":
         diffusers: Any = require("diffusers", "diffusion", "counting DiffHarmony's UNet")
         shape = UNetConfig()

@@ -66,14 +66,14 @@ def maker(monkeypatch):
 
 
 def test_the_least_harmonious_candidate_is_kept(pairs, base, maker, monkeypatch, tmp_path):
-    class Judge(torch.nn.Module):
+    class Critic(torch.nn.Module):
         """Takes pictures for composites the nearer their foreground is to the second grey."""
 
         def forward(self, picture):
             centre = picture[:, :, 100:124, 100:124].mean() * 0.225 + 0.45
             return type("Answer", (), {"logits": torch.stack([-50 * (centre - 0.5).abs(), centre * 0])[None]})
 
-    monkeypatch.setattr(candidates, "load_classifier", lambda folder: Judge())
+    monkeypatch.setattr(candidates, "load_classifier", lambda folder: Critic())
     setting = CandidatesConfig(pairs, tmp_path / "more", base, classifier=base, count=3, size=32)
     assert write_candidates(setting) == 2
     dataset = PairedDataset(tmp_path / "more")

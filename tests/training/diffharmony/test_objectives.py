@@ -72,7 +72,7 @@ def test_a_fresh_refiner_changes_nothing(config):
     x = torch.rand(1, 4, 16, 16)
     assert torch.equal(refiner(x), x[:, :3])
     part = (x[:, :3], x[:, 3:], x[:, :3] + 0.5, x[:, :3])
-    assert float(RefinerObjective(4)(refiner, part)) == pytest.approx(0.25, rel=1e-5)
+    assert RefinerObjective(4)(refiner, part).item() == pytest.approx(0.25, rel=1e-5)
 
 
 def test_a_fresh_harmony_vae_decodes_as_the_plain_one(base):
