@@ -116,6 +116,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Score bundles by a paper's protocol: PSNR, MSE and foreground MSE, by subset, foreground ratio and seed."""
+    from dataclasses import replace
+
     from harmonyrt.cli.bundles import chosen_bundle
     from harmonyrt.cli.evaluating import Job, evaluate_all
     from harmonyrt.common.progress import say
@@ -126,15 +128,20 @@ def evaluate(
     if not chosen and not results:
         path, lines = chosen_bundle(None)
         chosen = [path]
-    common = {"size": size, "peak": peak.value if peak else None, "ssim": ssim}
-    common |= {"protocol": protocol.value, "backend": backend, "device": device, "threads": threads}
+    common = Run(
+        bundle="",
+        protocol=protocol.value,
+        size=size,
+        peak=peak.value if peak else None,
+        ssim=ssim,
+        backend=backend,
+        device=device,
+        threads=threads,
+    )
     refined = {None: (None,), Refiner.use: (True,), Refiner.leave: (False,), Refiner.both: (False, True)}[refiner]
-    runs = [
-        Run(str(path), refiner=one, seeds=tuple(dict.fromkeys(seeds or ())), **common)
-        for path in chosen
-        for one in refined
-    ]
-    runs += [Run(str(folder), results=str(folder), **common) for folder in results or ()]
+    noise = tuple(dict.fromkeys(seeds or ()))
+    runs = [replace(common, bundle=str(path), refiner=one, seeds=noise) for path in chosen for one in refined]
+    runs += [replace(common, bundle=str(folder), results=str(folder)) for folder in results or ()]
     job = Job(
         data, split, runs, processes, scores, resume, list(report or ()), pictures, quoted, list(bench or ()), ray
     )

@@ -236,9 +236,13 @@ def _of_diffharmony(run: Run) -> Opened:
         model = DiffusionModel(plain, model.sessions, model.selected)
 
     def case(pair: Pair, seed: int | None) -> Case:
-        options = RunOptions(seed=seed or 0)
+        def network(
+            image: np.ndarray, mask: np.ndarray, small_image: np.ndarray | None, small_mask: np.ndarray | None
+        ) -> np.ndarray:
+            return model.run(image, mask, small_image, small_mask, RunOptions(seed=seed or 0))
+
         return paper_protocols.diffharmony(
-            lambda *inputs: model.run(*inputs, options=options),
+            network,
             pair,
             schedule.inference_size,
             output,

@@ -173,8 +173,8 @@ def by_resolution(systems: Sequence[System], with_quoted: bool) -> Table:
     for one in systems:
         about = one.measured.about
         size = "the picture's" if about.inference is None else "x".join(map(str, about.inference))
-        refined = {None: "-", True: "yes", False: "no"}[about.refined]
-        lines.append(Line(one.label, (size, refined, *_cells(keys, average(r.after for r in one.rows)))))
+        words = {None: "-", True: "yes", False: "no"}[about.refined]
+        lines.append(Line(one.label, (size, words, *_cells(keys, average(r.after for r in one.rows)))))
     models = {one.measured.about.model for one in systems}
     if with_quoted and is_iharmony4(systems) and "diffharmony" in models:
         for side, refined, values in quoted.DIFFHARMONY_ABLATION:
