@@ -19,6 +19,7 @@ from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.backends.onnxruntime_providers import checked_options
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
+from harmonyrt.runtime.device_pictures import harmonize_on_device
 from harmonyrt.runtime.fit import Fitted, binary, engine_size
 from harmonyrt.runtime.harmonized import Harmonized
 from harmonyrt.runtime.images import hidden_colours
@@ -282,6 +283,53 @@ class Harmonizer:
                 what = f"run_tensor is for bundles of one network, not for {self.info.model}"
                 raise HarmonyError(f"{what}: use harmonize()")
             return run_tensors(network.session, self._manifest, image, mask, out)
+
+    def harmonize_on_device(
+        self,
+        composite: Any,
+        mask: Any,
+        out: Any = None,
+        *,
+        bgr: bool = False,
+        space: Any = None,
+        strength: float = 1.0,
+        stream: int = 0,
+        wait: bool = True,
+    ) -> Any:
+        """Harmonize a picture that lies in the GPU's memory, at its own size; nothing of it goes through the host.
+
+        Fitting, colour maps and application are CUDA kernels, compiled at first use. With an engine of TensorRT of
+        fixed shapes, the same arrays again are one launch of a CUDA graph. docs/full_resolution.md, "On a GPU", has the
+        rules.
+
+        Args:
+            composite: device array (`__cuda_array_interface__` or DLPack), height x width x 3 or 4, uint8 or uint16,
+                sRGB; a fourth channel is kept, and is not looked at. Or (luma, chroma) of NV12 (uint8) or P010
+                (uint16): height x width and half of both x 2. Rows may lie apart.
+            mask: device array, height x width, uint8, 255 = foreground; values between blend.
+            out: of the composite's kind; may be the composite. None for a new one.
+            bgr: blue comes first.
+            space: what luma and chroma mean, as :func:`harmonyrt.video.colours.colour_space` makes it.
+            strength: how much of the change, 0 to 1.5.
+            stream: handle of the caller's CUDA stream, in whose order it runs; 0 for the default one.
+            wait: return when it is done. Without it, an answer that is not finite is reported by the next call.
+
+        Returns:
+            `out`, or new arrays of the library that gave the composite. Where the mask is 0 its bytes are the
+            composite's.
+
+        Raises:
+            HarmonyError: arrays that do not fit, no engine on a GPU, or no NVRTC to compile the kernels with.
+            WorkFailed: the network gave values that are not finite; the result is the composite.
+        """
+        with self._sessions.call(), self._sessions.checked_out() as network:
+            if not isinstance(network, FeedForward):
+                what = f"harmonize_on_device is for bundles of one network, not for {self.info.model}"
+                raise HarmonyError(f"{what}: use harmonize()")
+            return harmonize_on_device(
+                network, self._manifest, composite, mask, out, bgr=bgr, space=space, strength=strength, stream=stream,
+                wait=wait,
+            )  # fmt: skip
 
     def engine_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which a picture of this size goes through the network, for :meth:`answer`."""

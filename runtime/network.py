@@ -18,6 +18,7 @@ from harmonyrt.runtime.select import Selected, open_best
 
 if TYPE_CHECKING:
     from harmonyrt.runtime.diffusion import DiffusionModel
+    from harmonyrt.runtime.kernels.on_device import OnDevice
 
 _LARGEST_BATCH = 8  # pictures per call of an engine that takes any number: more costs memory and gains nothing
 
@@ -61,7 +62,7 @@ def open_network(bundle: Bundle, backend: str, target: str | None, options: Sess
     """
     family = bundle.manifest.model.family
     if family == "phnet":
-        return FeedForward(bundle.manifest, open_best(bundle, backend, target, options))
+        return FeedForward(bundle.manifest, open_best(bundle, backend, target, options), options.cache)
     if family == "diffharmony":
         from harmonyrt.runtime.diffusion import DiffusionModel
 
@@ -72,8 +73,9 @@ def open_network(bundle: Bundle, backend: str, target: str | None, options: Sess
 class FeedForward:
     """One engine that takes `image` and `mask` and answers `output` (PHNet)."""
 
-    def __init__(self, manifest: Manifest, selected: Selected) -> None:
-        self._manifest, self.selected = manifest, selected
+    def __init__(self, manifest: Manifest, selected: Selected, cache: str | None = None) -> None:
+        self._manifest, self.selected, self._cache = manifest, selected, cache
+        self._on_device: OnDevice | None = None
 
     @property
     def session(self) -> Session:
@@ -82,7 +84,36 @@ class FeedForward:
 
     def another(self) -> FeedForward:
         """Open another network for another thread."""
-        return FeedForward(self._manifest, replace(self.selected, session=self.session.another()))
+        return FeedForward(self._manifest, replace(self.selected, session=self.session.another()), self._cache)
+
+    def on_device(self, stream: int) -> OnDevice:
+        """The kernels that work around the engine on its GPU, loaded when first asked for.
+
+        Args:
+            stream: where they will work: loading would break a recording.
+
+        Raises:
+            HarmonyError: no engine on a GPU, nothing there to compile the kernels with, or a recording.
+        """
+        if self._on_device is None:
+            from harmonyrt.runtime.backends import cuda
+            from harmonyrt.runtime.kernels.on_device import NOT_RECORDABLE, OnDevice
+
+            if not hasattr(self.session, "run_on_device"):
+                raise HarmonyError(
+                    "pictures in device memory need an engine on a GPU, and this one runs on"
+                    f" {self.session.device} with {self.session.backend}: open the bundle with device='cuda', or give"
+                    " harmonize() host arrays"
+                )
+            if self._manifest.batch not in (None, 1):
+                raise HarmonyError(
+                    f"pictures in device memory need an engine of batch 1, this one has {self._manifest.batch}: build"
+                    " one, or give harmonize_batch() host arrays"
+                )
+            if stream != cuda.LEGACY_STREAM and cuda.open_cuda().is_capturing(stream):
+                raise HarmonyError(NOT_RECORDABLE)
+            self._on_device = OnDevice(self.session, self._manifest.binary_mask, self._cache)
+        return self._on_device
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:
         """Fit one picture to the engine's size. Any thread may, at any time."""

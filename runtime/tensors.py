@@ -29,7 +29,7 @@ def run_tensors(session: Session, manifest: Manifest, image: Any, mask: Any, out
         if out is not None:
             np.copyto(_on_host(out, "out"), result)
             return out
-        return _like(image, result)
+        return like(image, result)
     if not hasattr(session, "run_on_device"):
         raise HarmonyError(
             f"the tensors are on a GPU and the engine runs on {session.device} with {session.backend};"
@@ -37,7 +37,7 @@ def run_tensors(session: Session, manifest: Manifest, image: Any, mask: Any, out
         )
     outputs = None if out is None else {"output": out}
     result = session.run_on_device({"image": image, "mask": mask}, outputs)["output"]
-    return out if out is not None else _like(image, result)
+    return out if out is not None else like(image, result)
 
 
 def _shape(value: Any, name: str) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def _on_host(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def _like(given: Any, result: Any) -> Any:
+def like(given: Any, result: Any) -> Any:
     """The result as the library of `given` has it, where that library reads DLPack; else as it is."""
     if isinstance(given, np.ndarray):
         return result

@@ -1,4 +1,4 @@
-"""CUDA as the TensorRT backend uses it: memory, streams, events and graphs, through cuda-python.
+"""CUDA as the runtime uses it: memory, streams, events, graphs and kernels, through cuda-python.
 
 This is the seam that tests replace: :class:`Cuda` has no logic, it turns errors into sentences. Addresses,
 streams, events and graphs are integers or opaque handles; sizes are bytes.
@@ -6,7 +6,9 @@ streams, events and graphs are integers or opaque handles; sizes are bytes.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -175,3 +177,38 @@ class Cuda:
     def destroy_graph(self, graph: Any) -> None:
         """Destroy a recorded graph."""
         self._call("cudaGraphExecDestroy", graph)
+
+    # --- kernels, which only the driver's own interface loads
+
+    def load_module(self, code: bytes) -> Any:
+        """Load machine code (a cubin) onto the current GPU of this thread."""
+        return self._call_driver("cuModuleLoadData", code)
+
+    def unload_module(self, module: Any) -> None:
+        """Unload machine code; nothing of it may be running or in a graph."""
+        self._call_driver("cuModuleUnload", module)
+
+    def kernel(self, module: Any, name: str) -> Any:
+        """One kernel of a module."""
+        return self._call_driver("cuModuleGetFunction", module, name.encode())
+
+    def launch_kernel(
+        self, kernel: Any, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: Any
+    ) -> None:
+        """Put a kernel on a stream; the arguments (ctypes values) are copied before this returns."""
+        places = (ctypes.c_void_p * len(arguments))(*[ctypes.addressof(argument) for argument in arguments])
+        self._call_driver("cuLaunchKernel", kernel, *grid, *block, 0, stream, ctypes.addressof(places), 0)
+
+    def _call_driver(self, name: str, *arguments: Any) -> Any:
+        driver = _driver_of(self._runtime)
+        error, *values = getattr(driver, name)(*arguments)
+        if int(error) != 0:
+            _, text = driver.cuGetErrorString(error)
+            said = text.decode() if text else f"error {int(error)}"
+            raise WorkFailed(f"CUDA's {name} failed: {said}; free the GPU or its memory and try again")
+        return values[0] if values else None
+
+
+def _driver_of(runtime: ModuleType) -> ModuleType:
+    """cuda-python's driver module of the same version as its runtime module."""
+    return importlib.import_module("cuda.cuda" if runtime.__name__ == "cuda.cudart" else "cuda.bindings.driver")

@@ -90,10 +90,40 @@ def as_device_array(value: Any, name: str, stream: int = 0) -> DeviceArray:
     Raises:
         HarmonyError: no device array, not C-contiguous, or one that its library does not share.
     """
+    array, strides = _viewed(value, name, stream)
+    if strides is not None and not _is_contiguous(array.shape, strides, array.dtype.itemsize):
+        raise HarmonyError(f"{name} is not contiguous in memory: give a contiguous copy of it (.contiguous())")
+    return array
+
+
+def as_pitched_array(value: Any, name: str, stream: int = 0) -> tuple[DeviceArray, int]:
+    """View a caller's array whose rows may lie apart, as :func:`as_device_array`.
+
+    Returns:
+        The array, and the bytes from the start of a row to the next.
+
+    Raises:
+        HarmonyError: no device array, or one whose rows are not contiguous.
+    """
+    array, strides = _viewed(value, name, stream)
+    row = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
+    if strides is None or len(array.shape) < 2:
+        return array, row
+    if strides[0] < row and array.shape[0] > 1:
+        raise HarmonyError(f"the rows of {name} overlap or run backwards in memory: give a contiguous copy of it")
+    if not _is_contiguous(array.shape[1:], strides[1:], array.dtype.itemsize):
+        raise HarmonyError(
+            f"{name} has rows that are not contiguous in memory: give height x width x channels, each row in one piece"
+        )
+    return array, max(strides[0], row)
+
+
+def _viewed(value: Any, name: str, stream: int) -> tuple[DeviceArray, Sequence[int] | None]:
+    """A caller's array and its strides in bytes; None for C-contiguous ones."""
     if isinstance(value, DeviceArray):
-        return value
+        return value, None
     try:
-        array, strides = _from_interface(value) or _from_dlpack(value, stream)
+        return _from_interface(value) or _from_dlpack(value, stream)
     except (RuntimeError, BufferError, TypeError, AttributeError) as error:
         if not hasattr(value, "__dlpack_device__") and not hasattr(type(value), "__cuda_array_interface__"):
             raise HarmonyError(
@@ -101,9 +131,6 @@ def as_device_array(value: Any, name: str, stream: int = 0) -> DeviceArray:
                 " __cuda_array_interface__ or DLPack (PyTorch, CuPy), or call run() with NumPy arrays"
             ) from None
         raise HarmonyError(f"{name} cannot be shared ({error}): give a plain tensor, detached") from None
-    if strides is not None and not _is_contiguous(array.shape, strides, array.dtype.itemsize):
-        raise HarmonyError(f"{name} is not contiguous in memory: give a contiguous copy of it (.contiguous())")
-    return array
 
 
 def _from_interface(value: Any) -> tuple[DeviceArray, Sequence[int] | None] | None:

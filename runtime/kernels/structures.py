@@ -165,7 +165,7 @@ class Scratch:
         windows: the same.
         maps: a `Maps`.
         cells: cells x 6 float32.
-        state: a `State`; all 0 at first.
+        state: a `State`.
     """
 
     sizes: Sizes
@@ -183,8 +183,8 @@ class Scratch:
     state: int
 
     @classmethod
-    def make(cls, allocate: Callable[[int], int], sizes: Sizes, frame: Frame) -> Scratch:
-        """Allocate it; `allocate` takes bytes and gives an address."""
+    def make(cls, allocate: Callable[[int], int], sizes: Sizes, frame: Frame, state: int) -> Scratch:
+        """Allocate it: `allocate` takes bytes and gives an address, `state` is that of `STATE_BYTES` of zeros."""
         floats, height = 4, sizes.height
         widest = max(plane.width * plane.channels for plane in frame.parts)
         return cls(
@@ -200,5 +200,5 @@ class Scratch:
             windows=allocate(SUMS * sizes.cells * 8),
             maps=allocate(MAPS_BYTES),
             cells=allocate(6 * sizes.cells * floats),
-            state=allocate(STATE_BYTES),
+            state=state,
         )

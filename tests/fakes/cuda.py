@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fakes.kernels import HostKernels
 from harmonyrt.common import WorkFailed
 from harmonyrt.runtime.backends.tensorrt.engine import Plan
 from harmonyrt.runtime.backends.tensorrt.session import TensorRTSession
@@ -50,6 +51,7 @@ class SimulatedCuda:
         self.blocks: dict[int, ctypes.Array] = {}
         self.log: list[tuple] = []
         self.graphs: dict[int, list[Work]] = {}
+        self.modules: dict[int, bytes] = {}
         self._pinned: set[int] = set()
         self._tails: dict[int, tuple[Work, ...]] = {}
         self._captures: dict[int, Capture] = {}
@@ -258,6 +260,35 @@ class SimulatedCuda:
         self.unsafe("cudaGraphExecDestroy")
         self.log.append(("destroy_graph",))
         del self.graphs[graph]
+
+    # --- kernels: machine code is only looked at, and the host's build of the same source computes
+
+    def load_module(self, code):
+        self.unsafe("cuModuleLoadData")
+        if not code.startswith(b"\x7fELF"):
+            self._fail("cuModuleLoadData", "device kernel image is invalid")
+        self._next += 1
+        self.modules[self._next] = code
+        return self._next
+
+    def unload_module(self, module):
+        self.unsafe("cuModuleUnload")
+        self.finish()
+        del self.modules[module]
+
+    def kernel(self, module, name):
+        if name.encode() not in self.modules[module]:
+            self._fail("cuModuleGetFunction", "named symbol not found")
+        return name
+
+    def launch_kernel(self, kernel, grid, block, arguments, stream):
+        copied = [type(argument).from_buffer_copy(argument) for argument in arguments]
+        fields = [getattr(one, "value", None) or getattr(one, "data", None) for one in copied]
+        self.log.append(("kernel", kernel))
+        host = HostKernels.open()
+        self.enqueue(
+            stream, lambda: host.launch(kernel, grid, block, copied), *[one for one in fields if isinstance(one, int)]
+        )
 
 
 def _run(works: tuple[Work, ...]) -> None:

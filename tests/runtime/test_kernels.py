@@ -3,107 +3,38 @@
 from __future__ import annotations
 
 import ctypes
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fakes.kernels import BACKWARDS, FORWARDS, HostKernels
+from fakes.pictures_in_memory import (
+    DOCUMENT,
+    FOLDER,
+    SENTINEL,
+    Memory,
+    at,
+    mask_plane,
+    network,
+    on_host,
+    packed,
+    picture,
+    run,
+    scratch_for,
+    soft_mask,
+    unpacked,
+)
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.colour_maps import fit_maps
-from harmonyrt.runtime.controls import Controls
 from harmonyrt.runtime.fit import Fitted, engine_size
 from harmonyrt.runtime.fit import fit as fit_on_host
 from harmonyrt.runtime.kernels import passes, structures
-from harmonyrt.runtime.kernels.structures import Packed, Plane, Scratch, Semiplanar, Sizes, Space
+from harmonyrt.runtime.kernels.structures import Packed, Semiplanar, Sizes, Space
 from harmonyrt.runtime.resample import resample
-from harmonyrt.runtime.transfer import upsample_edit
 from harmonyrt.video.change import apply_change, change_of
 from harmonyrt.video.colours import ColourSpace, Tags, colour_space
-
-FOLDER = Path(__file__).parents[1] / "vectors"
-DOCUMENT = json.loads((FOLDER / "vectors.json").read_text(encoding="utf-8"))
-NETWORK = {name: np.array(values, np.float32) for name, values in DOCUMENT["network"].items()}
-GUARD = 64  # bytes before and behind every buffer
-SENTINEL = 0xA5
-
-
-class Memory:
-    """Buffers with guard bands, filled with a value that is no result."""
-
-    def __init__(self) -> None:
-        self._held: list[np.ndarray] = []
-
-    def allocate(self, size: int) -> int:
-        block = np.full(size + 2 * GUARD, SENTINEL, np.uint8)
-        self._held.append(block)
-        return block.ctypes.data + GUARD
-
-    def put(self, array: np.ndarray) -> int:
-        address = self.allocate(array.nbytes)
-        ctypes.memmove(address, np.ascontiguousarray(array).ctypes.data, array.nbytes)
-        return address
-
-    def check(self) -> None:
-        for block in self._held:
-            assert (block[:GUARD] == SENTINEL).all(), "something was written before a buffer"
-            assert (block[-GUARD:] == SENTINEL).all(), "something was written behind a buffer"
-
-
-def at(address: int, shape, dtype=np.float32) -> np.ndarray:
-    count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return np.frombuffer((ctypes.c_char * count).from_address(address), dtype).reshape(shape)
-
-
-def network(image, mask):
-    """The hand-made network of the shared vectors: 3 x H x W and H x W."""
-    mixed = np.tensordot(NETWORK["matrix"], image, 1) + NETWORK["mask"][:, None, None] * mask
-    return mixed + NETWORK["bias"][:, None, None] + NETWORK["square"][:, None, None] * image * image
-
-
-def scratch_for(memory, sizes, frame):
-    scratch = Scratch.make(memory.allocate, sizes, frame)
-    at(scratch.state, 16, np.uint8)[:] = 0
-    return scratch
-
-
-def run(memory, frame, mask, result, size, binary=True, strength=1.0, answer=network, order=FORWARDS):
-    """A whole picture; returns its scratch memory."""
-    launcher = HostKernels.open(order)
-    scratch = scratch_for(memory, Sizes.of(*size), frame)
-    passes.fit(launcher, frame, mask, binary, scratch, 0)
-    output = answer(at(scratch.image, (3, *size)), at(scratch.mask, size))
-    at(scratch.output, (3, *size))[:] = output
-    passes.apply(launcher, frame, mask, result, strength, scratch, 0)
-    memory.check()
-    return scratch
-
-
-def packed(memory, array, pitch=0, bgr=False):
-    """An array in memory of its own, each row padded to `pitch` bytes with the sentinel."""
-    height, width, channels = array.shape
-    line = width * channels * array.itemsize
-    pitch = pitch or line
-    padded = np.full((height, pitch), SENTINEL, np.uint8)
-    padded[:, :line] = np.ascontiguousarray(array).view(np.uint8).reshape(height, line)
-    plane = Plane.of(memory.put(padded), pitch, (height, width), channels, 8 * array.itemsize)
-    return Packed(plane, 2 if bgr else 0)
-
-
-def unpacked(frame, dtype=np.uint8):
-    plane = frame.plane
-    rows = at(plane.data, (plane.height, plane.pitch), np.uint8)
-    line = plane.width * plane.channels * plane.bytes
-    assert (rows[:, line:] == SENTINEL).all(), "something was written between rows"
-    return np.ascontiguousarray(rows[:, :line]).view(dtype).reshape(plane.height, plane.width, plane.channels)
-
-
-def mask_plane(memory, mask, pitch=0):
-    return packed(memory, mask[..., None], pitch).plane
-
 
 PLAIN = [
     case
@@ -143,26 +74,6 @@ def test_a_picture_is_that_of_the_shared_vectors(case, manifests):
     assert np.abs(found.astype(int) - expected).max() <= DOCUMENT["tolerance"]
     np.testing.assert_array_equal(found[mask == 0], composite[mask == 0])
     np.testing.assert_array_equal(unpacked(frame), composite)
-
-
-def picture(height, width, channels=3, dtype=np.uint8, seed=0):
-    random = np.random.default_rng(seed)
-    highest = np.iinfo(dtype).max
-    down, across = np.mgrid[0:height, 0:width]
-    waves = 0.5 + 0.35 * np.sin(down[..., None] / 9 + np.arange(channels)) * np.cos(across[..., None] / 13)
-    return np.clip((waves + random.normal(0, 0.03, waves.shape)) * highest, 0, highest).astype(dtype)
-
-
-def soft_mask(height, width):
-    down, across = np.mgrid[0:height, 0:width]
-    distance = np.hypot((down - 0.45 * height) / (0.3 * height), (across - 0.55 * width) / (0.35 * width))
-    return (np.clip((1 - distance) * 5 + 0.5, 0, 1) * 255).astype(np.uint8)
-
-
-def on_host(composite, mask, size, binary=True, strength=1.0):
-    fitted = fit_on_host(composite, mask, size, binary)
-    output = network(fitted.image, fitted.network_mask)
-    return fitted, output, upsample_edit(composite, mask, fitted, output, controls=Controls(strength))
 
 
 @pytest.mark.parametrize("source", [(9, 15), (64, 64), (41, 150), (150, 64), (301, 77)], ids=str)

@@ -21,6 +21,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
+from harmonyrt.runtime.backends.device_memory import DeviceMemory
 from harmonyrt.runtime.backends.tensorrt.cache import KernelCache
 from harmonyrt.runtime.backends.tensorrt.engine import Plan
 from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME
@@ -290,7 +291,7 @@ class TensorRTSession:
 
     def _new_array(self, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        return DeviceArray(0, shape, dtype, self._plan.index).holding(_Memory(self._cuda, size))
+        return DeviceArray(0, shape, dtype, self._plan.index).holding(DeviceMemory(self._cuda, size))
 
     # --- launching
 
@@ -339,21 +340,6 @@ class TensorRTSession:
             self._cuda.synchronize(self._stream)
         while self._held.graphs:
             self._cuda.destroy_graph(self._held.graphs.popitem()[1])
-
-
-class _Memory:
-    """Device memory that is freed with its last user."""
-
-    def __init__(self, device: cuda.Cuda, size: int) -> None:
-        self.address = device.allocate(size)
-        weakref.finalize(self, _free_memory, device, self.address, os.getpid())
-
-
-def _free_memory(device: cuda.Cuda, address: int, process: int) -> None:
-    if os.getpid() != process:  # a forked child, which CUDA does not serve
-        return
-    with contextlib.suppress(WorkFailed):  # at the end of a process CUDA may be gone
-        device.free(address)
 
 
 def _free(device: cuda.Cuda, buffer: _Buffer) -> None:
