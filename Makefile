@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 FLEET := .venv-fleet
+PEERS := .venv-peers
 TRITON := .venv-triton
 TRITON_PINS := tests/serving/triton-constraints.txt
 PYTEST := $(BIN)/python -m pytest
@@ -12,7 +13,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo demo-video serve test test-fast test-serve test-fleet cpp lint bench bench-guard wheel docs clean
+.PHONY: demo demo-video serve test test-fast test-serve test-fleet cpp lint bench bench-guard bench-peers wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -87,6 +88,18 @@ bench: $(SET_UP)
 bench-guard: $(SET_UP)
 	$(BIN)/python -m harmonyrt.benchmarks.report.guard
 
+# Our engines against other CPU libraries in interleaved runs of 39.9 M at 256 px, into build/peers; needs a C++ compiler for
+# torch.compile. The first time it builds and converts what it times; then a run is under 12 minutes on two idle cores.
+bench-peers: $(SET_UP) $(PEERS)/.set-up
+	$(BIN)/python -m harmonyrt.benchmarks.peers --peers-python $(PEERS)/bin/python --output build/peers $(PEERS_OPTIONS)
+
+$(PEERS)/.set-up: pyproject.toml benchmarks/peers/constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --quiet --disable-pip-version-check install --constraint benchmarks/peers/constraints.txt torch
+	$(PEERS)/bin/python -m pip --quiet --disable-pip-version-check install --constraint benchmarks/peers/constraints.txt \
+		--editable . ncnn pnnx MNN ai-edge-litert litert-torch safetensors
+	touch $@
+
 # The wheel, into dist/, and a look at it from a fresh environment that has nothing but its plain dependencies.
 wheel: $(SET_UP)
 	rm -rf build/lib build/bdist.* build/wheel dist/*.whl  # setuptools packs what an older build left
@@ -100,4 +113,4 @@ docs: $(SET_UP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf $(VENV) $(FLEET) $(TRITON) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FLEET) $(TRITON) $(PEERS) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache

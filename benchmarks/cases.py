@@ -1,4 +1,4 @@
-"""What can be timed: an engine of a bundle, a bundle end to end, or PyTorch running the same network.
+"""What can be timed: an engine of a bundle, a bundle end to end, or PyTorch or another library running the network.
 
 A case is described by plain data, since it is loaded in a separate process (see `worker.py`).
 """
@@ -15,7 +15,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 
-MODES_OF_TORCH = ("eager", "compile", "eager-bf16")
+MODES_OF_TORCH = ("eager", "compile", "eager-bf16", "compile-bf16")
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,19 @@ class Case:
 
     Attributes:
         kind: ``"engine"`` (network only), ``"picture"`` (end to end from a JPEG and a PNG mask in memory: decode, fit,
-            run, upsample the edit, blend) or ``"torch"``.
-        path: the bundle, or for torch the checkpoint.
-        height: rows of the input: of the network for ``engine`` and ``torch``, of the picture for ``picture``.
+            run, upsample the edit, blend), ``"torch"`` or ``"peer"`` (:mod:`harmonyrt.benchmarks.peers`).
+        path: the bundle; for torch the checkpoint, for a peer its own file.
+        height: rows of the input: of the picture for ``picture``, else of the network.
         width: columns of the input.
         batch: pictures per call.
         threads: CPU threads; None leaves it to the backend.
         backend: as for `Harmonizer.open`.
         target: only engines of this target; None for any.
         device: as for `Harmonizer.open`.
-        mode: for torch one of :data:`MODES_OF_TORCH`.
+        mode: for torch one of :data:`MODES_OF_TORCH`, for a peer its name.
         foreground: share of the picture that the mask covers.
         cache: as for `Harmonizer.open`.
+        python: the interpreter of another environment; None for this one.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Case:
     mode: str = "eager"
     foreground: float = 0.25
     cache: str | None = None
+    python: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def load(case: Case) -> Loaded:
     Raises:
         HarmonyError: it does not exist or cannot run here.
     """
-    loaders = {"engine": _load_engine, "picture": _load_picture, "torch": _load_torch}
+    loaders = {"engine": _load_engine, "picture": _load_picture, "torch": _load_torch, "peer": _load_peer}
     if case.kind not in loaders:
         raise HarmonyError(f"a case of kind {case.kind!r} is not known; give one of {', '.join(loaders)}")
     return loaders[case.kind](case)
@@ -179,6 +181,12 @@ def _files(case: Case) -> tuple[bytes, bytes]:
     return files[0], files[1]
 
 
+def _load_peer(case: Case) -> Loaded:
+    from harmonyrt.benchmarks.peers.libraries import load_peer
+
+    return load_peer(case)
+
+
 def _load_torch(case: Case) -> Loaded:
     torch = require("torch", "build", "timing against PyTorch")
     from harmonyrt.models import load_phnet
@@ -190,11 +198,12 @@ def _load_torch(case: Case) -> Loaded:
     device = case.device or "cpu"
     network = load_phnet(case.path).to(device)
     image, mask = (torch.from_numpy(a).to(device) for a in inputs(case))
-    run = torch.compile(network) if case.mode == "compile" else network
+    run = torch.compile(network) if case.mode.startswith("compile") else network
+    lower = case.mode.endswith("bf16")
     last: list = []
 
     def call() -> None:
-        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, case.mode == "eager-bf16"):
+        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, lower):
             last[:] = [run(image, mask)]
         if device != "cpu":
             torch.cuda.synchronize()
@@ -203,7 +212,8 @@ def _load_torch(case: Case) -> Loaded:
         "backend": "torch",
         "device": device,
         "target": case.mode,
-        "precision": "bf16" if case.mode.endswith("bf16") else "fp32",
+        "precision": "bf16" if lower else "fp32",
+        "version": torch.__version__,
         "model": _model_name(sum(p.numel() for p in network.parameters())),
     }
     return Loaded(call, about, lambda: last[0].float().cpu().numpy())

@@ -90,7 +90,7 @@ class Worker:
     def __init__(self, case: Case) -> None:
         self.case = case
         self._process = subprocess.Popen(
-            module_command("harmonyrt.benchmarks.worker"),
+            module_command("harmonyrt.benchmarks.worker", case.python),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -140,7 +140,10 @@ def _workers(cases: Sequence[Case]) -> Iterator[list[Worker]]:
 
 
 def measure(
-    cases: Sequence[Case], budget: Budget, on_step: Callable[[str], object] = lambda what: None
+    cases: Sequence[Case],
+    budget: Budget,
+    on_step: Callable[[str], object] = lambda what: None,
+    on_failure: Callable[[Case, str], object] | None = None,
 ) -> list[Measured]:
     """Time cases against the first of them.
 
@@ -148,17 +151,29 @@ def measure(
         cases: the first is the baseline.
         budget: how long.
         on_step: called with the current step.
+        on_failure: called with a case other than the first that cannot be loaded here, and the reason; it is left out
+            of the result. None: such a case ends the run.
 
     Raises:
         HarmonyError: a case does not exist or cannot run here.
     """
     with _workers(cases) as workers, tempfile.TemporaryDirectory() as scratch:
-        loaded = []
+        loaded, sound = [], []
         for i, worker in enumerate(workers):
-            on_step(f"loading {Path(worker.case.path).name} ({worker.case.kind})")
+            on_step(f"loading {Path(worker.case.path).name} ({worker.case.kind} {worker.case.mode})")
             own = dataclasses.asdict(worker.case)
             own["cache"] = own["cache"] or str(Path(scratch) / f"cache-{i}")  # nobody opens what another one left
-            loaded.append(worker.ask(do="load", case=own, burn_in_seconds=budget.burn_in_seconds))
+            try:
+                answer = worker.ask(do="load", case=own, burn_in_seconds=budget.burn_in_seconds)
+            except HarmonyError as error:
+                if on_failure is None or i == 0:
+                    raise
+                on_failure(worker.case, str(error))
+                worker.close()
+                continue
+            loaded.append(answer)
+            sound.append(worker)
+        workers = sound
         turns: list[list[dict[str, Any]]] = [[] for _ in workers]
         for number in range(budget.rounds):
             on_step(f"round {number + 1} of {budget.rounds}")

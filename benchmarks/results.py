@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Run:
         budget: rounds and seconds.
         method: burn-in rule, in words.
         measured: the cases' results; the first is the baseline.
+        left_out: what could not run here, and why.
     """
 
     name: str
@@ -49,18 +50,21 @@ class Run:
     machine: dict[str, Any]
     budget: Budget
     measured: tuple[Measured, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
     method: str = f"burn-in until medians of {WINDOW} calls differ by under {TOLERANCE:.0%}; then interleaved rounds"
     schema: int = SCHEMA
     kind: str = KIND
 
 
-def finished_run(name: str, command: str, budget: Budget, measured: Sequence[Measured]) -> Run:
+def finished_run(
+    name: str, command: str, budget: Budget, measured: Sequence[Measured], left_out: Mapping[str, str] | None = None
+) -> Run:
     """A run of this machine, made now."""
     from harmonyrt.runtime.machine_report import machine
 
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     here = {**json.loads(json.dumps(dataclasses.asdict(machine()))), "clocks": clocks()}
-    return Run(name, command, made, here, budget, tuple(measured))
+    return Run(name, command, made, here, budget, tuple(measured), dict(left_out or {}))
 
 
 def write(run: Run, path: str | Path) -> None:

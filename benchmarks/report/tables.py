@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonyrt.benchmarks.compare import Measured
+from harmonyrt.benchmarks.peers.report import report as peers_table
 from harmonyrt.benchmarks.report.front_page import front_page, readme
 from harmonyrt.benchmarks.report.goals import goals
 from harmonyrt.benchmarks.report.pictures import draw, frame_rates
@@ -43,7 +44,7 @@ def tables(folder: Path) -> str:
     costs = [*opening(folder / "opening.json"), *overhead(folder)]
     others = [line for path in sorted(folder.iterdir()) if path.is_dir() for line in elsewhere(path)]
     by_run = ["## Run by run", "", *map(markdown, runs)] if runs else []
-    return "\n".join([goals(runs, folder), *overview(runs), *paper, "", *costs, *by_run, *others])
+    return "\n".join([goals(runs, folder), *overview(runs), *peers(folder), *paper, "", *costs, *by_run, *others])
 
 
 def elsewhere(folder: Path) -> list[str]:
@@ -52,7 +53,8 @@ def elsewhere(folder: Path) -> list[str]:
     if not runs:
         return []
     machine = short_machine_line(runs[0]).partition(";")[0]
-    return [f"## On another machine: {machine}", "", goals(runs, folder), *overview(runs), *map(markdown, runs)]
+    head = [f"## On another machine: {machine}", "", goals(runs, folder), *overview(runs)]
+    return [*head, *peers(folder), *map(markdown, runs)]
 
 
 def overview(runs: Sequence[Run]) -> list[str]:
@@ -77,6 +79,16 @@ def _cell(m: Measured | None) -> str:
         return ""
     rate = f"{m.latency.fps:.2f}" if m.latency.fps < 10 else f"{m.latency.fps:.1f}"
     return f"{'1' if m.speedup is None else f'{m.speedup.median:.2f}x'} ({rate})"
+
+
+def peers(folder: Path) -> list[str]:
+    """Our engines and other libraries in one run, as Markdown, a table for each size; nothing without such runs."""
+    runs = sorted(map(read, sorted(folder.glob("peers-*.json"))), key=_order)
+    lines = []
+    for size in dict.fromkeys(run.measured[0].case.height for run in runs):
+        same = [run for run in runs if run.measured[0].case.height == size]
+        lines += [f"### Peers at {size} px", "", peers_table(same), f"`{same[0].command}`", ""]
+    return lines
 
 
 def overhead(folder: Path) -> list[str]:
