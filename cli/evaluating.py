@@ -156,9 +156,12 @@ def _page(job: Job, pairs: list[Pair], systems: list[System], tables: list[Table
     from importlib.metadata import version
 
     from harmonyrt.evaluation.report_page import page
-    from harmonyrt.evaluation.report_pictures import gallery
+    from harmonyrt.evaluation.report_pictures import differences, gallery
 
-    galleries = [gallery(one, pairs, job.pictures) for one in systems] if job.pictures else []
+    galleries = []
+    if job.pictures:
+        compared = differences(systems, pairs, job.pictures)
+        galleries = [*([compared] if compared else []), *(gallery(one, pairs, job.pictures) for one in systems)]
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     name = job.data.name or job.data.resolve().name
     made = f"Made {now} by harmonyrt {version('harmonyrt')}, split {job.split}."

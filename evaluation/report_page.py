@@ -149,23 +149,17 @@ def _legend(series: Sequence[Series]) -> str:
 
 
 def _gallery(one: Gallery) -> str:
-    parts = [f"<section><h2>Pictures: {escape(one.label)}</h2>"]
-    for heading, shown in (("Least improved", one.worst), ("Most improved", one.best)):
-        if shown:
-            parts += [f"<h3>{heading}</h3>", *map(_shown, shown)]
+    parts = [f"<section><h2>{escape(one.title)}</h2>"]
+    for heading, shown in one.parts:
+        parts += [f"<h3>{escape(heading)}</h3>", *map(_shown, shown)]
     return "\n".join([*parts, "</section>"])
 
 
 def _shown(shown: Shown) -> str:
-    row = shown.row
-    name = f"{row.subset}/{row.name}" if row.subset else row.name
-    scores = (
-        f"PSNR {row.before.psnr:.2f} to {row.after.psnr:.2f} dB ({gain(row):+.2f}),"
-        f" fMSE {row.before.fmse:.1f} to {row.after.fmse:.1f}, foreground {row.after.ratio:.1%}"
-    )
+    name = escape(shown.about.partition(": ")[0], quote=True)
     figures = "".join(
-        f'<figure><img src="{uri}" alt="{escape(what, quote=True)} of {escape(name, quote=True)}">'
+        f'<figure><img src="{uri}" alt="{escape(what, quote=True)} of {name}">'
         f"<figcaption>{escape(what)}</figcaption></figure>"
         for what, uri in shown.images
     )
-    return f'<div class="shown"><p>{escape(name)}: {scores}</p>{figures}</div>'
+    return f'<div class="shown"><p>{escape(shown.about)}</p>{figures}</div>'

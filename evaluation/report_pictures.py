@@ -77,19 +77,18 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture in the gallery: its scores, and (what it is, data URI) of each of its images."""
+    """A picture in the gallery: a line about it, and (what it is, data URI) of each of its images."""
 
-    row: Row
+    about: str
     images: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures that one system improved least and most."""
+    """Pictures under headings."""
 
-    label: str
-    worst: tuple[Shown, ...]
-    best: tuple[Shown, ...]
+    title: str
+    parts: tuple[tuple[str, tuple[Shown, ...]], ...]
 
 
 def gain(row: Row) -> float:
@@ -103,16 +102,53 @@ def gallery(system: System, pairs: Sequence[Pair], count: int) -> Gallery:
     Raises:
         HarmonyError: as the run itself.
     """
-    run = system.measured.run
     rows = sorted(system.first_pass, key=gain)
     worst = rows[: min(count, (len(rows) + 1) // 2)]
     best = rows[::-1][: min(count, len(rows) // 2)]
-    by_name = {(pair.subset, pair.name): pair for pair in pairs}
+    cases = _again(system, [*worst, *best], pairs)
+    shown = [Shown(_about(row), images_of(case)) for row, case in zip([*worst, *best], cases, strict=True)]
+    parts = (("Least improved", tuple(shown[: len(worst)])), ("Most improved", tuple(shown[len(worst) :])))
+    return Gallery(f"Pictures: {system.label}", tuple(part for part in parts if part[1]))
+
+
+def differences(systems: Sequence[System], pairs: Sequence[Pair], count: int) -> Gallery | None:
+    """The pictures on which systems disagree most, with every system's result; None where there is one system.
+
+    Systems that are compared at another size than the first are left out. Errors as :func:`gallery`.
+    """
+    chosen = [one for one in systems if one.measured.about.size == systems[0].measured.about.size]
+    if len(chosen) < 2:
+        return None
+    both = list(zip(*(one.first_pass for one in chosen), strict=True))
+    psnrs = [[row.after.psnr for row in rows] for rows in both]
+    order = sorted(range(len(both)), key=lambda n: min(psnrs[n]) - max(psnrs[n]))[:count]
+    cases = [_again(one, [both[n][place] for n in order], pairs) for place, one in enumerate(chosen)]
     shown = []
+    for k, n in enumerate(order):
+        figures = ", ".join(f"{one.label} {value:.2f} dB" for one, value in zip(chosen, psnrs[n], strict=True))
+        first = cases[0][k]
+        results = [(one.label, _data_uri(made[k].result)) for one, made in zip(chosen, cases, strict=True)]
+        images = (("composite", _data_uri(first.composite)), *results, ("truth", _data_uri(first.real)))
+        shown.append(Shown(f"{_name(both[n][0])}: {figures}", images))
+    return Gallery("Where engines differ most", (("Results side by side", tuple(shown)),))
+
+
+def _again(system: System, rows: Sequence[Row], pairs: Sequence[Pair]) -> list[Case]:
+    run = system.measured.run
+    by_name = {(pair.subset, pair.name): pair for pair in pairs}
     with opened(replace(run, seeds=run.seeds[:1])) as again:
-        for row in [*worst, *best]:
-            shown.append(Shown(row, images_of(again.case(by_name[row.subset, row.name], row.seed))))
-    return Gallery(system.label, tuple(shown[: len(worst)]), tuple(shown[len(worst) :]))
+        return [again.case(by_name[row.subset, row.name], row.seed) for row in rows]
+
+
+def _name(row: Row) -> str:
+    return f"{row.subset}/{row.name}" if row.subset else row.name
+
+
+def _about(row: Row) -> str:
+    return (
+        f"{_name(row)}: PSNR {row.before.psnr:.2f} to {row.after.psnr:.2f} dB ({gain(row):+.2f}),"
+        f" fMSE {row.before.fmse:.1f} to {row.after.fmse:.1f}, foreground {row.after.ratio:.1%}"
+    )
 
 
 def images_of(case: Case) -> tuple[tuple[str, str], ...]:

@@ -73,7 +73,8 @@ def test_several_bundles_protocols_and_formats(run, bundle, dataset):
     assert data["protocol"] == "phnet"
     assert [one["about_inference"] for one in data["systems"]] == [[32, 32], [32, 32]]
     page = (dataset / "report.html").read_text()
-    assert page.count("<figcaption>truth</figcaption>") == 2
+    assert page.count("<figcaption>truth</figcaption>") == 3  # of each bundle, and of both side by side
+    assert "Results side by side" in page
     assert "http" not in page.replace("http-equiv", "")
     assert "PSNR" in (dataset / "report.csv").read_text().upper()
     assert r"\toprule" in (dataset / "report.tex").read_text()

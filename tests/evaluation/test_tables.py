@@ -182,9 +182,8 @@ class TestFiles:
         assert text.count(r"\begin{tabular}") == text.count(r"\bottomrule") == len(made)
 
     def test_page(self, systems, made):
-        row = systems[0].rows[0]
-        shown = Shown(row, (("composite", "data:image/jpeg;base64,AA=="),))
-        text = page("<data>", systems, made, [Gallery("a_b & <c>", (shown,), ())], "made & now")
+        shown = Shown("one/<c>: 30 dB", (("composite", "data:image/jpeg;base64,AA=="),))
+        text = page("<data>", systems, made, [Gallery("a_b & <c>", (("worst", (shown,)),))], "made & now")
         assert "<c>" not in text
         assert "&lt;data&gt;: " not in text
         assert "<h1>&lt;data&gt;</h1>" in text
