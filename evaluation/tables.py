@@ -287,5 +287,5 @@ def all_tables(systems: Sequence[System], with_quoted: bool, speeds: Sequence[tu
         tables.append(randomness(systems, with_quoted))
     tables.append(conventions(systems))
     if speeds:
-        tables.append(speed(speeds))
+        tables.append(speed(speeds, with_quoted))
     return tables

@@ -109,6 +109,12 @@ def test_resolutions_and_refiner_stand_in_one_table():
     assert [one.cells[:2] for one in table.lines] == [(f"{s}x{s}", r) for s in (512, 1024) for r in ("no", "yes")]
 
 
+def test_speeds_stand_next_to_the_printed_ones_if_wanted():
+    with_quoted, without = (tables.all_tables([system()], one, [("here", 2.0)])[-1] for one in (True, False))
+    assert [one.cells[0] for one in with_quoted.lines] == ["2.00", "1.01", "34.49"]
+    assert [one.label for one in without.lines] == ["here"]
+
+
 def test_setups_are_named_as_the_paper_does():
     assert setup_of({"grid_count": [4, 3, 2, 1]}) == "D4,5,6 + PFE"
     assert setup_of({"grid_count": [10, 5, 1], "extractor": False}) == "D5,6"
