@@ -14,10 +14,10 @@ FROM python:3.13-slim-bookworm AS build
 WORKDIR /source
 COPY . .
 RUN python -m venv /opt/harmonyrt \
-    && /opt/harmonyrt/bin/pip install --no-cache-dir --constraint constraints.txt ".[openvino]"
+    && /opt/harmonyrt/bin/pip install --no-cache-dir --constraint constraints.txt ".[openvino,jpeg]"
 
 FROM build AS build-server
-RUN /opt/harmonyrt/bin/pip install --no-cache-dir --constraint constraints.txt ".[openvino,serve]"
+RUN /opt/harmonyrt/bin/pip install --no-cache-dir --constraint constraints.txt ".[openvino,serve,jpeg]"
 
 FROM python:3.13-slim-bookworm AS base
 RUN useradd --create-home --uid 10001 harmonyrt \

@@ -133,8 +133,7 @@ def _load_engine(case: Case) -> Loaded:
 def _load_picture(case: Case) -> Loaded:
     from harmonyrt.runtime import Harmonizer
     from harmonyrt.runtime.bundle import open_bundle
-    from harmonyrt.runtime.images.mask_files import read_mask_file
-    from harmonyrt.runtime.images.pictures import read_picture_file
+    from harmonyrt.runtime.images.inputs import Reading, read_pair
 
     where = (case.backend, case.threads, case.device)
     harmonizer = Harmonizer.open(case.path, *where, target=case.target, cache=case.cache)
@@ -144,9 +143,9 @@ def _load_picture(case: Case) -> Loaded:
 
     def call() -> None:
         start = time.perf_counter()
-        composite, mask = read_picture_file(jpeg).rgb, read_mask_file(png).values
+        read = read_pair(jpeg, png, Reading(), "the picture", "the mask")
         decoding[:] = [1000 * (time.perf_counter() - start)]
-        last[:] = [harmonizer.harmonize(composite, mask)]
+        last[:] = [harmonizer.harmonize(read.picture.rgb, read.mask)]
 
     def stages() -> dict[str, float]:
         parts = ("fit", "engine", "carry_back")
@@ -182,9 +181,15 @@ def _files(case: Case) -> tuple[bytes, bytes]:
 
 
 def _load_peer(case: Case) -> Loaded:
-    from harmonyrt.benchmarks.peers.libraries import load_peer
+    from harmonyrt.benchmarks.peers.libraries import open_peer
 
-    return load_peer(case)
+    call, first, about = open_peer(case.mode, case.path, case.threads or 1, *inputs(case))
+    last = [first]
+
+    def again() -> None:
+        last[:] = [call()]
+
+    return Loaded(again, about, lambda: last[0])
 
 
 def _load_torch(case: Case) -> Loaded:

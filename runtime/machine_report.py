@@ -44,6 +44,7 @@ PACKAGES = {  # as people name them: distributions that may bring them, the firs
     "matplotlib": ("matplotlib",),
     "tifffile": ("tifffile",),
     "imagecodecs": ("imagecodecs",),
+    "simplejpeg": ("simplejpeg",),
     "av": ("av",),
 }
 _SECONDS_FOR_NVIDIA_SMI = 15

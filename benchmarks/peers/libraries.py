@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from harmonyrt.benchmarks.cases import Case, Loaded, inputs
 from harmonyrt.common import HarmonyError
 
 Call = Callable[[], np.ndarray]
@@ -56,39 +55,40 @@ PEERS = (
 )
 
 
-def load_peer(case: Case) -> Loaded:
+def open_peer(
+    name: str, path: str, threads: int, image: np.ndarray, mask: np.ndarray
+) -> tuple[Call, np.ndarray, dict[str, str]]:
     """Open a peer's file in this process.
+
+    Args:
+        name: of one of :data:`PEERS`.
+        path: what was converted for it.
+        threads: that it may use.
+        image: (1,3,H,W) float32 in [0, 1].
+        mask: (1,1,H,W) float32.
+
+    Returns:
+        What runs the network on these inputs, its first answer, and what was opened.
 
     Raises:
         HarmonyError: the peer is not known or not installed, or it does not open or run the network.
     """
-    peer = next((peer for peer in PEERS if peer.name == case.mode), None)
+    peer = next((peer for peer in PEERS if peer.name == name), None)
     if peer is None:
-        raise HarmonyError(f"peer {case.mode!r} is not known; give one of {', '.join(p.name for p in PEERS)}")
-    if not Path(case.path).is_file():
-        raise HarmonyError(f"{case.path} does not exist; convert the network for {peer.library} first")
-    image, mask = inputs(case)
+        raise HarmonyError(f"peer {name!r} is not known; give one of {', '.join(p.name for p in PEERS)}")
+    if not Path(path).is_file():
+        raise HarmonyError(f"{path} does not exist; convert the network for {peer.library} first")
     try:
-        call, precision = _OPENERS[peer.library](peer, case.path, case.threads or 1, image, mask)
+        call, precision = _OPENERS[peer.library](peer, path, threads, image, mask)
         version = importlib.metadata.version(peer.package)
-        last = [call()]
+        first = call()
     except Exception as error:  # each library has its own types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise HarmonyError(f"{peer.library} does not run {Path(case.path).name}: {reason}") from None
-    if last[0].shape != image.shape:
-        raise HarmonyError(f"{peer.library} answers with shape {last[0].shape}, not {image.shape}")
-
-    def again() -> None:
-        last[:] = [call()]
-
-    about = {
-        "backend": peer.library,
-        "device": "cpu",
-        "target": peer.variant,
-        "precision": precision,
-        "version": version,
-    }
-    return Loaded(again, about, lambda: last[0])
+        raise HarmonyError(f"{peer.library} does not run {Path(path).name}: {reason}") from None
+    if first.shape != image.shape:
+        raise HarmonyError(f"{peer.library} answers with shape {first.shape}, not {image.shape}")
+    about = {"backend": peer.library, "device": "cpu", "target": peer.variant}
+    return call, first, {**about, "precision": precision, "version": version}
 
 
 def _onnxruntime(peer: Peer, path: str, threads: int, image: np.ndarray, mask: np.ndarray) -> tuple[Call, str]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.images import deep as deep_images
-from harmonyrt.runtime.images import file_structure, tiff_files
+from harmonyrt.runtime.images import file_structure, tiff_files, turbo_jpeg
 from harmonyrt.runtime.images.meaning import meaning_of
 from harmonyrt.runtime.images.opening import DAMAGE, Source, opened
 from harmonyrt.runtime.images.repairs import loaded_jpeg
@@ -133,6 +133,9 @@ def _decoded(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> tuple[np
     if wanted is None:
         raise HarmonyError(f"{where} has pixels of the kind {image.mode}; save it as RGB with 8 or 16 bits per channel")
     notes = _depth_lost(image, file, where)
+    fast = turbo_jpeg.decoded(image, file)
+    if fast is not None:
+        return fast, notes
     loaded: Image.Image = image
     if image.format in ("JPEG", "MPO"):
         loaded, more = loaded_jpeg(image, file, where)

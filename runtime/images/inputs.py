@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
+import os
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +20,10 @@ from harmonyrt.runtime.images.mask_files import alpha_as_mask, matched_mask, rea
 from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label, MaskFile, fitted_mask
 from harmonyrt.runtime.images.opening import Source
 from harmonyrt.runtime.images.pictures import PictureFile, read_picture_file
+from harmonyrt.runtime.machine import cores
+
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 
 @dataclass(frozen=True)
@@ -72,11 +81,18 @@ def read_pair(
         HarmonyWarning: what is doubtful about the mask.
     """
     limit = how.max_megapixels
-    picture = read_picture_file(composite, name=composite_name, max_megapixels=limit)
+
+    def its_picture() -> PictureFile:
+        return read_picture_file(composite, name=composite_name, max_megapixels=limit)
+
     if mask is None:
-        picture, found = alpha_as_mask(picture, composite_name)
+        picture, found = alpha_as_mask(its_picture(), composite_name)
     else:
-        found = read_mask_file(mask, name=mask_name, max_megapixels=limit, label=how.label or None)
+        picture, found = _both(
+            its_picture,
+            lambda: read_mask_file(mask, name=mask_name, max_megapixels=limit, label=how.label or None),
+            one_file=_is_same(composite, mask),
+        )
         found = matched_mask(found, picture, mask_name or "the mask", composite_name)
     for sentence in found.warnings:
         warn(sentence)
@@ -103,8 +119,11 @@ def read_composed(
         HarmonyError: either cannot be read, or they do not match.
     """
     limit = how.max_megapixels
-    first = read_picture_file(cutout, name=cutout_name, max_megapixels=limit)
-    second = read_picture_file(background, name=background_name, max_megapixels=limit)
+    first, second = _both(
+        lambda: read_picture_file(cutout, name=cutout_name, max_megapixels=limit),
+        lambda: read_picture_file(background, name=background_name, max_megapixels=limit),
+        one_file=_is_same(cutout, background),
+    )
     done = compose(first, second, placing.at, placing.scale, premultiplied=placing.premultiplied, megapixel_limit=limit)
     values = 255 - done.mask.values if how.invert_mask else done.mask.values
     return Inputs(done.composite, values, (*first.notes, *second.notes, *done.notes))
@@ -122,6 +141,25 @@ def with_match(inputs: Inputs, match: Source, how: Reading, match_name: str, com
     notes = (*inputs.notes, *found.notes)
     matched = matched_mask(found, inputs.picture, match_name, composite_name)
     return dataclasses.replace(inputs, notes=notes, match=matched)
+
+
+def _both(first: Callable[[], First], second: Callable[[], Second], one_file: bool) -> tuple[First, Second]:
+    """Both results; the second file is read in another thread meanwhile, where there is a core for it.
+
+    Decoders leave Python's lock alone. Where both fail, the first one's error counts, as if read one after another.
+    """
+    if one_file or cores() < 2:
+        return first(), second()
+    with ThreadPoolExecutor(1, "harmonyrt-read") as pool:
+        later = pool.submit(contextvars.copy_context().run, second)
+        return first(), later.result()
+
+
+def _is_same(one: Source, other: Source) -> bool:
+    """Whether two sources may be one open file, or a pipe, that two threads would read from in turns."""
+    if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
+        return os.fspath(one) == os.fspath(other) or not (os.path.isfile(one) and os.path.isfile(other))
+    return one is other and hasattr(one, "read")
 
 
 def read_place(text: str, option: str = "--at") -> tuple[int, int]:

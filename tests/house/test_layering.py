@@ -42,7 +42,8 @@ INNER_ROOMS = {
         **dict.fromkeys(sorted(GROUND_OF_RUNTIME), GROUND_OF_RUNTIME),
     },
     "benchmarks": {
-        "report": {"cases", "compare", "plot", "results"},
+        "report": {"cases", "compare", "peers", "plot", "results"},
+        "peers": {"cases", "compare", "results"},
         **{module: {"cases", "clocks", "compare", "results", "timing"} for module in ("compare", "results", "worker")},
     },
 }
@@ -63,6 +64,7 @@ OPTIONAL = [
     "onnx_graphsurgeon",
     "tifffile",
     "imagecodecs",
+    "simplejpeg",
     "skimage",
     "av",
     "fastapi",
