@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 
+class SynthesisPreset(str, Enum):
+    """How composites are made."""
+
+    plan = "plan"
+    ffhqh = "ffhqh"
+
+
 def synthesize(
     data: Annotated[Path, typer.Argument(help="Folder of photos and masks.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Dataset folder: new, or empty.")],
-    variants: Annotated[int, typer.Option(min=1, help="Composites per photo.")] = 2,
+    preset: Annotated[
+        SynthesisPreset,
+        typer.Option(help="plan: changes of every kind, as training makes them. ffhqh: the PHNet paper's portraits."),
+    ] = SynthesisPreset.plan,
+    mattes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|MODULE:FUNCTION",
+            help="Where masks come from instead of masks/: a folder of mattes (the photos' stems), or a matting step.",
+        ),
+    ] = None,
+    variants: Annotated[
+        int | None, typer.Option(min=1, help="Composites per photo. Default: 2; 1 with --preset ffhqh.")
+    ] = None,
     photos: Annotated[
         bool, typer.Option("--photos/--no-photos", help="Use photos without masks too, with regions as foregrounds.")
     ] = True,
@@ -24,6 +45,8 @@ def synthesize(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a dataset of composites in iHarmony4's folder layout, with train, val and test lists."""
+    import dataclasses
+
     from harmonyrt.cli.console import print_json, say_passed_over
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.errors import require
@@ -38,7 +61,11 @@ def synthesize(
 
     if not as_json:
         streams().results_are_files()
-    config = SynthesisConfig(data.absolute(), output, variants=variants, photos=photos, seed=seed)
+    each = variants or (1 if preset is SynthesisPreset.ffhqh else 2)
+    if mattes is not None and Path(mattes).is_dir():
+        mattes = str(Path(mattes).absolute())
+    config = SynthesisConfig(data.absolute(), output, each, photos=photos, seed=seed)
+    config = dataclasses.replace(config, preset=preset.value, mattes=mattes)
     with growing_progress("synthesizing") as progress:
         result = run(config, progress) if ray is None else _on_ray(config, ray, progress)
     say_passed_over(data)

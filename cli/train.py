@@ -16,6 +16,15 @@ class TrainingRecipe(str, Enum):
     paper = "paper"
 
 
+class Network(str, Enum):
+    """Networks by name (:func:`harmonyrt.training.shipping.configuration_name`)."""
+
+    ffhqh = "ffhqh"
+    iharmony4 = "iharmony4"
+    paper = "paper"
+    paper_10m = "paper-10m"
+
+
 class Optimizer(str, Enum):
     """Optimizers."""
 
@@ -44,6 +53,10 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; an existing run is resumed.")],
     minutes: Annotated[float | None, typer.Option(min=0.001, help="Length of the run in minutes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Length of the run in steps.")] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Length of the run in passes through the training split. Recipe paper: 160."),
+    ] = None,
     recipe: Annotated[
         TrainingRecipe,
         typer.Option(help="practical: residual output, minutes to hours. paper: section 5.1, 160 epochs."),
@@ -56,6 +69,16 @@ def train(
             " paper-ablation trains and scores the PHNet paper's table 1 in small.",
         ),
     ] = None,
+    network: Annotated[
+        Network | None,
+        typer.Option(
+            help="39.9 M parameters: ffhqh (as released), paper (as printed). 10 M: iharmony4 (the default), paper-10m."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Recipe paper: side of the pictures, such as 256, 512 or 1024.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Recipe paper: pictures a step. Default: 16.")] = None,
     optimizer: Annotated[Optimizer | None, typer.Option(help="Default: the recipe's.")] = None,
     loss: Annotated[Loss | None, typer.Option(help="Default: the recipe's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of every stage. Default: the recipe's.")] = None,
@@ -100,8 +123,12 @@ def train(
     from harmonyrt.common.progress import say
     from harmonyrt.common.streams import current as streams
 
-    if preset is None and recipe is TrainingRecipe.practical and (steps is None) == (minutes is None):
-        raise HarmonyError("a run's length is given once; pass --minutes or --steps")
+    length = {"steps": steps, "minutes": minutes, "epochs": epochs}
+    length = {name: value for name, value in length.items() if value is not None}
+    if preset is None and (len(length) > 1 or (recipe is TrainingRecipe.practical and not length)):
+        raise HarmonyError("a run's length is given once; pass --epochs, --minutes or --steps")
+    if recipe is TrainingRecipe.practical and not (size is None and batch is None):
+        raise HarmonyError("--size and --batch are of --recipe paper; pass --stage SIZE:BATCH:SHARE instead")
     for package in ("torch", "safetensors"):
         require(package, "train", "harmonyrt train")
     if not data.is_dir():
@@ -121,12 +148,24 @@ def train(
         if PairedDataset.is_one(data):
             raise HarmonyError(f"{data} is a dataset of pairs, which are taken as they are; leave out --plan")
         chosen["plan"] = read_plan(plan)
-    chosen["stages"] = _stages(recipe, lr, stage)
+    if preset is not None:
+        _refuse_what_presets_set({"--plan": plan, "--stage": stage, "--lr": lr, "--network": network,
+                                  "--recipe": recipe is TrainingRecipe.paper or None})  # fmt: skip
+        del chosen["init"], chosen["ship"]
+        given = {key: value for key, value in chosen.items() if value is not None and key != "seed"}
+        given |= {"seed": seed} if seed else {}
+        _run_preset(preset, data, output, init, {**given, **length}, as_json)
+        return
+    chosen["stages"] = _stages(recipe, lr, stage, size, batch)
+    if network is not None:
+        chosen["network"] = _network(network, recipe)
+    if size is not None:
+        chosen["validation_size"] = size
     if not PairedDataset.is_one(data):
         say_passed_over(data)
     if not as_json:
         streams().results_are_files()
-    result = run(_config(recipe, data, output, steps, minutes, chosen))
+    result = run(_config(recipe, data, output, {**length, **chosen}))
     if as_json:
         print_json({"steps": result.steps, "minutes": result.minutes, "finished": result.finished,
                     "weights": str(result.weights), "validation": result.validation})  # fmt: skip
@@ -137,35 +176,69 @@ def train(
         raise typer.Exit(130)
 
 
-def _run_preset(name: str, data: Path, output: Path, init: Path | None, machine: dict[str, Any], as_json: bool) -> None:
-    from harmonyrt.cli.console import print_json, say
-    from harmonyrt.training.presets import configs, read_course, run_course
+def _refuse_what_presets_set(given: dict[str, Any]) -> None:
+    from harmonyrt.common import HarmonyError
+
+    for option, value in given.items():
+        if value:
+            raise HarmonyError(f"a preset has its own {option.removeprefix('--')}; leave out {option} or --preset")
+
+
+def _run_preset(name: str, data: Path, output: Path, init: Path | None, given: dict[str, Any], as_json: bool) -> None:
+    from harmonyrt.cli.console import print_json
+    from harmonyrt.common import HarmonyError
+    from harmonyrt.common.files import make_folder
+    from harmonyrt.common.progress import say
+    from harmonyrt.training import ablation, presets
     from harmonyrt.training.train import train as run
 
-    course = read_course(name)
-    say(f"preset {name}: {course.about} It takes {course.hours}.")
-    weights, last = run_course(course, configs(course, data, output, init, **machine), output, run)
-    if weights is None:
+    if name not in (*presets.courses(), *ablation.ablations()):
+        known = ", ".join((*presets.courses(), *ablation.ablations()))
+        raise HarmonyError(f"there is no preset {name!r}; use one of {known}")
+    if name in ablation.ablations():
+        if init is not None:
+            raise HarmonyError("an ablation trains every setup from the same seed; leave out --init")
+        asked = ablation.read_ablation(name)
+        say(f"preset {name}: {asked.about} It takes {asked.hours}.")
+        make_folder(output)
+        table, last = ablation.run_ablation(asked, ablation.configs(asked, data, output, **given), output, run)
+        shown = None if table is None else table if as_json else ablation.markdown(table).rstrip("\n")
+    else:
+        if given.keys() & {"steps", "minutes", "epochs"}:
+            raise HarmonyError(f"preset {name} is runs of given lengths; leave out --steps, --minutes and --epochs")
+        course = presets.read_course(name)
+        say(f"preset {name}: {course.about} It takes {course.hours}.")
+        weights, last = presets.run_course(course, presets.configs(course, data, output, init, **given), output, run)
+        shown = None if weights is None else str(weights)
+        if as_json and weights is not None:
+            shown = {"weights": str(weights), "validation": last.validation}
+    if shown is None:
         say(f"stopped at step {last.steps} of a run of the preset; run the same command again to continue")
         raise typer.Exit(130)
     if as_json:
-        print_json({"weights": str(weights), "validation": last.validation})
+        print_json(shown)
     else:
-        print(weights)
+        print(shown)
 
 
-def _config(
-    recipe: TrainingRecipe, data: Path, output: Path, steps: int | None, minutes: float | None, chosen: dict[str, Any]
-) -> Any:
+def _network(name: Network, recipe: TrainingRecipe) -> Any:
+    import dataclasses
+
+    from harmonyrt.training.shipping import NAMED
+
+    output = "residual" if recipe is TrainingRecipe.practical else "sigmoid"
+    return dataclasses.replace(NAMED[name.value], output=output)
+
+
+def _config(recipe: TrainingRecipe, data: Path, output: Path, chosen: dict[str, Any]) -> Any:
     from harmonyrt.training.config import TrainConfig, paper_config
 
-    if recipe is TrainingRecipe.practical:
-        return TrainConfig(data, output, steps=steps, minutes=minutes, **chosen)
-    length = {} if steps is None and minutes is None else {"steps": steps, "minutes": minutes}
-    return paper_config(data, output, **length, **chosen)
+    return (TrainConfig if recipe is TrainingRecipe.practical else paper_config)(data, output, **chosen)
 
 
-def _stages(recipe: TrainingRecipe, lr: float | None, given: list[str] | None) -> tuple[Any, ...]:
+def _stages(
+    recipe: TrainingRecipe, lr: float | None, given: list[str] | None, size: int | None, batch: int | None
+) -> tuple[Any, ...]:
     import dataclasses
 
     from harmonyrt.common import HarmonyError
@@ -177,4 +250,6 @@ def _stages(recipe: TrainingRecipe, lr: float | None, given: list[str] | None) -
             " leave --stage out, or choose --recipe practical"
         )
     stages = parse_stages(given) if given else PRACTICAL_STAGES if recipe is TrainingRecipe.practical else PAPER_STAGES
-    return stages if lr is None else tuple(dataclasses.replace(s, lr=lr) for s in stages)
+    changes: dict[str, Any] = {"lr": lr, "size": size, "batch": batch}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return tuple(dataclasses.replace(s, **changes) for s in stages)

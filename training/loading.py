@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import CompositePlan
 
+REAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 Tensors = tuple[Tensor, ...]
 """composite, mask, real, where the truth is known, and the lights of samples made in layers (``Batch.lights``; NaN for
 others)."""
@@ -37,53 +39,71 @@ class Synthesis:
         return self.pictures
 
     def batch(self, size: int, count: int, seed: list[int]) -> Tensors:
+        """Composites of drawn photos."""
         made = self.composer.batch(size, count, seed)
         lights = torch.full((count, 6), torch.nan) if made.lights is None else made.lights
         return made.composite, made.mask, made.real, made.known(), lights
 
 
 class PairedDataset:
-    """A dataset in iHarmony4's layout, as ``harmonyrt synthesize`` writes it.
+    """A dataset in iHarmony4's layout, as ``harmonyrt synthesize`` writes it, or a folder of several.
 
     ``composite_images/NAME_MASK_VARIANT.jpg`` belongs to ``masks/NAME_MASK.png`` and ``real_images/NAME.jpg``; lists
-    (``*train.txt``, ``*val.txt``, ``*test.txt``) name the composites of each split.
+    (``*train.txt``, ``*val.txt``, ``*test.txt``) name the composites of each split. iHarmony4's own folder holds four
+    such subsets (HAdobe5k, HCOCO, Hday2night, HFlickr), which are read as one dataset.
     """
 
     def __init__(self, root: Path, split: str = "train") -> None:
-        lists = sorted(root.glob(f"*{split}.txt"))
-        if not lists:
-            raise HarmonyError(f"{root} has no list {split}.txt of composites; write one, or run harmonyrt synthesize")
-        lines = [line.strip() for path in lists for line in path.read_text().splitlines() if line.strip()]
         self.root = root
-        self.names = [Path(line).name for line in lines]
+        self.names: list[str] = []
+        self.folders: list[Path] = []
+        """The subset of each composite."""
+        for folder in self.subsets(root):
+            lists = sorted(folder.glob(f"*{split}.txt"))
+            if not lists:
+                raise HarmonyError(
+                    f"{folder} has no list {split}.txt of composites; write one, or run harmonyrt synthesize"
+                )
+            lines = [line.strip() for path in lists for line in path.read_text().splitlines() if line.strip()]
+            self.names += [Path(line).name for line in lines]
+            self.folders += [folder] * len(lines)
         if not self.names:
-            raise HarmonyError(f"{lists[0]} names no composites; run harmonyrt synthesize with more pictures")
+            raise HarmonyError(
+                f"{root} names no composites in its lists {split}.txt; run harmonyrt synthesize with more pictures"
+            )
 
     def __len__(self) -> int:
         """Composites in the split."""
         return len(self.names)
 
     @staticmethod
+    def subsets(root: Path) -> list[Path]:
+        """The folders of a dataset that hold composites: itself, or its subsets; [] is another layout."""
+        if (root / "composite_images").is_dir():
+            return [root]
+        return sorted(path.parent for path in root.glob("*/composite_images") if path.is_dir())
+
+    @staticmethod
     def is_one(root: Path) -> bool:
         """Whether a folder looks like this layout."""
-        return (root / "composite_images").is_dir()
+        return bool(PairedDataset.subsets(root))
 
-    def paths(self, name: str) -> tuple[Path, Path, Path]:
-        """Composite, mask and real picture of a composite's name."""
+    def paths(self, index: int) -> tuple[Path, Path, Path]:
+        """Composite, mask and real picture of a composite."""
+        name, folder = self.names[index], self.folders[index]
         stem = Path(name).stem
         photo, mask = stem.rsplit("_", 2)[0], stem.rsplit("_", 1)[0]
-        real = next(iter(sorted((self.root / "real_images").glob(f"{photo}.*"))), None)
+        named = (folder / "real_images" / f"{photo}{suffix}" for suffix in REAL_SUFFIXES)
+        real = next((path for path in named if path.is_file()), None)
         if real is None:
-            raise HarmonyError(
-                f"{self.root}: composite {name} has no real picture {photo}.jpg; copy it to real_images/"
-            )
-        return self.root / "composite_images" / name, self.root / "masks" / f"{mask}.png", real
+            raise HarmonyError(f"{folder}: composite {name} has no real picture {photo}.jpg; copy it to real_images/")
+        return folder / "composite_images" / name, folder / "masks" / f"{mask}.png", real
 
     def sample(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(S,S,3), (S,S), (S,S,3) uint8; the mask is binary, as published."""
         modes = ("RGB", "L", "RGB")
         pictures = []
-        for path, mode in zip(self.paths(self.names[index]), modes, strict=True):
+        for path, mode in zip(self.paths(index), modes, strict=True):
             try:
                 with Image.open(path) as file:
                     picture = file.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
@@ -93,12 +113,13 @@ class PairedDataset:
         composite, mask, real = pictures
         return composite, (mask > 127).astype(np.uint8) * 255, real
 
-    def batch(self, size: int, count: int, seed: list[int]) -> Tensors:
-        """Random composites, half of them flipped."""
+    def batch(self, size: int, count: int, seed: list[int], indices: Sequence[int] | None = None) -> Tensors:
+        """Composites, half of them flipped; drawn, or those of `indices`."""
         rng = np.random.default_rng(seed)
         columns: tuple[list, list, list] = ([], [], [])
-        for _ in range(count):
-            sample = self.sample(int(rng.integers(len(self.names))), size)
+        for n in range(count) if indices is None else indices:
+            drawn = int(rng.integers(len(self.names))) if indices is None else int(n)
+            sample = self.sample(drawn, size)
             flip = rng.random() < 0.5
             for column, picture in zip(columns, sample, strict=True):
                 column.append(picture[:, ::-1] if flip else picture)
@@ -124,22 +145,50 @@ def _tensors(composites, masks, reals) -> Tensors:
     return pictures(composites), mask, pictures(reals), (mask > 0.5).float(), lights
 
 
-class _Steps(Dataset):
-    """Item n is the batch of step n, whichever process makes it, so a run can be resumed."""
+def steps_per_epoch(source: Synthesis | PairedDataset, batch: int) -> int:
+    """Batches in which a pass through a training split ends; the last one may be smaller."""
+    return -(-len(source) // batch)
 
-    def __init__(self, source: Synthesis | PairedDataset, size: int, batch: int, seed: int) -> None:
+
+@functools.lru_cache(maxsize=2)
+def _order(count: int, seed: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)
+
+
+class _Steps(Dataset):
+    """Item n is the batch of step n, whichever process makes it, so a run can be resumed.
+
+    With `first_of_stage` a dataset of pairs is passed through from that step on: in an epoch every composite comes
+    once, in another order each time.
+    """
+
+    def __init__(
+        self, source: Synthesis | PairedDataset, size: int, batch: int, seed: int, first_of_stage: int | None = None
+    ) -> None:
         self.source, self.size, self.batch, self.seed = source, size, batch, seed
+        self.first_of_stage = first_of_stage
 
     def __getitem__(self, step: int) -> Tensors:
-        return self.source.batch(self.size, self.batch, [self.seed, step])
+        source, seed = self.source, [self.seed, step]
+        if self.first_of_stage is None or not isinstance(source, PairedDataset):
+            return source.batch(self.size, self.batch, seed)
+        epoch, place = divmod(step - self.first_of_stage, steps_per_epoch(source, self.batch))
+        order = _order(len(source), (self.seed, self.first_of_stage, epoch))
+        return source.batch(self.size, self.batch, seed, order[place * self.batch : (place + 1) * self.batch])
 
 
 def batches(
-    source: Synthesis | PairedDataset, size: int, batch: int, seed: int, first_step: int, workers: int
+    source: Synthesis | PairedDataset,
+    size: int,
+    batch: int,
+    seed: int,
+    first_step: int,
+    workers: int,
+    first_of_stage: int | None = None,
 ) -> Iterator[Tensors]:
-    """Batches of step `first_step` and on, without end."""
+    """Batches of step `first_step` and on, without end; with `first_of_stage` in epochs, as :class:`_Steps` has it."""
     loader = DataLoader(
-        _Steps(source, size, batch, seed),
+        _Steps(source, size, batch, seed, first_of_stage),
         batch_size=None,
         sampler=range(first_step, first_step + 10_000_000),
         num_workers=workers,

@@ -16,11 +16,13 @@ from harmonyrt.models.meaning import CARRIER, as_metadata, carrier
 KEPT_IN_FLOAT32 = ("running_mean", "running_var")
 """A running variance passes float16's largest value, 65504, on ordinary features."""
 
+NAMED = {"ffhqh": FFHQH, "iharmony4": IHARMONY4, "paper": PAPER, "paper-10m": PAPER_10M}
+"""Networks by name."""
+
 
 def configuration_name(config: PHNetConfig) -> str:
     """``"ffhqh"``, ``"iharmony4"``, ``"paper"``, ``"paper-10m"`` or ``"custom"``, whatever the output."""
-    named = {"ffhqh": FFHQH, "iharmony4": IHARMONY4, "paper": PAPER, "paper-10m": PAPER_10M}
-    for name, known in named.items():
+    for name, known in NAMED.items():
         shape = (known.variant, known.enc_sizes, known.grid_count)
         if (config.variant, config.enc_sizes, config.grid_count) == shape:
             return name

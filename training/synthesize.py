@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
+from harmonyrt.training import ffhqh
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.pictures import Album, Picture, find_pictures
 from harmonyrt.training.plan import TEST_PLAN, CompositePlan
@@ -35,6 +37,10 @@ class SynthesisConfig:
         plan: how the foregrounds change.
         photos: give photos without masks a foreground of merged superpixels (they are in the train split only).
         seed: the same seed writes the same files.
+        preset: ``plan`` makes composites by `plan`; ``ffhqh`` as the PHNet paper made FFHQH (:mod:`.ffhqh`): soft
+            mattes, its augmentation without bounds, its split. Every photo needs a mask then.
+        mattes: where masks come from instead of masks/: a folder of mattes, or ``module:function``
+            (:func:`harmonyrt.training.ffhqh.mask_source`).
     """
 
     data: Path
@@ -43,6 +49,8 @@ class SynthesisConfig:
     plan: CompositePlan = field(default_factory=lambda: TEST_PLAN)
     photos: bool = True
     seed: int = 0
+    preset: Literal["plan", "ffhqh"] = "plan"
+    mattes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,20 +102,24 @@ class SynthesisJob:
         for name in _FOLDERS:
             make_folder(self.config.out / name, "choose another folder")
         composer = Composer(Album(self.pictures), self.config.plan)
-        return lambda index: self._written(composer, index)
+        source = None if self.config.mattes is None else ffhqh.mask_source(self.config.mattes)
+        return lambda index: self._written(composer, source, index)
 
     def lost(self, index: int, deaths: int) -> tuple[str, list[str]]:
         """A picture that no worker survived stops the work: the dataset would differ from that of another run."""
         raise WorkFailed(f"{self.pictures[index].image}: {deaths} workers died of it; remove it or add memory")
 
-    def _written(self, composer: Composer, index: int) -> tuple[str, list[str]]:
+    def _written(self, composer: Composer, source: ffhqh.MaskSource | None, index: int) -> tuple[str, list[str]]:
         picture, lines = self.pictures[index], []  # type: ignore[var-annotated]
         rng = np.random.default_rng([self.config.seed, zlib.crc32(picture.name.encode())])
-        real, mask = _load(picture, rng)
+        real, mask = _load(picture, rng, source)
+        as_paper = self.config.preset == "ffhqh"
+        if not as_paper:
+            mask = np.where(mask > 127, 255, 0).astype(np.uint8)
         if mask.max() >= 128:  # else there is nothing under the mask
             with _writing(self.config.out):
                 _write_one(self.config, composer, self.names[index], real, mask, rng, lines)
-        return picture.split, lines
+        return ffhqh.split_of(picture.name) if as_paper else picture.split, lines
 
 
 def prepared(config: SynthesisConfig) -> SynthesisJob:
@@ -118,7 +130,18 @@ def prepared(config: SynthesisConfig) -> SynthesisJob:
     """
     if config.variants < 1:
         raise HarmonyError(f"{config.variants} variants were asked for; give 1 or more")
-    pictures = [p for p in find_pictures(config.data) if p.mask is not None or config.photos]
+    pictures = find_pictures(config.data)
+    if config.mattes is not None:
+        ffhqh.mask_source(config.mattes)  # a sentence now, not from a worker
+    elif config.preset == "ffhqh":
+        bare = [picture for picture in pictures if picture.mask is None]
+        if bare:
+            raise HarmonyError(
+                f"{len(bare)} photos have no masks, the first of them {bare[0].image}; give --mattes a folder of"
+                " mattes or module:function of a matting step, or remove them"
+            )
+    else:
+        pictures = [picture for picture in pictures if picture.mask is not None or config.photos]
     if not pictures:
         raise HarmonyError(f"{config.data} has no pictures with masks; add masks/, or allow photos without masks")
     _check_empty(config.out)
@@ -161,11 +184,14 @@ def _short_names(pictures: list[Picture]) -> list[str]:
     ]
 
 
-def _load(picture: Picture, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(H,W,3) and (H,W) uint8."""
+def _load(picture: Picture, rng: np.random.Generator, source: ffhqh.MaskSource | None) -> tuple[np.ndarray, np.ndarray]:
+    """(H,W,3) and (H,W) uint8; the mask may be soft."""
     try:
         with Image.open(picture.image) as file:
             photo = file.convert("RGB")
+        if source is not None:
+            pixels = np.asarray(photo)
+            return pixels, ffhqh.checked_matte(source(picture.image, pixels), pixels, picture.image)
         if picture.mask is None:
             mask = merged_region(superpixels(photo), rng).resize(photo.size, Image.Resampling.BICUBIC)
         else:
@@ -173,7 +199,7 @@ def _load(picture: Picture, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
                 mask = file.convert("L").resize(photo.size)
     except OSError as error:
         raise HarmonyError(f"{picture.image} or its mask cannot be read ({error}); remove it or replace it") from None
-    return np.asarray(photo), np.where(np.asarray(mask) > 127, 255, 0).astype(np.uint8)
+    return np.asarray(photo), np.asarray(mask)
 
 
 def _write_one(
@@ -190,8 +216,11 @@ def _write_one(
     photo = torch.from_numpy(real.copy()).permute(2, 0, 1)[None].float() / 255
     area = torch.from_numpy(mask)[None, None].float() / 255
     for variant in range(1, config.variants + 1):
-        composite = composer.change(photo, area, rng)
-        pixels = (composite[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        if config.preset == "ffhqh":
+            pixels = ffhqh.composite_of(real, mask, rng)
+        else:
+            composite = composer.change(photo, area, rng)
+            pixels = (composite[0] * 255).round().byte().permute(1, 2, 0).numpy()
         file = f"{name}_1_{variant}.jpg"
         Image.fromarray(pixels).save(config.out / "composite_images" / file, quality=QUALITY)
         lines.append(file)

@@ -30,7 +30,7 @@ from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_flo
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
 from harmonyrt.training.grids import save_grid
-from harmonyrt.training.loading import PairedDataset, Synthesis, batches
+from harmonyrt.training.loading import PairedDataset, Synthesis, batches, steps_per_epoch
 from harmonyrt.training.losses import LOSSES
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
@@ -177,9 +177,10 @@ class _Run:
         self.steps = config.steps
         if config.epochs is not None:
             each = config.epochs / sum(self.shares)
-            self.shares = [stage.share * each * math.ceil(len(self.source) / stage.batch) for stage in config.stages]
+            self.shares = [stage.share * each * steps_per_epoch(self.source, stage.batch) for stage in config.stages]
             self.steps = max(1, round(sum(self.shares)))
-            report.say(f"{config.epochs:g} epochs of {len(self.source)} composites: {self.steps} steps")
+            lengths = ", ".join(f"{stage.share * each:g}" for stage in config.stages)
+            report.say(f"{config.epochs:g} epochs ({lengths}) of {len(self.source)} composites: {self.steps} steps")
         side = config.validation_size or SIZE
         self.held_out: list[Batch] = []
         if self.processes.first:
@@ -294,7 +295,8 @@ class _Run:
     def _train_stage(self, index: int, stage: Stage, interrupted: list[int]) -> None:
         config = self.config
         kind = torch.device(config.device).type
-        stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers)
+        start = None if config.epochs is None else round(sum(self.shares[:index]))
+        stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers, start)
         last_validation = last_checkpoint = self.minutes
         threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
         loss_of = PartLoss(config.loss, kind, config.precision == "bf16", stage.head_alone, self.processes.batch())

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch")
+from harmonyrt.models import PAPER
 from harmonyrt.training.config import Stage
 from harmonyrt.training.plan import CompositePlan
 
@@ -97,6 +98,48 @@ def test_stages_do_not_replace_the_papers_in_silence(data, asked, run):
     assert not asked.configs
 
 
+def test_the_papers_run_takes_a_network_a_size_and_a_batch(data, asked, run):
+    done = run("train", data, "-o", "run", "--recipe", "paper", "--network", "paper", "--size", 512, "--batch", 4)
+    assert done.code == 0, done.err
+    (config,) = asked.configs
+    assert config.network == PAPER
+    assert [(stage.size, stage.batch) for stage in config.stages] == [(512, 4)] * 3
+    assert config.validation_size == 512
+    assert config.epochs == 160
+
+
+def test_epochs_and_a_network_reach_the_loop(data, asked, run):
+    assert run("train", data, "-o", "run", "--epochs", 3, "--network", "paper-10m").code == 0
+    (config,) = asked.configs
+    assert (config.epochs, config.steps, config.minutes) == (3, None, None)
+    assert (config.network.variant, config.network.output) == ("paper", "residual")
+
+
+def test_a_preset_is_run_from_its_file(data, asked, run, monkeypatch):
+    finished = []
+    monkeypatch.setattr("harmonyrt.training.presets.finish", lambda *given: finished.append(given) or Path("done"))
+    done = run("train", data, "-o", "run", "--preset", "shipped", "--threads", 1)
+    assert done.code == 0, done.err
+    assert done.out == "done\n"
+    assert len(asked.configs) == 3
+    assert all(config.threads == 1 for config in asked.configs)
+    assert [config.seed for config in asked.configs] == [77, 301, 701]
+    assert finished
+
+
+def test_an_ablation_is_a_preset_that_prints_its_table(data, asked, run, monkeypatch):
+    monkeypatch.setattr("harmonyrt.training.ablation.score", lambda *given: {"rows": []})
+    done = run("train", data, "-o", "run", "--preset", "paper-ablation", "--steps", 7, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"rows": []}
+    assert [config.steps for config in asked.configs] == [7] * 7
+    assert {config.seed for config in asked.configs} == {0}
+    asked.ending.finished = False
+    done = run("train", data, "-o", "run", "--preset", "paper-ablation")
+    assert done.code == 130
+    assert "run the same command again to continue" in done.err
+
+
 def test_an_interrupted_run_says_how_it_goes_on(data, asked, run):
     asked.ending.finished = False
     done = run("train", data, "-o", "run", "--minutes", 1)
@@ -112,6 +155,11 @@ def test_an_interrupted_run_says_how_it_goes_on(data, asked, run):
         (("data", "-o", "run", "--steps", "1", "--minutes", "1"), "--minutes or --steps"),
         (("data", "-o", "run", "--steps", "0"), "see harmonyrt train --help"),
         (("data", "-o", "run", "--steps", "1", "--seed", "-1"), "see harmonyrt train --help"),
+        (("data", "-o", "run", "--steps", "1", "--size", "512"), "--stage SIZE:BATCH:SHARE"),
+        (("data", "-o", "run", "--preset", "best"), "paper-ablation"),
+        (("data", "-o", "run", "--preset", "shipped", "--steps", "1"), "leave out --steps"),
+        (("data", "-o", "run", "--preset", "shipped", "--lr", "1"), "leave out --lr"),
+        (("data", "-o", "run", "--preset", "paper-ablation", "--init", "w"), "leave out --init"),
         (("data", "--steps", "1"), "see harmonyrt train --help"),
     ],
 )
@@ -129,6 +177,22 @@ def test_synthesize_writes_a_dataset(data, run):
     assert len(list(Path("dataset/composite_images").iterdir())) == 2
     picture = np.asarray(Image.open(next(Path("dataset/composite_images").iterdir())))
     assert picture.shape == (48, 64, 3)
+
+
+def test_synthesize_makes_ffhqh_from_mattes(data, run):
+    Path("mattes").mkdir()
+    Image.new("L", (64, 48), 200).save("mattes/one.png")
+    done = run("synthesize", data, "-o", "dataset", "--preset", "ffhqh", "--mattes", "mattes")
+    assert done.code == 2
+    assert "has no matte two.png" in done.error
+    Image.new("L", (64, 48), 200).save("mattes/two.png")
+    done = run("synthesize", data, "-o", "again", "--preset", "ffhqh", "--mattes", "mattes", "--json")
+    assert done.code == 0, done.err
+    assert sum(json.loads(done.out)["composites"].values()) == 2
+    assert np.asarray(Image.open("again/masks/one_1.png")).max() == 200
+    done = run("synthesize", data, "-o", "third", "--mattes", "no.such:matting")
+    assert "cannot be imported" in done.error
+    assert not Path("third").exists()
 
 
 def test_synthesize_refuses_what_it_would_overwrite_or_cannot_find(data, run):

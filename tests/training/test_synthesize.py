@@ -50,8 +50,8 @@ def test_lists_split_by_picture(dataset, small_data):
 def test_only_the_foreground_differs(dataset):
     out, _ = dataset
     data = PairedDataset(out, "test")
-    for name in data.names[:6]:
-        composite, mask, real = (np.asarray(Image.open(path), float) for path in data.paths(name))
+    for index in range(6):
+        composite, mask, real = (np.asarray(Image.open(path), float) for path in data.paths(index))
         difference = np.abs(composite - real).mean(-1)
         assert difference[mask > 127].mean() > 3
         assert difference[mask <= 127].mean() < 2
@@ -76,6 +76,22 @@ def test_batches_are_read_back(dataset):
     assert sum(len(batch.kinds) for batch in PairedDataset(out, "val").fixed(32)) == len(
         PairedDataset(out, "val").names
     )
+
+
+def test_subsets_are_one_dataset(dataset, tmp_path):
+    """iHarmony4's own folder: four subsets, each with its lists."""
+    out, _ = dataset
+    names = ("HAdobe5k", "HCOCO", "HFlickr", "Hday2night")
+    for name in names:
+        (tmp_path / name).symlink_to(out)
+        assert PairedDataset.is_one(tmp_path)
+    whole, part = PairedDataset(tmp_path, "test"), PairedDataset(out, "test")
+    assert len(whole) == 4 * len(part)
+    assert [path.relative_to(tmp_path).parts[0] for path in whole.paths(len(part))] == ["HCOCO"] * 3
+    assert whole.batch(32, 3, [0], [0, 5, len(whole) - 1])[0].shape == (3, 3, 32, 32)
+    (tmp_path / "HMore" / "composite_images").mkdir(parents=True)
+    with pytest.raises(HarmonyError, match=r"HMore has no list test\.txt"):
+        PairedDataset(tmp_path, "test")
 
 
 def test_photos_can_be_left_out(small_data, tmp_path):

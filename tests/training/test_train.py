@@ -21,11 +21,13 @@ from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 from harmonyrt.models.checkpoints import open_phnet
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
-from harmonyrt.training.loading import Synthesis
+from harmonyrt.training.loading import PairedDataset, Synthesis
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import TEST_PLAN
 from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scoring import compare
+from harmonyrt.training.shipping import NAMED
+from harmonyrt.training.synthesize import SynthesisConfig, synthesize
 from harmonyrt.training.train import _Run, train, with_patch_shrinkage
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
@@ -38,6 +40,17 @@ def _small_validation(monkeypatch):
     monkeypatch.setattr(
         "harmonyrt.training.train.fixed_composites", lambda root, split, size: original(root, split, 32)
     )
+
+
+@pytest.fixture(scope="module")
+def pairs(small_data, tmp_path_factory):
+    """A folder of two subsets in iHarmony4's layout, whose train lists are cut to 4 composites each."""
+    root = tmp_path_factory.mktemp("pairs")
+    for name in ("HOne", "HTwo"):
+        synthesize(SynthesisConfig(small_data, root / name, variants=1, photos=False))
+        lines = (root / name / "train.txt").read_text().splitlines()
+        (root / name / "train.txt").write_text("".join(f"{line}\n" for line in lines[:4]))
+    return root
 
 
 @pytest.fixture
@@ -210,7 +223,7 @@ def test_epochs_are_of_the_training_split(config):
     result, said = _run(replace(config, steps=None, epochs=3.0, stages=stages))
     steps = 2 * math.ceil(pictures / 2) + math.ceil(pictures / 3)
     assert result.steps == steps
-    assert f"3 epochs of {pictures} composites: {steps} steps" in said
+    assert f"3 epochs (2, 1) of {pictures} composites: {steps} steps" in said
 
 
 def test_settled_norms_do_not_move_during_their_stage(config):
@@ -252,6 +265,52 @@ def test_the_papers_stages(tmp_path):
     assert [stage.share for stage in config.stages] == [100, 10, 50]
     assert config.stages == PAPER_STAGES
     assert (config.optimizer, config.loss, config.network.output) == ("lion", "paper", "sigmoid")
+
+
+def test_an_epoch_of_pairs_sees_every_composite_once_in_each_stage(config, pairs, monkeypatch):
+    """Stages without and with the PFE, with the encoder frozen: the paper's three, an epoch or two of each."""
+    seen: list[tuple[int, list[int]]] = []
+    original = PairedDataset.batch
+
+    def noted(self, size, count, seed, indices=None):
+        seen.append((seed[1], [int(index) for index in indices]))
+        return original(self, size, count, seed, indices)
+
+    monkeypatch.setattr(PairedDataset, "batch", noted)
+    stages = tuple(
+        replace(stage, size=32, batch=3, share=share) for stage, share in zip(PAPER_STAGES, (2, 1, 1), strict=True)
+    )
+    length = {"steps": None, "epochs": 4.0}
+    result, said = _run(replace(config, data=pairs, stages=stages, optimizer="lion", loss="paper", **length))
+    assert "4 epochs (2, 1, 1) of 8 composites: 12 steps" in said
+    assert result.steps == 12
+    assert [step for step, _ in seen] == list(range(12))
+    for epoch in range(4):
+        of_epoch = [index for _, indices in seen[epoch * 3 : epoch * 3 + 3] for index in indices]
+        assert sorted(of_epoch) == list(range(8))
+    assert len({str(seen[epoch * 3]) for epoch in range(4)}) == 4
+    assert [said.count(f"stage {n} of 3") for n in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_validation_comes_after_so_many_steps_at_the_size_that_is_asked_for(config):
+    _run(replace(config, validate_steps=2, validation_size=48))
+    entries = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "validation" in entry] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("size", [256, 512, 1024])
+@pytest.mark.parametrize("network", ["ffhqh", "iharmony4", "paper", "paper-10m"])
+def test_the_papers_recipe_takes_every_network_at_every_size(tmp_path, network, size):
+    stages = tuple(replace(stage, size=size) for stage in PAPER_STAGES)
+    config = paper_config(tmp_path, tmp_path, network=NAMED[network], stages=stages, validation_size=size)
+    assert (config.epochs, config.schedule, config.optimizer) == (160, "constant", "lion")
+    assert [stage.freeze for stage in config.stages] == [(), ("encoder",), ()]
+    assert [stage.extractor for stage in config.stages] == [False, True, True]
+    assert config.network == NAMED[network]
+    narrow = PHNet(replace(config.network, enc_sizes=SMALL.enc_sizes)).eval()
+    with torch.no_grad():
+        output = narrow(torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size))
+    assert output.shape == (1, 3, size, size)
 
 
 @pytest.mark.parametrize(
