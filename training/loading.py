@@ -126,11 +126,11 @@ class PairedDataset:
         return _tensors(*columns)
 
     def fixed(self, size: int, most: int = 64) -> list[Batch]:
-        """The first composites of the split, for validation."""
-        count = min(most, len(self.names))
+        """Composites from all over the split, for validation: every subset has its share."""
+        chosen = np.linspace(0, len(self.names) - 1, min(most, len(self.names))).round().astype(int).tolist()
         batches = []
-        for start in range(0, count, 8):
-            rows = [self.sample(n, size) for n in range(start, min(start + 8, count))]
+        for start in range(0, len(chosen), 8):
+            rows = [self.sample(n, size) for n in chosen[start : start + 8]]
             composite, mask, real = _tensors(*zip(*rows, strict=True))[:3]
             batches.append(Batch(composite, mask, real, ["given"] * len(rows)))
         return batches
@@ -146,7 +146,7 @@ def _tensors(composites, masks, reals) -> Tensors:
 
 
 def steps_per_epoch(source: Synthesis | PairedDataset, batch: int) -> int:
-    """Batches in which a pass through a training split ends; the last one may be smaller."""
+    """Batches of a pass through a training split, none larger than `batch`."""
     return -(-len(source) // batch)
 
 
@@ -172,9 +172,12 @@ class _Steps(Dataset):
         source, seed = self.source, [self.seed, step]
         if self.first_of_stage is None or not isinstance(source, PairedDataset):
             return source.batch(self.size, self.batch, seed)
-        epoch, place = divmod(step - self.first_of_stage, steps_per_epoch(source, self.batch))
+        steps = steps_per_epoch(source, self.batch)
+        epoch, place = divmod(step - self.first_of_stage, steps)
         order = _order(len(source), (self.seed, self.first_of_stage, epoch))
-        return source.batch(self.size, self.batch, seed, order[place * self.batch : (place + 1) * self.batch])
+        # Nearly equal parts: a last batch of one picture would give BatchNorm little, and many processes nothing.
+        chosen = order[place * len(source) // steps : (place + 1) * len(source) // steps]
+        return source.batch(self.size, self.batch, seed, chosen)
 
 
 def batches(

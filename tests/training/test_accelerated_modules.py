@@ -132,3 +132,14 @@ def test_norms_have_a_better_gradient_than_autocast_gives(norm):
         return _difference(torch.autograd.grad(result, x, upstream.to(result.dtype))[0], exact)
 
     assert error(norm) < 0.6 * error(nn.InstanceNorm2d(8))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_papers_variant_is_computed_as_well(name):
+    torch.manual_seed(1)
+    network = PHNet(PHNetConfig(enc_sizes=SMALL.enc_sizes, variant="paper")).eval()
+    image, mask, _ = _sample()
+    with torch.no_grad():
+        want = network(image, mask)
+        CHANGES[name](network)
+        torch.testing.assert_close(network(image, mask), want, rtol=1e-3, atol=1e-4)

@@ -288,6 +288,7 @@ def test_an_epoch_of_pairs_sees_every_composite_once_in_each_stage(config, pairs
     for epoch in range(4):
         of_epoch = [index for _, indices in seen[epoch * 3 : epoch * 3 + 3] for index in indices]
         assert sorted(of_epoch) == list(range(8))
+    assert [len(indices) for _, indices in seen[:3]] == [2, 3, 3]  # not 3, 3 and a rest
     assert len({str(seen[epoch * 3]) for epoch in range(4)}) == 4
     assert [said.count(f"stage {n} of 3") for n in (1, 2, 3)] == [1, 1, 1]
 
