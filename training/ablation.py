@@ -134,7 +134,7 @@ def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> d
     rows, before = [], {}
     for row, folder in facts["setups"].items():
         network = load_phnet(out / folder / "weights.safetensors")
-        report = evaluate_split(network, data, "test", size, seeds)
+        report = evaluate_split(network, data, "test", size, seeds, unchanged=False)
         before = report["composite"]
         parameters = sum(p.numel() for p in network.parameters())
         rows.append({"setup": row, "parameters": parameters, **report["harmonized"], "worse": report["worse"]})

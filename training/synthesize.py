@@ -214,7 +214,7 @@ def _write_one(
     Image.fromarray(real).save(config.out / "real_images" / f"{name}.jpg", quality=QUALITY)
     Image.fromarray(mask).save(config.out / "masks" / f"{name}_1.png")
     photo = torch.from_numpy(real.copy()).permute(2, 0, 1)[None].float() / 255
-    area = torch.from_numpy(mask)[None, None].float() / 255
+    area = torch.from_numpy(mask.copy())[None, None].float() / 255
     for variant in range(1, config.variants + 1):
         if config.preset == "ffhqh":
             pixels = ffhqh.composite_of(real, mask, rng)
