@@ -259,18 +259,20 @@ class Harmonizer:
         request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
         return [result.picture for result in self._all(list(zip(composites, masks, strict=True)), request)]
 
-    def run_tensor(self, image: Any, mask: Any, out: Any = None) -> Any:
+    def run_tensor(self, image: Any, mask: Any, out: Any = None, stream: Any = None) -> Any:
         """Run the engine on tensors of its size, without fitting, upsampling or blending.
 
         NumPy arrays, DLPack tensors (PyTorch, CuPy, JAX) and `__cuda_array_interface__` arrays are taken without a
         copy, on the CPU or on the engine's GPU. The result is of the same library where that reads DLPack
-        (``torch.from_dlpack`` and the like), else an object with both protocols. On a GPU it is ready in the order of
-        the legacy default stream.
+        (``torch.from_dlpack`` and the like), else an object with both protocols. On a GPU the call is ordered on
+        `stream` as if it ran there, and does not wait; docs/embedding.md has an example for each library.
 
         Args:
             image: (N, 3, H, W) float32 in [0, 1], composite.
             mask: (N, 1, H, W) float32, 1 = foreground.
             out: (N, 3, H, W) float32 to write into; None for a new one.
+            stream: on a GPU: the caller's CUDA stream (of PyTorch, CuPy, Numba, pycuda, or a handle); None for the
+                legacy default one.
 
         Returns:
             (N, 3, H, W) float32, before blending: ``output * mask + image * (1 - mask)`` is the picture.
@@ -282,7 +284,7 @@ class Harmonizer:
             if not isinstance(network, FeedForward):
                 what = f"run_tensor is for bundles of one network, not for {self.info.model}"
                 raise HarmonyError(f"{what}: use harmonize()")
-            return run_tensors(network.session, self._manifest, image, mask, out)
+            return run_tensors(network.session, self._manifest, image, mask, out, stream)
 
     def harmonize_on_device(
         self,

@@ -12,12 +12,15 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import Session
+from harmonyrt.runtime.backends.device_arrays import stream_handle
 from harmonyrt.runtime.manifest import Manifest
 
 _ON_CPU = 1  # DLPack's number of the CPU
 
 
-def run_tensors(session: Session, manifest: Manifest, image: Any, mask: Any, out: Any = None) -> Any:
+def run_tensors(
+    session: Session, manifest: Manifest, image: Any, mask: Any, out: Any = None, stream: Any = None
+) -> Any:
     """Run a session on tensors. See :meth:`harmonyrt.runtime.Harmonizer.run_tensor`."""
     shapes = {"image": _shape(image, "image"), "mask": _shape(mask, "mask")}
     _check_shapes(shapes["image"], shapes["mask"], manifest)
@@ -25,6 +28,8 @@ def run_tensors(session: Session, manifest: Manifest, image: Any, mask: Any, out
     if on_device["image"] != on_device["mask"]:
         raise HarmonyError("image and mask lie in different memory; move one of them, so that both are on one device")
     if not on_device["image"]:
+        if stream is not None:
+            raise HarmonyError("stream is for tensors on a GPU, and these are on the CPU: leave it out, or move them")
         result = session.run({"image": _on_host(image, "image"), "mask": _on_host(mask, "mask")})["output"]
         if out is not None:
             np.copyto(_on_host(out, "out"), result)
@@ -36,7 +41,7 @@ def run_tensors(session: Session, manifest: Manifest, image: Any, mask: Any, out
             " move them to the CPU, or open the bundle with device='cuda'"
         )
     outputs = None if out is None else {"output": out}
-    result = session.run_on_device({"image": image, "mask": mask}, outputs)["output"]
+    result = session.run_on_device({"image": image, "mask": mask}, outputs, stream_handle(stream))["output"]
     return out if out is not None else like(image, result)
 
 

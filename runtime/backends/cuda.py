@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +33,25 @@ def open_cuda() -> Cuda:
         except ImportError:
             continue
     raise HarmonyError("CUDA needs the package cuda-python, which is not installed: run pip install 'harmonyrt[cuda]'")
+
+
+def waiting(device: Cuda, index: int, first: int) -> Callable[[int], None]:
+    """What makes a stream wait for everything that is on the stream `first` when it is called.
+
+    Args:
+        device: CUDA.
+        index: of the GPU.
+        first: stream that the contents of an array are made on.
+    """
+
+    def ready(then: int) -> None:
+        device.set_device(index)
+        event = device.create_event()
+        device.record(event, first)
+        device.wait(then, event)
+        device.destroy_event(event)  # CUDA keeps it until the wait is over
+
+    return ready
 
 
 class Cuda:

@@ -6,7 +6,7 @@ Sources: numba.readthedocs.io (CUDA Array Interface, version 3) and dmlc.github.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ class DeviceArray:
         stream: stream on which the contents become ready, where the giver said so.
         owner: what keeps the memory alive.
         device_type: DLPack's kind of memory; tests use the CPU's.
+        ready: makes a stream of the consumer's wait for the contents; None where nothing has to be waited for.
     """
 
     address: int
@@ -40,6 +41,7 @@ class DeviceArray:
     stream: int | None = None
     owner: Any = field(default=None, repr=False, compare=False)
     device_type: int = CUDA
+    ready: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
@@ -66,8 +68,40 @@ class DeviceArray:
         return self.device_type, self.device
 
     def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
-        """A capsule. Contents are ready in the order of the stream that the session was given."""
+        """A capsule, whose contents are ready in the order of the consumer's stream.
+
+        Args:
+            stream: the consumer's: None and 1 for the legacy default one, -1 for "do not wait", as DLPack has it.
+        """
+        consumer = 0 if stream in (None, 1) else int(stream)
+        if self.ready is not None and consumer not in (-1, self.stream):
+            self.ready(consumer)
         return _capsule(self)
+
+
+def stream_handle(stream: Any) -> int:
+    """The handle of a CUDA stream, whoever made it.
+
+    Args:
+        stream: a handle; None for the default stream; or a stream of PyTorch (`cuda_stream`), CuPy (`ptr`), pycuda or
+            Numba (`handle`), or of anything with `__cuda_stream__`.
+
+    Raises:
+        HarmonyError: none of these.
+    """
+    if stream is None:
+        return 0
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        return stream
+    if hasattr(stream, "__cuda_stream__"):
+        return int(stream.__cuda_stream__()[1])
+    for name in ("cuda_stream", "ptr", "handle"):
+        found = getattr(stream, name, None)
+        if found is not None or hasattr(stream, name):
+            return int(getattr(found, "value", found) or 0)  # Numba's is a ctypes pointer, whose 0 is None
+    raise HarmonyError(
+        f"stream is a {type(stream).__name__}; give a CUDA stream of PyTorch, CuPy, Numba or pycuda, or its handle"
+    )
 
 
 def is_device_array(value: Any) -> bool:
@@ -123,7 +157,9 @@ def _viewed(value: Any, name: str, stream: int) -> tuple[DeviceArray, Sequence[i
     if isinstance(value, DeviceArray):
         return value, None
     try:
-        return _from_interface(value) or _from_dlpack(value, stream)
+        # DLPack first: PyTorch's array interface does not say which stream its contents become ready on.
+        shared = _from_dlpack(value, stream) if hasattr(value, "__dlpack__") else _from_interface(value)
+        return shared or _from_dlpack(value, stream)
     except (RuntimeError, BufferError, TypeError, AttributeError) as error:
         if not hasattr(value, "__dlpack_device__") and not hasattr(type(value), "__cuda_array_interface__"):
             raise HarmonyError(

@@ -168,7 +168,7 @@ def _fill(
         held.event, held.stream = device.create_event(), device.create_stream()
         name = device.name(index)
     if options.provider == "tensorrt":
-        held.cache = providers.EngineCache.choose(options.cache, engine, ort.__version__, name)
+        held.cache = providers.EngineCache.choose(options, engine, ort.__version__, name)
     settings = _settings(ort, options)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     stream = None if held.stream is None else int(held.stream)

@@ -151,7 +151,8 @@ class OnnxRuntimeCudaSession:
             raise
         self._order(self._held.stream, stream)
         self._save()
-        return {name: replace(array, stream=stream) for name, array in results.items()}
+        ready = cuda.waiting(self._cuda, self._index, stream)
+        return {name: replace(array, stream=stream, ready=ready) for name, array in results.items()}
 
     def another(self) -> OnnxRuntimeCudaSession:
         """Open another session for another thread. It has its own copy of the weights: ONNX Runtime ties a session to

@@ -133,22 +133,26 @@ class EngineCache:
     _saved: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def choose(cls, asked: str | None, engine: EngineSpec, release: str, device: str | None) -> EngineCache | None:
-        """That of an engine on a kind of GPU; `asked` as for `CompiledCache.at`. None where nothing can be kept.
+    def choose(
+        cls, options: SessionOptions, engine: EngineSpec, release: str, device: str | None
+    ) -> EngineCache | None:
+        """That of an engine on a kind of GPU; None where nothing can be kept.
 
         Args:
-            asked: folder.
+            options: the cache's folder, and what the provider is told.
             engine: its files' hashes are in the key.
             release: of ONNX Runtime.
             device: the GPU's name; None where it is unknown.
         """
         tensorrt = versions.installed("tensorrt")
-        cache = CompiledCache.at(asked)
+        cache = CompiledCache.at(options.cache)
         if cache.folder is None or device is None or tensorrt is None:
             return None
         files = " ".join(file.sha256 for file in engine.files)
         library = f"onnxruntime {release} tensorrt {tensorrt}"
-        kept = cls(cache, {"kind": "onnxruntime-tensorrt", "files": files, "library": library, "card": device})
+        settings = " ".join(f"{name}={value}" for name, value in sorted(options.provider_options))
+        key = {"kind": "onnxruntime-tensorrt", "files": files, "library": library, "card": device}
+        kept = cls(cache, {**key, "settings": settings})
         kept._fill()
         return kept
 

@@ -36,6 +36,7 @@ class FakeOnnxRuntime(types.SimpleNamespace):
         broken: providers that do not load, so that the next one of the list comes up.
         cpu_nodes: operators that stay on the CPU.
         free_axes: the engine takes any batch.
+        shape: of its image.
         fails: raised by runs.
     """
 
@@ -43,7 +44,7 @@ class FakeOnnxRuntime(types.SimpleNamespace):
     GraphOptimizationLevel = types.SimpleNamespace(ORT_ENABLE_ALL=99)
 
     def __init__(self, cuda: SimulatedCuda) -> None:
-        super().__init__(cuda=cuda, sessions=[], broken=(), cpu_nodes=(), free_axes=False, fails=None)
+        super().__init__(cuda=cuda, sessions=[], broken=(), cpu_nodes=(), free_axes=False, fails=None, shape=SHAPE)
         self.available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
     def get_available_providers(self):
@@ -99,7 +100,7 @@ class Session:
         ]
 
     def _described(self, name, channels):
-        shape = ["batch" if self.ort.free_axes else 1, channels, *SHAPE[2:]]
+        shape = ["batch" if self.ort.free_axes else 1, channels, *self.ort.shape[2:]]
         return types.SimpleNamespace(name=name, shape=shape, type="tensor(float)")
 
     def get_inputs(self):

@@ -187,7 +187,8 @@ class TensorRTSession:
                 self._order(self._stream, stream)
             raise
         self._order(self._stream, stream)
-        return {name: replace(array, stream=stream) for name, array in arrays.items()}
+        ready = cuda.waiting(self._cuda, self._plan.index, stream)
+        return {name: replace(array, stream=stream, ready=ready) for name, array in arrays.items()}
 
     @property
     def recordable(self) -> bool:

@@ -250,9 +250,11 @@ def test_engines_of_the_tensorrt_provider_are_kept_in_the_cache(opened, ort, tmp
     entry.write_bytes(content)  # somebody changed it
     opened(provider="tensorrt", precision="fp16", cache=cache)
     assert ort.sessions[2].built == 1
+    opened(provider="tensorrt", precision="fp16", cache=cache, options={"trt_builder_optimization_level": 5})
+    assert ort.sessions[3].built == 1
     monkeypatch.setattr(providers.versions, "installed", lambda target: "10.10.0.31")
     opened(provider="tensorrt", precision="fp16", cache=cache)
-    assert ort.sessions[3].built == 1
+    assert ort.sessions[4].built == 1
 
 
 def test_without_a_cache_nothing_is_kept(opened, ort, tensorrt_installed):
