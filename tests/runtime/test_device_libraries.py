@@ -131,3 +131,19 @@ def test_a_consumer_that_wants_no_order_gets_none(gpu):
     array.__dlpack__(stream=consumer)
     gpu.synchronize(consumer)
     assert view(address, (1,))[0] == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [None, {"enable_cuda_graph": True}])
+def test_a_real_gpu_keeps_the_order_of_a_stream(static_bundle, options):
+    torch = pytest.importorskip("torch")
+    on_cpu = Harmonizer.open(static_bundle, backend="onnxruntime", device="cpu")
+    on_gpu = Harmonizer.open(static_bundle, backend="onnxruntime", device="cuda", provider_options=options)
+    stream = torch.cuda.Stream()
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        image, mask = random.random(SHAPE, np.float32), random.random((1, 1, 64, 64), np.float32)
+        with torch.cuda.stream(stream):
+            given = [torch.as_tensor(array, device="cuda") for array in (image, mask)]
+            found = on_gpu.run_tensor(*given, stream=stream).cpu().numpy()
+        np.testing.assert_allclose(found, on_cpu.run_tensor(image, mask), atol=1e-5)

@@ -140,12 +140,13 @@ public:
             OrtCUDAProviderOptionsV2 *cuda = nullptr;
             check(api.CreateCUDAProviderOptions(&cuda), "make CUDA options");
             const std::string id = device_.size() > 5 ? device_.substr(5) : "0";
-            const char *keys[] = {"device_id"}, *values[] = {id.c_str()};
-            OrtStatus *status = api.UpdateCUDAProviderOptions(cuda, keys, values, 1);
-            // TF32 would put products of ten bits into FP32 graphs; releases before 1.18 have no such option.
-            const char *tf32[] = {"use_tf32"}, *off[] = {"0"};
-            OrtStatus *unknown = status == nullptr ? api.UpdateCUDAProviderOptions(cuda, tf32, off, 1) : nullptr;
-            if (unknown != nullptr) api.ReleaseStatus(unknown);
+            // TF32 would put products of ten bits into FP32 graphs; each call sets all options, so both go in one.
+            const char *keys[] = {"device_id", "use_tf32"}, *values[] = {id.c_str(), "0"};
+            OrtStatus *status = api.UpdateCUDAProviderOptions(cuda, keys, values, 2);
+            if (status != nullptr) {  // releases before 1.18 have no such option
+                api.ReleaseStatus(status);
+                status = api.UpdateCUDAProviderOptions(cuda, keys, values, 1);
+            }
             if (status == nullptr) status = api.SessionOptionsAppendExecutionProvider_CUDA_V2(raw, cuda);
             api.ReleaseCUDAProviderOptions(cuda);
             check(status, "come up on " + device_ + " (CUDA or cuDNN did not load)");
