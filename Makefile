@@ -6,6 +6,8 @@ SET_UP := $(VENV)/.set-up
 FLEET := .venv-fleet
 PEERS := .venv-peers
 TRITON := .venv-triton
+OPTIMUM := .venv-optimum
+OPTIMUM_PINS := tests/export/diffharmony/optimum-constraints.txt
 TRITON_PINS := tests/serving/triton-constraints.txt
 PYTEST := $(BIN)/python -m pytest
 # Workers of a parallel test run, each of up to 2 GB. They take whole files, whose tests share what they have built.
@@ -13,7 +15,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo demo-video serve test test-fast test-serve test-fleet cpp lint bench bench-guard bench-peers wheel docs clean
+.PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop cpp lint bench bench-guard bench-peers wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -58,6 +60,19 @@ $(TRITON)/.set-up: pyproject.toml $(TRITON_PINS)
 	test -x $(TRITON)/bin/python || $(PYTHON) -m venv $(TRITON)
 	$(TRITON)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(TRITON_PINS) \
 		nvidia-pytriton --editable .
+	touch $@
+
+# Hugging Face's optimum runs our folders, and exports the networks that we export, in an environment of its own: it wants
+# an older transformers. The import is first: tests are skipped where optimum is missing.
+test-interop: $(OPTIMUM)/.set-up
+	$(OPTIMUM)/bin/python -c "import optimum.onnxruntime"
+	$(OPTIMUM)/bin/python -m pytest -k optimum tests/export/diffharmony/test_plain.py tests/export/diffharmony/test_optimum.py
+
+$(OPTIMUM)/.set-up: pyproject.toml $(OPTIMUM_PINS)
+	test -x $(OPTIMUM)/bin/python || $(PYTHON) -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(OPTIMUM_PINS) torch
+	$(OPTIMUM)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(OPTIMUM_PINS) \
+		"optimum-onnx[onnxruntime]" diffusers pytest filelock --editable ".[build]"
 	touch $@
 
 # Ray, and a real S3 server, in an environment of their own, without torch; then the server's own tests on Ray Serve.
@@ -113,4 +128,4 @@ docs: $(SET_UP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf $(VENV) $(FLEET) $(TRITON) $(PEERS) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FLEET) $(TRITON) $(OPTIMUM) $(PEERS) build dist *.egg-info engines demo .pytest_cache .mypy_cache .ruff_cache

@@ -151,7 +151,7 @@ class EngineCache:
         files = " ".join(file.sha256 for file in engine.files)
         library = f"onnxruntime {release} tensorrt {tensorrt}"
         settings = " ".join(f"{name}={value}" for name, value in sorted(options.provider_options))
-        key = {"kind": "onnxruntime-tensorrt", "files": files, "library": library, "card": device}
+        key = {"kind": "onnxruntime-tensorrt", "files": files, "library": library, "gpu": device}
         kept = cls(cache, {**key, "settings": settings})
         kept._fill()
         return kept
