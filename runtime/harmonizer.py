@@ -16,6 +16,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
+from harmonyrt.runtime.backends.device_arrays import stream_handle
 from harmonyrt.runtime.backends.onnxruntime_providers import checked_options
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
@@ -295,7 +296,7 @@ class Harmonizer:
         bgr: bool = False,
         space: Any = None,
         strength: float = 1.0,
-        stream: int = 0,
+        stream: Any = None,
         wait: bool = True,
     ) -> Any:
         """Harmonize a picture that lies in the GPU's memory, at its own size; nothing of it goes through the host.
@@ -313,7 +314,8 @@ class Harmonizer:
             bgr: blue comes first.
             space: what luma and chroma mean, as :func:`harmonyrt.video.colours.colour_space` makes it.
             strength: how much of the change, 0 to 1.5.
-            stream: handle of the caller's CUDA stream, in whose order it runs; 0 for the default one.
+            stream: the caller's CUDA stream, in whose order it runs, as for :meth:`run_tensor`; None for the default
+                one.
             wait: return when it is done. Without it, an answer that is not finite is reported by the next call.
 
         Returns:
@@ -329,8 +331,8 @@ class Harmonizer:
                 what = f"harmonize_on_device is for bundles of one network, not for {self.info.model}"
                 raise HarmonyError(f"{what}: use harmonize()")
             return harmonize_on_device(
-                network, self._manifest, composite, mask, out, bgr=bgr, space=space, strength=strength, stream=stream,
-                wait=wait,
+                network, self._manifest, composite, mask, out, bgr=bgr, space=space, strength=strength,
+                stream=stream_handle(stream), wait=wait,
             )  # fmt: skip
 
     def engine_size(self, height: int, width: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import cuda, failures
 from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
+from harmonyrt.runtime.backends.device_memory import DeviceMemory
 from harmonyrt.runtime.backends.onnxruntime_providers import EngineCache
 
 _TYPES = {
@@ -273,7 +274,7 @@ class OnnxRuntimeCudaSession:
     def _new(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         assert self._cuda is not None
         array = DeviceArray(0, shape, np.dtype(dtype), self._index)
-        return array.holding(_Memory(self._cuda, array.nbytes))
+        return array.holding(DeviceMemory(self._cuda, array.nbytes))
 
     def _fixed(self, name: str, like: DeviceArray) -> DeviceArray:
         """Memory at one address per name: a graph works on that."""
@@ -306,20 +307,6 @@ def _filled(shape: Any, sizes: Mapping[str, int]) -> tuple[int, ...] | None:
     """A shape with its free axes filled in; None where one is unknown."""
     filled = [axis if isinstance(axis, int) else sizes.get(axis) for axis in shape]
     return None if None in filled else tuple(filled)  # type: ignore[arg-type]
-
-
-class _Memory:
-    """Device memory that is freed with its last user."""
-
-    def __init__(self, device: cuda.Cuda, size: int) -> None:
-        self.address = device.allocate(size)
-        weakref.finalize(self, _free, device, self.address, os.getpid())
-
-
-def _free(device: cuda.Cuda, address: int, process: int) -> None:
-    if os.getpid() == process:  # CUDA does not serve a forked child
-        with contextlib.suppress(WorkFailed):  # at the end of a process CUDA may be gone
-            device.free(address)
 
 
 def _release(device: cuda.Cuda | None, index: int, held: Held) -> None:
