@@ -17,6 +17,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import written_whole
 from harmonyrt.runtime.images import colours as image_colours
 from harmonyrt.runtime.images import deep as deep_images
+from harmonyrt.runtime.images import jpeg_strips
 from harmonyrt.runtime.images.colours import to_8_bits
 from harmonyrt.runtime.images.opening import first_line
 from harmonyrt.runtime.images.pictures import PictureFile
@@ -154,15 +155,19 @@ def save(picture: PictureFile, file: BinaryIO, file_format: str, where: str, qua
         else:
             deep_images.encode_tiff(file, layers, picture.profile, picture.exif, picture.dpi)
         return notes
-    image = Image.fromarray(np.ascontiguousarray(layers[..., 0] if layers.shape[2] == 1 else layers))
+    pixels = layers[..., 0] if layers.shape[2] == 1 else layers
     extra = {"icc_profile": picture.profile, "exif": picture.exif, "dpi": picture.dpi}
     if file_format == "BMP":
         extra.pop("icc_profile")
         extra.pop("exif")
-    options = {**_SAVE_OPTIONS[file_format], **more, **{key: value for key, value in extra.items() if value}}
+    extra = {key: value for key, value in extra.items() if value}
+    options = {**_SAVE_OPTIONS[file_format], **more, **extra}
     if file_format == "TIFF" and picture.exif:
         options.pop("compression")  # with one, Pillow writes through libtiff, which loses EXIF's own directory
     try:
+        if file_format == "JPEG" and jpeg_strips.save(pixels, file, {**_SAVE_OPTIONS["JPEG"], **more}, extra):
+            return notes
+        image = Image.fromarray(np.ascontiguousarray(pixels))
         if file_format == "PNG" and picture.chunks:
             whole = io.BytesIO()
             image.save(whole, file_format, **options)
