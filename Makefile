@@ -104,7 +104,7 @@ bench-guard: $(SET_UP)
 	$(BIN)/python -m harmonyrt.benchmarks.report.guard
 
 # Our engines against other CPU libraries in interleaved runs of 39.9 M at 256 px, into build/peers; needs a C++ compiler for
-# torch.compile. The first time it builds and converts what it times; then a run is under 12 minutes on two idle cores.
+# torch.compile. The first time it builds, converts and compiles what it times.
 bench-peers: $(SET_UP) $(PEERS)/.set-up
 	$(BIN)/python -m harmonyrt.benchmarks.peers --peers-python $(PEERS)/bin/python --output build/peers $(PEERS_OPTIONS)
 
