@@ -29,6 +29,7 @@ def harmonize_on_device(
     out: Any,
     *,
     bgr: bool,
+    opaque: bool,
     space: Any,
     strength: float,
     stream: int,
@@ -49,7 +50,7 @@ def harmonize_on_device(
     from harmonyrt.runtime.kernels.on_device import Picture
 
     index = on_device.index
-    given = read_frame(composite, "composite", index, stream, bgr, space)
+    given = read_frame(composite, "composite", index, stream, bgr, space, opaque)
     plane, levels = read_mask(mask, given.frame.size, index, stream)
     if out is None:
         if on_device.is_recording(stream):

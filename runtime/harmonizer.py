@@ -294,6 +294,7 @@ class Harmonizer:
         out: Any = None,
         *,
         bgr: bool = False,
+        opaque: bool = False,
         space: Any = None,
         strength: float = 1.0,
         stream: Any = None,
@@ -307,11 +308,13 @@ class Harmonizer:
 
         Args:
             composite: device array (`__cuda_array_interface__` or DLPack), height x width x 3 or 4, uint8 or uint16,
-                sRGB; a fourth channel is kept, and is not looked at. Or (luma, chroma) of NV12 (uint8) or P010
+                sRGB. Or (luma, chroma) of NV12 (uint8) or P010
                 (uint16): height x width and half of both x 2. Rows may lie apart.
             mask: device array, height x width, uint8, 255 = foreground; values between blend.
             out: of the composite's kind; may be the composite. None for a new one.
             bgr: blue comes first.
+            opaque: a promise that a fourth channel hides nothing; it is kept as it is. Composites with transparent
+                parts belong to :meth:`harmonize`.
             space: what luma and chroma mean, as :func:`harmonyrt.video.colours.colour_space` makes it.
             strength: how much of the change, 0 to 1.5.
             stream: the caller's CUDA stream, in whose order it runs, as for :meth:`run_tensor`; None for the default
@@ -331,8 +334,8 @@ class Harmonizer:
                 what = f"harmonize_on_device is for bundles of one network, not for {self.info.model}"
                 raise HarmonyError(f"{what}: use harmonize()")
             return harmonize_on_device(
-                network, self._manifest, composite, mask, out, bgr=bgr, space=space, strength=strength,
-                stream=stream_handle(stream), wait=wait,
+                network, self._manifest, composite, mask, out, bgr=bgr, opaque=opaque, space=space,
+                strength=strength, stream=stream_handle(stream), wait=wait,
             )  # fmt: skip
 
     def engine_size(self, height: int, width: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from harmonyrt.benchmarks.gpu_hour.hour import ROOT, Hour, NotHere
 from harmonyrt.benchmarks.gpu_hour.testing import TESTS, run_file
 
-_NAMES = ("test_kernels*.py", "test_nvrtc*.py", "test_device_fit*.py")
+_NAMES = ("test_kernels*.py", "test_nvrtc*.py", "test_device_pictures*.py")
 
 
 def run(hour: Hour) -> None:

@@ -25,7 +25,9 @@ class Given:
     arrays: tuple[DeviceArray, ...]
 
 
-def read_frame(value: Any, name: str, index: int, stream: int, bgr: bool, space: Any) -> Given:
+def read_frame(
+    value: Any, name: str, index: int, stream: int, bgr: bool = False, space: Any = None, opaque: bool = True
+) -> Given:
     """A composite, or what is to become the result.
 
     Args:
@@ -36,6 +38,7 @@ def read_frame(value: Any, name: str, index: int, stream: int, bgr: bool, space:
         stream: where it will be used.
         bgr: blue comes first.
         space: of (luma, chroma): see :meth:`harmonyrt.runtime.kernels.structures.Space.of`.
+        opaque: the caller has said that a fourth channel hides nothing.
 
     Raises:
         HarmonyError: anything else.
@@ -49,6 +52,11 @@ def read_frame(value: Any, name: str, index: int, stream: int, bgr: bool, space:
     array, pitch = _array(value, name, index, stream, (np.uint8, np.uint16))
     if len(array.shape) != 3 or array.shape[2] not in (3, 4):
         raise HarmonyError(f"{name} has shape {array.shape}: give height x width x 3, or x 4 with alpha")
+    if array.shape[2] == 4 and not opaque:
+        raise HarmonyError(
+            f"{name} has a fourth channel, and transparency is not looked at on the GPU: say opaque=True where it hides"
+            " nothing (it is then kept as it is), or give harmonize() host arrays"
+        )
     bits = 8 * array.dtype.itemsize
     plane = Plane.of(array.address, pitch, array.shape[:2], array.shape[2], bits)
     return Given(Packed(plane, 2 if bgr else 0), (array,))

@@ -25,13 +25,14 @@ SENTINEL = 0xA5
 class Memory:
     """Buffers with guard bands, filled with a value that is no result."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: int = GUARD) -> None:
         self._held: list[np.ndarray] = []
+        self._guard = guard
 
     def allocate(self, size: int) -> int:
-        block = np.full(size + 2 * GUARD, SENTINEL, np.uint8)
+        block = np.full(size + 2 * self._guard, SENTINEL, np.uint8)
         self._held.append(block)
-        return block.ctypes.data + GUARD
+        return block.ctypes.data + self._guard
 
     def put(self, array: np.ndarray) -> int:
         address = self.allocate(array.nbytes)
@@ -40,8 +41,8 @@ class Memory:
 
     def check(self) -> None:
         for block in self._held:
-            assert (block[:GUARD] == SENTINEL).all(), "something was written before a buffer"
-            assert (block[-GUARD:] == SENTINEL).all(), "something was written behind a buffer"
+            for band in (block[: self._guard], block[len(block) - self._guard :]):
+                assert (band == SENTINEL).all(), "something was written outside a buffer"
 
 
 def at(address: int, shape, dtype=np.float32) -> np.ndarray:
@@ -60,9 +61,9 @@ def scratch_for(memory, sizes, frame):
     return Scratch.make(memory.allocate, sizes, frame, state)
 
 
-def run(memory, frame, mask, result, size, binary=True, strength=1.0, answer=network, order=FORWARDS):
+def run(memory, frame, mask, result, size, binary=True, strength=1.0, answer=network, order=FORWARDS, launcher=None):
     """A whole picture; returns its scratch memory."""
-    launcher = HostKernels.open(order)
+    launcher = launcher or HostKernels.open(order)
     scratch = scratch_for(memory, Sizes.of(*size), frame)
     passes.fit(launcher, frame, mask, binary, scratch, 0)
     output = answer(at(scratch.image, (3, *size)), at(scratch.mask, size))

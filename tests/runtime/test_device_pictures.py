@@ -141,7 +141,8 @@ class Pitched:
 def test_rows_may_lie_apart_and_what_is_between_stays(world):
     wide, mask = picture(80, 128, 4), soft_mask(80, 128)
     given, levels = world.put(wide), world.put(mask)
-    world.harmonizer.harmonize_on_device(Pitched(given, 100), Pitched(levels, 100), Pitched(given, 100), bgr=True)
+    arrays = [Pitched(one, 100) for one in (given, levels, given)]
+    world.harmonizer.harmonize_on_device(*arrays, bgr=True, opaque=True)
     composite = wide[:, :100, 2::-1]
     expected = on_host(composite, mask[:, :100], (SIDE, SIDE))[2]
     found = world.get(given)
@@ -312,6 +313,7 @@ def test_sources_options_gpu_and_compiler_are_in_the_caches_key():
         ({"mask": ((50, 61), "u1")}, r"mask has shape \(50, 61\), the composite \(50, 60\)"),
         ({"mask": ((50, 60), "f4")}, "mask is float32: give uint8"),
         ({"out": ((50, 60, 4), "u1")}, "out is uint8 .* and the composite uint8"),
+        ({"composite": ((50, 60, 4), "u1")}, "transparency is not looked at on the GPU: say opaque=True"),
         ({"strength": 2.0}, "the strength is 2; give 0"),
         ({"composite": ((1, 65536, 3), "u1"), "mask": ((1, 65536), "u1")}, "give sides of 1 to 65535"),
     ],

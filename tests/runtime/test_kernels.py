@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fakes.kernels import BACKWARDS, FORWARDS, HostKernels
+from fakes import sanitized_kernels
+from fakes.kernels import BACKWARDS, FORWARDS, SANITIZERS, HostKernels, compile_shim
 from fakes.pictures_in_memory import (
     DOCUMENT,
     FOLDER,
@@ -297,3 +302,40 @@ def test_the_shim_finds_faults():
         launcher.launch("begin", (1, 1, 1), (1025, 1, 1), arguments)
     with pytest.raises(AssertionError, match="outside CUDA's limits"):
         launcher.launch("begin", (1, 65536, 1), (1, 1, 1), arguments)
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    """Runs sanitized_kernels.py over a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    HostKernels.open()  # or skip
+    library = tmp_path_factory.mktemp("sanitized") / "kernels.so"
+    compile_shim(library, *SANITIZERS)
+    runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    environment = os.environ | {
+        "LD_PRELOAD": str(Path(runtime).resolve()),
+        "PYTHONMALLOC": "malloc",
+        "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    script = Path(sanitized_kernels.__file__)
+
+    def run_it(*arguments):
+        command = [sys.executable, str(script), str(library), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    return run_it
+
+
+def test_sanitizers_find_nothing(sanitized):
+    done = sanitized()
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = [line for line in done.stderr.splitlines() if "fully support makecontext" not in line]
+    assert not said  # fibers are only known not to be followed everywhere
+    assert done.stdout.split() == [sanitized_kernels.results(HostKernels.open())] * 2
+
+
+def test_sanitizers_would_find_a_row_too_many(sanitized):
+    done = sanitized("--overrun")
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+    assert "resize_rows" in done.stderr
