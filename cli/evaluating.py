@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -81,6 +82,8 @@ def _check(job: Job) -> None:
             raise HarmonyError(f"{path} is no report; give a name that ends in {', '.join(FORMATS)}")
         if not path.parent.is_dir():
             raise HarmonyError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise HarmonyError(f"cannot write {path}; choose another name, or make the folder writable")
     if job.resume and job.scores is None:
         raise HarmonyError("--resume goes on from a file of scores; name it with --scores")
     if any(run.ssim for run in job.runs):

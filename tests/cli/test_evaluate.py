@@ -113,6 +113,7 @@ def test_an_interrupted_evaluation_goes_on(run, bundle, dataset):
     [
         (("--report", "report.pdf"), "ends in .html"),
         (("--report", "nowhere/report.html"), "there is no folder nowhere"),
+        (("--report", "folder.html"), "cannot write folder.html; choose another name"),
         (("--resume",), "name it with --scores"),
         (("--seeds", 1), "leave --seeds out"),
         (("--ray", "local", "--processes", 2), "leave --processes and --scores out"),
@@ -120,6 +121,7 @@ def test_an_interrupted_evaluation_goes_on(run, bundle, dataset):
     ],
 )
 def test_options_that_cannot_be_are_refused_in_a_sentence(run, bundle, dataset, more, said):
+    (dataset / "folder.html").mkdir()
     ended = run("evaluate", dataset, "--bundle", bundle, *more)
     assert ended.code == 2
     assert said in ended.error
