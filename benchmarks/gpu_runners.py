@@ -309,7 +309,7 @@ def onnxruntime_cuda(network: Network, precision: str, size: int, batch: int) ->
     graph = ir.to_proto(network.graph(precision, size, batch, "onnx")).SerializeToString()
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(graph, settings, providers=[(provider, {"use_tf32": 0})])
+    session = onnxruntime.InferenceSession(graph, settings, providers=[(provider, {"use_tf32": 0})], enable_fallback=0)
     if session.get_providers()[0] != provider:
         raise HarmonyError("onnxruntime came up without CUDA: its CUDA or cuDNN did not load")
     inputs = feeds(size, batch)

@@ -172,6 +172,6 @@ def _profile(shapes: Shapes | None) -> str:
         return ""
     words = []
     for which, option in enumerate(("--trt-min-shapes", "--trt-opt-shapes", "--trt-max-shapes")):
-        values = " ".join(f"{name}:[{','.join(map(str, shape[which]))}]" for name, shape in shapes.items())
+        values = " ".join(f"'{name}:[{','.join(map(str, shape[which]))}]'" for name, shape in shapes.items())
         words.append(f" {option} {values}")
     return "".join(words)

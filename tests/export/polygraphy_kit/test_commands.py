@@ -10,8 +10,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from harmonyrt.calibration.layers import find_layers
+from harmonyrt.calibration.qdq import style_of, write_qdq
 from harmonyrt.export.polygraphy_kit import folder
-from harmonyrt.export.polygraphy_kit.commands import reducing
+from harmonyrt.export.polygraphy_kit.commands import RTX, Kit, reducing, steps
 from harmonyrt.runtime.bundle import open_bundle
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -58,6 +60,35 @@ def test_every_graph_is_read(copied, shell, commands, precision):
         assert "--trt" not in (place / "README.md").read_text()
     else:
         assert "Graph is fully supported by TensorRT" in done.stdout
+
+
+def test_tensorrts_int8_graph_is_read_too(kits, shell, tmp_path):
+    """In the style of the target `tensorrt`, whatever its ranges."""
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed: harmonyrt[tensorrt-rtx]")
+    model = onnx.load(kits["int8"] / "reference.onnx")
+    layers = list(find_layers(model))
+    ranges = {name: (-1.0, 1.0) for layer in layers for name in (layer.data, layer.result)}
+    onnx.save(write_qdq(model, [one.name for one in layers], ranges, style_of("tensorrt")), tmp_path / "int8.onnx")
+    done = shell(tmp_path, f"{RTX}polygraphy inspect capability int8.onnx")
+    assert "Graph is fully supported by TensorRT" in done.stdout, done.stdout + done.stderr
+
+
+def test_polygraphy_takes_the_options_of_the_commands_for_a_gpu(kits, shell, commands, tmp_path):
+    """It writes the script that it would run, for a graph of one size, for one of any size and for a plan."""
+    manifest = open_bundle(kits["fp16"].parent / "engines" / "phnet-64-fp16").manifest
+    shapes = {"image": ((1, 3, 64, 64), (1, 3, 64, 72), (1, 3, 96, 72)), "mask": ((1, 1, 64, 64),) * 3}
+    plans = (("tensorrt", "tensorrt-10.4-sm70.engine"), ("tensorrt-rtx", "tensorrt-rtx-sm89.engine"))
+    free = [step for step in steps(Kit(manifest, "model.onnx", None, None, plans, shapes)) if step.gpu]
+    found = [*commands(kits["fp16"], "TensorRT against the gate"), free[0].commands[0]]
+    found += [step.commands[0] for step in free[-2:]]
+    assert "--trt-max-shapes 'image:[1,3,96,72]' 'mask:[1,1,64,64]'" in found[1]
+    assert found[3].startswith(RTX)
+    for number, command in enumerate(found):
+        done = shell(kits["fp16"], f"{command} --gen-script {tmp_path / f'{number}.py'}")
+        assert done.returncode == 0, done.stdout + done.stderr
+    script = (tmp_path / "1.py").read_text()
+    assert "strongly_typed=True" in script
+    assert "(1, 3, 96, 72)" in script or "[1, 3, 96, 72]" in script
 
 
 def test_an_engine_that_drifted_fails_the_gate(copied, shell, commands):
