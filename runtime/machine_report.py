@@ -37,6 +37,7 @@ PACKAGES = {  # as people name them: distributions that may bring them, the firs
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11"),
     "tensorrt-rtx": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings", "tensorrt-rtx"),
     "cuda-python": ("cuda-python", "cuda-bindings"),
+    "nvrtc": ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
     "torch": ("torch",),
     "onnx": ("onnx",),
     "onnxscript": ("onnxscript",),

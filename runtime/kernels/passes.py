@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from harmonyrt.runtime.kernels.structures import SUMS, Frame, Packed, Plane, Scratch
+from harmonyrt.runtime.kernels.structures import SUMS, Frame, Packed, Plane, Scratch, Semiplanar
 
 _LINE = 256  # threads of a block along a line
 _CELLS = 32  # the same for cells of a grid, of which there are few
@@ -161,12 +161,11 @@ def apply(
         else:
             fit_maps(launcher, scratch, stream)
             launcher.launch("apply_maps", grid, block, (*planes, sizes, maps, cells, state), stream)
-    else:
+    elif isinstance(frame, Semiplanar) and isinstance(result, Semiplanar):
         fit_maps(launcher, scratch, stream)
-        chroma = frame.parts[1]
-        grid = (_blocks(chroma.width, _TILE[0]), _blocks(chroma.height, _TILE[1]), 1)
-        planes = (*frame.parts, mask, *result.parts, share, frame.space)
-        launcher.launch("apply_to_planes", grid, block, (*planes, sizes, maps, cells, state), stream)
+        grid = (_blocks(frame.chroma.width, _TILE[0]), _blocks(frame.chroma.height, _TILE[1]), 1)
+        every = (*frame.parts, mask, *result.parts, share, frame.space)
+        launcher.launch("apply_to_planes", grid, block, (*every, sizes, maps, cells, state), stream)
     launcher.launch("finish", (1, 1, 1), (1, 1, 1), (state,), stream)
 
 

@@ -70,6 +70,13 @@ def test_wheel_holds_only_the_namespace(wheel):
     assert not any(name.startswith("harmonyrt/benchmarks/studies") for name in names)
 
 
+def test_wheel_brings_the_kernels(wheel):
+    from harmonyrt.runtime.kernels import nvrtc
+
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {f"harmonyrt/runtime/kernels/{name}" for name in nvrtc.source_files()} <= set(names)
+
+
 def test_wheel_brings_the_page(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     listed = subprocess.run(["git", "ls-files", "serving/page"], cwd=ROOT, capture_output=True, text=True, check=True)

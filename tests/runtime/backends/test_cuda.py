@@ -61,3 +61,44 @@ def test_the_real_package_has_every_call_that_is_used():
     used |= set(re.findall(r"_runtime\.(\w+)", inspect.getsource(cuda)))
     assert len(used) > 20
     assert not [name for name in used if not hasattr(bindings, name)]
+
+
+def test_the_real_driver_module_has_every_call_that_is_used():
+    bindings = pytest.importorskip("cuda.bindings.driver")
+    import inspect
+    import re
+
+    used = set(re.findall(r'_call_driver\("(\w+)"', inspect.getsource(cuda))) | {"cuGetErrorString"}
+    assert len(used) == 5
+    assert not [name for name in used if not hasattr(bindings, name)]
+
+
+def test_a_kernel_is_launched_with_the_addresses_of_its_arguments(monkeypatch):
+    import ctypes
+
+    launched = []
+    number, place = ctypes.c_int(7), ctypes.c_void_p(4096)
+
+    def launch(*given):
+        places = ctypes.cast(given[9], ctypes.POINTER(ctypes.c_void_p))
+        found = ctypes.c_int.from_address(places[0]).value, ctypes.c_void_p.from_address(places[1]).value
+        launched.append((given[:9], found))
+        return (0,)
+
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", types.SimpleNamespace(cuLaunchKernel=launch))
+    module = runtime()
+    module.__name__ = "cuda.bindings.runtime"
+    cuda.Cuda(module).launch_kernel("kernel", (2, 3, 1), (32, 8, 1), (number, place), 5)
+    assert launched == [(("kernel", 2, 3, 1, 32, 8, 1, 0, 5), (7, 4096))]
+
+
+def test_a_driver_that_refuses_is_one_sentence(monkeypatch):
+    driver = types.SimpleNamespace(
+        cuModuleLoadData=lambda code: (209, None),
+        cuGetErrorString=lambda code: (0, b"no kernel image is available"),
+    )
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver)
+    module = runtime()
+    module.__name__ = "cuda.bindings.runtime"
+    with pytest.raises(WorkFailed, match="CUDA's cuModuleLoadData failed: no kernel image is available; free the GPU"):
+        cuda.Cuda(module).load_module(b"")

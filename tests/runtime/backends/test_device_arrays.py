@@ -9,7 +9,7 @@ import pytest
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import device_arrays as arrays
-from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, is_device_array
+from harmonyrt.runtime.backends.device_arrays import DeviceArray, as_device_array, as_pitched_array, is_device_array
 
 
 class CudaArray:
@@ -102,3 +102,33 @@ def test_the_default_stream_is_named_as_the_interface_wants():
     interface = DeviceArray(4096, (2,), np.dtype(np.float32), stream=0).__cuda_array_interface__
     assert interface["stream"] == 1
     assert interface["strides"] is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "pitch"),
+    [
+        ((4, 5, 3), None, 60),
+        ((4, 5, 3), (64, 12, 4), 64),
+        ((4, 5, 3), (60, 12, 4), 60),
+        ((4, 5), (32, 4), 32),
+        ((1, 5, 3), (0, 12, 4), 60),
+    ],
+    ids=str,
+)
+def test_rows_may_lie_apart_where_that_is_allowed(shape, strides, pitch):
+    array, found = as_pitched_array(CudaArray(shape, strides), "composite")
+    assert (array.shape, found) == (shape, pitch)
+
+
+@pytest.mark.parametrize(
+    ("strides", "words"),
+    [
+        ((64, 16, 4), "rows that are not contiguous"),
+        ((48, 12, 4), "overlap or run backwards"),
+        ((-60, 12, 4), "overlap or run backwards"),
+    ],
+    ids=str,
+)
+def test_other_rows_are_refused_in_one_sentence(strides, words):
+    with pytest.raises(HarmonyError, match=words):
+        as_pitched_array(CudaArray((4, 5, 3), strides), "composite")
