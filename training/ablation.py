@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
@@ -24,7 +27,7 @@ from harmonyrt.common.program import run_program
 from harmonyrt.models import PHNetConfig, load_phnet
 from harmonyrt.training import presets
 from harmonyrt.training.config import TrainConfig
-from harmonyrt.training.scoring import SEED, evaluate_split
+from harmonyrt.training.scoring import SEED, compare, fixed_composites
 
 TABLE, MARKDOWN, CURVES, SETUPS = "table.json", "table.md", "curves.svg", "setups.json"
 COLUMNS = ("psnr", "mse", "fpsnr", "fmse")
@@ -105,12 +108,28 @@ def run_ablation(
             return None, result
     first = next(iter(runs.values()))
     budget = {"steps": result.steps if result else 0, "seed": first.seed, "loss": first.loss}
-    budget |= {"stages": [dataclasses.asdict(stage) for stage in first.stages]}
-    facts = {"ablation": ablation.name, "budget": budget, "setups": {row: c.out.name for row, c in runs.items()}}
+    whose = ("size", "batch", "share", "lr", "freeze")  # the extractor is the setup's own
+    budget |= {"stages": [{name: getattr(stage, name) for name in whose} for stage in first.stages]}
+    budget |= {"precision": first.precision, "device": first.device}
+    facts = {
+        "ablation": ablation.name,
+        "budget": budget,
+        "machine": _machine(),
+        "setups": {row: c.out.name for row, c in runs.items()},
+    }
     with written_whole(out / SETUPS) as scratch:
         scratch.write_text(json.dumps(facts, indent=1))
     assert first.validation_size is not None
     return score(out, first.data, first.validation_size), result
+
+
+def _machine() -> dict[str, str]:
+    """What the runs were made on, as far as it decides their figures."""
+    names: list[str] = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": names[0] if names else platform.machine(), "torch": torch.__version__}
 
 
 def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> dict:
@@ -120,7 +139,7 @@ def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> d
         out: folder of the ablation.
         data: data root that it was trained on.
         size: side of the square composites.
-        seeds: of the composites (:func:`harmonyrt.training.scoring.evaluate_split`).
+        seeds: of the composites (:func:`harmonyrt.training.scoring.fixed_composites`).
 
     Raises:
         HarmonyError: the folder holds no finished ablation.
@@ -131,14 +150,15 @@ def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> d
         raise HarmonyError(
             f"{out} holds no finished ablation ({error}); train one with harmonyrt train --preset {ablations()[0]}"
         ) from None
-    rows, before = [], {}
+    composites = fixed_composites(data, "test", size, seeds)
+    rows, report = [], {}
     for row, folder in facts["setups"].items():
         network = load_phnet(out / folder / "weights.safetensors")
-        report = evaluate_split(network, data, "test", size, seeds, unchanged=False)
-        before = report["composite"]
+        report = compare(network, composites)
         parameters = sum(p.numel() for p in network.parameters())
         rows.append({"setup": row, "parameters": parameters, **report["harmonized"], "worse": report["worse"]})
-    table = {**facts, "size": size, "seeds": list(seeds), "pictures": report["pictures"], "composite": before}
+    table = {**facts, "size": size, "seeds": list(seeds), "pictures": report["pictures"]}
+    table["composite"] = report["composite"]
     table["rows"] = rows
     with written_whole(out / TABLE) as scratch:
         scratch.write_text(json.dumps(table, indent=1) + "\n")

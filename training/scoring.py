@@ -29,9 +29,10 @@ WORSE_DB = 1.0
 """A picture counts as spoilt when its PSNR fell by more than this."""
 
 
-def fixed_composites(root: str | Path, split: Split, size: int = SIZE) -> list[Batch]:
-    """One composite for every picture with a mask in a split, in batches of 8; the same ones every time."""
-    return _drawn(_held_out(root, split), size, TEST_PLAN, SEED)
+def fixed_composites(root: str | Path, split: Split, size: int = SIZE, seeds: Sequence[int] = (SEED,)) -> list[Batch]:
+    """A composite per seed for every picture with a mask in a split, in batches of 8; the same ones every time."""
+    album = _held_out(root, split)
+    return [batch for seed in seeds for batch in _drawn(album, size, TEST_PLAN, seed)]
 
 
 def _held_out(root: str | Path, split: Split) -> Album:
@@ -118,12 +119,7 @@ def _summary(before: list[metrics.Score], after: list[metrics.Score]) -> dict:
 
 
 def evaluate_split(
-    network: nn.Module,
-    root: str | Path,
-    split: Split = "test",
-    size: int = SIZE,
-    seeds: Sequence[int] = (SEED,),
-    unchanged: bool = True,
+    network: nn.Module, root: str | Path, split: Split = "test", size: int = SIZE, seeds: Sequence[int] = (SEED,)
 ) -> dict:
     """:func:`compare` on the fixed composites of a split, and under ``unchanged`` on the same pictures left alone.
 
@@ -136,9 +132,8 @@ def evaluate_split(
     album = _held_out(root, split)
     composites = chain.from_iterable(_drawn(album, size, TEST_PLAN, seed) for seed in seeds)
     report = {"split": split, "size": size, "seeds": list(seeds), **compare(network, composites)}
-    if unchanged:
-        same = compare(network, _drawn(album, size, SAME_PLAN, SEED))  # nothing in them is drawn
-        report["unchanged"] = {"pictures": same["pictures"], "harmonized": same["harmonized"]}
+    unchanged = compare(network, _drawn(album, size, SAME_PLAN, SEED))  # nothing in them is drawn
+    report["unchanged"] = {"pictures": unchanged["pictures"], "harmonized": unchanged["harmonized"]}
     return report
 
 
