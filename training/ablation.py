@@ -106,21 +106,31 @@ def run_ablation(
         result = train(config)
         if not result.finished:
             return None, result
+    return finish(ablation, runs, out, result.steps if result else 0), result
+
+
+def finish(ablation: Ablation, runs: dict[str, TrainConfig], out: Path, steps: int) -> dict:
+    """Write down what was run for how many steps, score it, and return the table."""
     first = next(iter(runs.values()))
-    budget = {"steps": result.steps if result else 0, "seed": first.seed, "loss": first.loss}
     whose = ("size", "batch", "share", "lr", "freeze")  # the extractor is the setup's own
-    budget |= {"stages": [{name: getattr(stage, name) for name in whose} for stage in first.stages]}
-    budget |= {"precision": first.precision, "device": first.device}
     facts = {
         "ablation": ablation.name,
-        "budget": budget,
+        "budget": {
+            "steps": steps,
+            "seed": first.seed,
+            "loss": first.loss,
+            "optimizer": first.optimizer,
+            "stages": [{name: getattr(stage, name) for name in whose} for stage in first.stages],
+            "precision": first.precision,
+            "device": first.device,
+        },
         "machine": _machine(),
-        "setups": {row: c.out.name for row, c in runs.items()},
+        "setups": {row: config.out.name for row, config in runs.items()},
     }
     with written_whole(out / SETUPS) as scratch:
         scratch.write_text(json.dumps(facts, indent=1))
     assert first.validation_size is not None
-    return score(out, first.data, first.validation_size), result
+    return score(out, first.data, first.validation_size)
 
 
 def _machine() -> dict[str, str]:
