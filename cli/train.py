@@ -226,8 +226,8 @@ def _network(name: Network, recipe: TrainingRecipe) -> Any:
 
     from harmonyrt.training.shipping import NAMED
 
-    output = "residual" if recipe is TrainingRecipe.practical else "sigmoid"
-    return dataclasses.replace(NAMED[name.value], output=output)
+    network = NAMED[name.value]
+    return dataclasses.replace(network, output="residual") if recipe is TrainingRecipe.practical else network
 
 
 def _config(recipe: TrainingRecipe, data: Path, output: Path, chosen: dict[str, Any]) -> Any:

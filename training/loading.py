@@ -177,7 +177,7 @@ class _Steps(Dataset):
         order = _order(len(source), (self.seed, self.first_of_stage, epoch))
         # Nearly equal parts: a last batch of one picture would give BatchNorm little, and many processes nothing.
         chosen = order[place * len(source) // steps : (place + 1) * len(source) // steps]
-        return source.batch(self.size, self.batch, seed, chosen)
+        return source.batch(self.size, self.batch, seed, chosen.tolist())
 
 
 def batches(

@@ -82,8 +82,8 @@ def write_candidates(config: CandidatesConfig, progress: Callable[[int, int], No
         raise HarmonyError(f"size {config.size} is not a multiple of 8 from 32 on; choose another, such as 512")
     pairs = Pairs(config.data, config.split)
     subjects: dict[str, tuple[Path, Path]] = {}
-    for name in pairs.files.names:
-        _, mask, real = pairs.files.paths(name)
+    for index in range(len(pairs)):
+        _, mask, real = pairs.files.paths(index)
         subjects.setdefault(mask.stem, (mask, real))
     for folder in ("composite_images", "masks", "real_images"):
         make_folder(config.out / folder)

@@ -42,7 +42,7 @@ class Pairs:
         Raises:
             HarmonyError: a file that is missing or no picture.
         """
-        composite, mask, real = self.files.paths(self.files.names[index])
+        composite, mask, real = self.files.paths(index)
         return _picture(composite, size), _mask(mask, size), _picture(real, size)
 
     def batch(self, size: int, count: int, seed: list[int]) -> Tensors:

@@ -78,7 +78,7 @@ def test_the_least_harmonious_candidate_is_kept(pairs, base, maker, monkeypatch,
     assert write_candidates(setting) == 2
     dataset = PairedDataset(tmp_path / "more")
     assert dataset.names == ["train0_1_2.jpg", "train1_1_2.jpg"]
-    composite, mask, real = (np.asarray(Image.open(path)).astype(int) for path in dataset.paths(dataset.names[0]))
+    composite, mask, real = (np.asarray(Image.open(path)).astype(int) for path in dataset.paths(0))
     assert composite.shape == (SIDE, SIDE, 3)
     assert np.abs(composite[mask > 127] - 127).max() < 40  # JPEG
     assert np.abs(composite[mask == 0] - real[mask == 0]).mean() < 3
