@@ -11,6 +11,7 @@ from harmonyrt.benchmarks.gpu_hour import dry
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.programs import module_command
+from harmonyrt.export.targets import why_not
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import BACKEND_OF_TARGET, FILE_NAME
 
@@ -32,14 +33,18 @@ class Wish:
         """For rows and logs."""
         return f"{self.target} {self.precision} {self.size}"
 
+    @property
+    def arguments(self) -> list[str]:
+        """What `harmonyrt build` is told."""
+        return ["phnet", "--sizes", self.size, "--precisions", self.precision, "--targets", self.target]
+
 
 def wishes() -> list[Wish]:
     """Most informative first: the time may end before the rest."""
     order = [("512", "fp16"), ("512", "fp32"), ("256", "fp16"), ("512", "bf16"), ("1024", "fp16"), ("dynamic", "fp16")]
-    found = [
-        Wish(size, precision, target) for size, precision in order for target in ("tensorrt", "tensorrt-rtx", "onnx")
-    ]
-    return [*found, Wish("256", "int8", "tensorrt"), Wish("256", "int8", "onnx"), Wish("256", "fp32", "tensorrt")]
+    every = [Wish(size, precision, target) for size, precision in order for target in GPU_TARGETS]
+    every += [Wish("256", "int8", target) for target in GPU_TARGETS] + [Wish("256", "fp32", "tensorrt")]
+    return [wish for wish in every if why_not(wish.target, wish.precision, None) is None]
 
 
 def build(hour: Hour, wish: Wish, checkpoint: Path | None = None) -> dict[str, Any]:
@@ -52,8 +57,8 @@ def build(hour: Hour, wish: Wish, checkpoint: Path | None = None) -> dict[str, A
         NotHere: the target's package is not installed.
         WorkFailed: it did not build, or failed its gate.
     """
-    command = [*module_command("harmonyrt.export.build_engines"), "phnet", "--output", str(hour.bundles)]
-    command += ["--sizes", wish.size, "--precisions", wish.precision, "--targets", wish.target, "--json"]
+    command = [*module_command("harmonyrt.export.build_engines"), *wish.arguments, "--output", str(hour.bundles)]
+    command += ["--json"]
     if checkpoint is not None:
         command += ["--checkpoint", str(checkpoint)]
     ended = hour.command(wish.name.replace(" ", "-"), command)

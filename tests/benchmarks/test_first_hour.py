@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +18,11 @@ import pytest
 pytest.importorskip("torch")
 
 from harmonyrt.benchmarks import first_hour, gpu_suite
-from harmonyrt.benchmarks.gpu_hour import driver, inputs, page, parts, records, soak
+from harmonyrt.benchmarks.gpu_hour import bundles, diffusion_build, driver, inputs, page, parts, records, soak
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.export import build_engines
+from harmonyrt.runtime.backends.tensorrt import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = {"card": None, "cpu": "a CPU", "python": "3.11", "versions": {"torch": "2"}, "system": "Linux"}
@@ -53,6 +56,20 @@ def test_parts_are_chosen_by_number_or_name_and_done_in_order():
     assert parts.chosen([]) == list(parts.PARTS)
     with pytest.raises(HarmonyError, match="no part 12; the parts are 1 doctor"):
         parts.chosen(["12"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(wish.arguments for wish in bundles.wishes()),
+        *(diffusion_build.arguments(diffusion_build._FULL, target) for target in bundles.GPU_TARGETS),
+    ],
+    ids=" ".join,
+)
+def test_builds_of_the_hour_can_be_asked_for(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(versions, "check_installed", lambda target: None)
+    assert build_engines.main([*arguments, "--output", str(tmp_path), "--dry-run"]) == 0
+    assert capsys.readouterr().out.strip()
 
 
 # --- one part
@@ -287,8 +304,12 @@ def test_other_bytes_for_the_same_picture_fail_the_soak(monkeypatch, hour):
 
 
 @pytest.fixture(scope="module")
-def dry_run(made_once):
+def dry_run(made_once, diffharmony_bundles):
+    """The whole of it; DiffHarmony's bundle is the one that other tests use too."""
+
     def make(folder):
+        built = diffharmony_bundles["kl"]
+        shutil.copytree(built, folder / "run" / "bundles" / built.name)
         command = [
             sys.executable,
             str(ROOT / "benchmarks" / "first_hour.py"),
