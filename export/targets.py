@@ -41,6 +41,7 @@ class BuildOptions:
         workspace_mib: TensorRT's workspace limit; None for its default.
         version_compatible: TensorRT: plans that newer minor versions can open.
         hardware_compatible: TensorRT: plans that later GPUs can open.
+        weight_streaming: TensorRT: engines whose weights need not all be on the GPU.
         cache: folder for timing caches that outlive the build; None for none.
         progress: told what is going on.
     """
@@ -53,6 +54,7 @@ class BuildOptions:
     workspace_mib: int | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
+    weight_streaming: bool = False
     cache: Path | None = None
     progress: Progress = field(default=silent, compare=False)
 

@@ -36,6 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--output-size", metavar="SIZE", help="stage two (default: 256, or the inference size without a refiner)")
     add("--steps", nargs="+", type=int, default=list(DEFAULT_STEPS), metavar="N", help="step counts that the engine"
         f" can run, the default first (default: {' '.join(map(str, DEFAULT_STEPS))})")  # fmt: skip
+    about = "TensorRT: engines whose weights may stay on the host where the GPU has no room for them"
+    add("--weight-streaming", action="store_true", help=about)
     about = "write stage one unspecialised, as a folder that Hugging Face's ONNX pipelines open, instead of a bundle"
     add("--plain", dest="run", action="store_const", const=_run_plain, help=about)
 
@@ -49,7 +51,7 @@ def recipes(arguments: argparse.Namespace) -> list[DiffusionRecipe]:
         arguments.precisions,
         arguments.targets,
         arguments.steps,
-        options_of(arguments),
+        options_of(arguments, weight_streaming=arguments.weight_streaming),
     )
 
 

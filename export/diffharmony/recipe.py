@@ -156,6 +156,7 @@ class DiffusionRecipe:
             "precision": self.precision,
             "steps": list(self.step_counts),
             "compute_capabilities": list(self.options.compute_capabilities),
+            **({"weight_streaming": True} if self.options.weight_streaming else {}),
         }
 
 

@@ -116,6 +116,11 @@ def _local_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[
         raise HarmonyError(refusal)
     if precision == "bf16" and capability < (8, 0):
         raise HarmonyError(f"BF16 needs compute capability 8.0, this GPU has {named(capability)}: build fp16")
+    if options.hardware_compatible and capability < (8, 0):
+        raise HarmonyError(
+            f"hardware-compatible plans begin at compute capability 8.0, this GPU has {named(capability)}: leave"
+            " --hardware-compatible out"
+        )
     major, minor, *_ = tensorrt_versions.parse_version(trt.__version__)
     return [_Job(f"tensorrt-{major}.{minor}-sm{capability[0]}{capability[1]}.engine", (capability,), True)]
 

@@ -45,6 +45,8 @@ def configure(trt: ModuleType, builder: Any, network: Any, precision: str, optio
     if options.hardware_compatible:
         _refuse_for_rtx(options, "hardware-compatible mode: name several compute capabilities instead")
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.weight_streaming:
+        _allow_weight_streaming(trt, config, options)
     if options.target == "tensorrt":
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # engine_counts reads the layers' types
         if parse_version(trt.__version__)[0] < 10:
@@ -56,6 +58,16 @@ def configure(trt: ModuleType, builder: Any, network: Any, precision: str, optio
 def _refuse_for_rtx(options: BuildOptions, lacking: str) -> None:
     if options.target == "tensorrt-rtx":
         raise HarmonyError(f"TensorRT for RTX has no {lacking}; leave the option out for target tensorrt-rtx")
+
+
+def _allow_weight_streaming(trt: ModuleType, config: Any, options: BuildOptions) -> None:
+    """The flag alone changes nothing: an engine streams only when it is given a budget (`weight_streaming`)."""
+    if options.target == "tensorrt" and parse_version(trt.__version__) < (10, 1):
+        raise HarmonyError(
+            f"weight streaming needs TensorRT 10.1, found {trt.__version__}: leave --weight-streaming out, or install"
+            " a newer one"
+        )
+    config.set_flag(trt.BuilderFlag.WEIGHT_STREAMING)
 
 
 def _weak_typing(trt: ModuleType, config: Any, precision: str) -> None:

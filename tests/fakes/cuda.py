@@ -59,6 +59,7 @@ class SimulatedCuda:
         self._events: dict[int, tuple[tuple[Work, ...], Capture | None]] = {}
         self._capability, self._count, self._driver = capability, count, driver
         self._next = 100
+        self.free_bytes = 8 << 30
 
     def count_of(self, name: str) -> int:
         """How often something was done."""
@@ -103,6 +104,9 @@ class SimulatedCuda:
         block = ctypes.create_string_buffer(size)
         self.blocks[ctypes.addressof(block)] = block
         return ctypes.addressof(block)
+
+    def memory(self):
+        return self.free_bytes, 2 * self.free_bytes
 
     def allocate_pinned(self, size):
         address = self.allocate(size)

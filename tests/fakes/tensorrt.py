@@ -1,6 +1,7 @@
 """A small fake of TensorRT's Python API: the builder's half as 8.6, 10 and 11 have it, and an engine to run.
 
-The real wheels need a GPU and 800 MB. The engine works on the memory and streams of :mod:`fakes.cuda`.
+Names, parameters and members are those of :mod:`fakes.tensorrt_api`. The real wheels need a GPU and 800 MB.
+The engine works on the memory and streams of :mod:`fakes.cuda`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import types
 
 import numpy as np
 
+from fakes import tensorrt_api
+from fakes.tensorrt_api import Strict
+
 
 class DataType(enum.Enum):
-    FLOAT, HALF, BF16, INT8, INT64 = range(5)
+    FLOAT, HALF, BF16, INT8, INT32, INT64, BOOL, UINT8, FP8, INT4 = range(10)
 
 
 class LayerType(enum.Enum):
@@ -36,14 +40,14 @@ class Layer:
         self.num_inputs, self.num_outputs = len(inputs), len(outputs)
         self.precision, self.output_types = DataType.FLOAT, {}
 
-    def get_input(self, i):
-        return self._inputs[i]
+    def get_input(self, index):
+        return self._inputs[index]
 
-    def get_output(self, i):
-        return self._outputs[i]
+    def get_output(self, index):
+        return self._outputs[index]
 
-    def set_output_type(self, i, dtype):
-        self.output_types[i] = dtype
+    def set_output_type(self, index, dtype):
+        self.output_types[index] = dtype
 
 
 class Network:
@@ -53,45 +57,52 @@ class Network:
     num_layers = property(lambda self: len(self.layers))
     num_inputs = property(lambda self: len(self.inputs))
 
-    def get_layer(self, i):
-        return self.layers[i]
+    def get_layer(self, index):
+        return self.layers[index]
 
-    def get_input(self, i):
-        return self.inputs[i]
+    def get_input(self, index):
+        return self.inputs[index]
 
 
-class Config:
+class Config(Strict):
+    """`flags` is a set of names here, a bit mask there."""
+
+    own = frozenset({"api", "flags", "pools", "profiles", "timing"})
+
     def __init__(self, trt):
+        self.api = (trt.__version__, "IBuilderConfig")
         self.flags, self.pools, self.profiles, self.timing = {"TF32"}, {}, [], None
-        self.num_compute_capabilities = 0
-        if trt.major >= 10:
-            self.progress_monitor = None
 
     def set_flag(self, flag):
+        assert flag.name in tensorrt_api.members(self.api[0], "BuilderFlag")
         self.flags.add(flag.name)
 
     def clear_flag(self, flag):
         self.flags.discard(flag.name)
 
-    def set_memory_pool_limit(self, pool, size):
-        self.pools[pool.name] = size
+    def set_memory_pool_limit(self, pool, pool_size):
+        self.pools[pool.name] = pool_size
 
     def add_optimization_profile(self, profile):
         self.profiles.append(profile)
 
-    def create_timing_cache(self, blob):
+    def create_timing_cache(self, serialized_timing_cache):
+        blob = serialized_timing_cache
         return None if blob == b"of another GPU" else types.SimpleNamespace(serialize=lambda: blob + b"+")
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.timing = cache
+
+    def set_preview_feature(self, feature, enable):
+        return True
 
     def get_timing_cache(self):
         return self.timing
 
 
 class Profile(dict):
-    def set_shape(self, name, low, typical, high):
-        self[name] = (low, typical, high)
+    def set_shape(self, input, min, opt, max):
+        self[input] = (min, opt, max)
 
 
 class ParserError:
@@ -120,14 +131,13 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
     major = int(version.split(".")[0])
     trt = types.SimpleNamespace(__version__=version, major=major, DataType=DataType, LayerType=LayerType)
     trt.configs, trt.networks, trt.plan, trt.engine_type = [], [], b"ptrt plan", None
-    flags = {"EXPLICIT_BATCH": 0} if major == 8 else {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}
-    trt.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", flags if major < 11 else {"STRONGLY_TYPED": 1})
-    weak = ["FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"] if major < 11 else []
-    trt.BuilderFlag = enum.Enum("BuilderFlag", ["TF32", "VERSION_COMPATIBLE", *weak])
-    trt.MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
-    trt.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["DETAILED"])
-    trt.HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", ["AMPERE_PLUS"])
-    trt.LayerInformationFormat = enum.Enum("LayerInformationFormat", ["JSON"])
+    bits = {"EXPLICIT_BATCH": 0, "EXPLICIT_PRECISION": 1} if major == 8 else {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}
+    known = tensorrt_api.members(version, "NetworkDefinitionCreationFlag")
+    flags = {name: bit for name, bit in bits.items() if name in known}
+    trt.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", flags)
+    for name in ("BuilderFlag", "MemoryPoolType", "ProfilingVerbosity", "HardwareCompatibilityLevel", "PreviewFeature"):
+        setattr(trt, name, enum.Enum(name, sorted(tensorrt_api.members(version, name))))
+    trt.LayerInformationFormat = enum.Enum("LayerInformationFormat", sorted({"ONELINE", "JSON"}))
     trt.init_libnvinfer_plugins = lambda logger, namespace: True
 
     class ILogger:
@@ -142,14 +152,13 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
 
         num_errors = property(lambda self: len(self.errors))
 
-        def get_error(self, i):
-            return self.errors[i]
+        def get_error(self, index):
+            return self.errors[index]
 
-        def parse_from_file(self, path):
+        def parse_from_file(self, model):
             import onnx
 
-            model = onnx.shape_inference.infer_shapes(onnx.load(path))
-            graph = model.graph
+            graph = onnx.shape_inference.infer_shapes(onnx.load(model)).graph
             types_ = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
             types_ |= {t.name: t.data_type for t in graph.initializer}
             strong = major >= 10
@@ -169,7 +178,10 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
                 self.network.layers.append(Layer(kind, node.name, [tensor(n) for n in node.input], outputs))
             return True
 
-    class Builder:
+    class Builder(Strict):
+        api = (version, "Builder")
+        own = frozenset({"logger"})
+
         def __init__(self, logger):
             self.logger = logger
 
@@ -198,7 +210,7 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
         def __init__(self, logger):
             pass
 
-        def deserialize_cuda_engine(self, data):
+        def deserialize_cuda_engine(self, serialized_engine):
             stated = trt.engine_type or ("Row major linear FP16 format" if major < 11 else "Half")
             key = "Format/Datatype" if major < 11 else "DataType"
             layers = {"Layers": ["a name only", {"Outputs": [{key: stated}]}]}
@@ -212,27 +224,31 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
 
 
 class FakeContext:
-    def __init__(self, engine):
-        self.engine, self.shapes, self.addresses = engine, {}, {}
+    def __init__(self, engine, strategy=None):
+        self.engine, self.strategy, self.shapes, self.addresses = engine, strategy, {}, {}
         self.active_optimization_profile = 0
         self.enqueued, self.fails = 0, False
 
     def set_input_shape(self, name, shape):
+        """Shapes outside the active profile are refused."""
+        low, _, high = self.engine.get_tensor_profile_shape(name, self.active_optimization_profile)
+        if not self.engine.size and not all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
+            return False
         self.shapes[name] = tuple(shape)
         return True
 
     def get_tensor_shape(self, name):
         return self.shapes["image"] if name == "output" else self.shapes[name]
 
-    def set_tensor_address(self, name, address):
-        self.addresses[name] = address
+    def set_tensor_address(self, name, memory):
+        self.addresses[name] = memory
         return True
 
-    def set_optimization_profile_async(self, profile, stream):
-        self.active_optimization_profile = profile
+    def set_optimization_profile_async(self, profile_index, stream_handle):
+        self.active_optimization_profile = profile_index
         return True
 
-    def execute_async_v3(self, stream):
+    def execute_async_v3(self, stream_handle):
         if self.enqueued == 0:
             self.engine.cuda.unsafe("cudaMalloc")  # what the first run sets up
         if self.fails:
@@ -245,7 +261,7 @@ class FakeContext:
             image, mask = (_view(bound[name], shapes[name]) for name in ("image", "mask"))
             _view(bound["output"], shapes["image"])[:] = image * mask + image
 
-        self.engine.cuda.enqueue(stream, work, *bound.values())
+        self.engine.cuda.enqueue(stream_handle, work, *bound.values())
         return True
 
 
@@ -264,8 +280,8 @@ class FakeEngine:
         self.cuda, self.size, self.logger = device, size, logger
         self.contexts = []
 
-    def get_tensor_name(self, i):
-        return self.names[i]
+    def get_tensor_name(self, index):
+        return self.names[index]
 
     def get_tensor_mode(self, name):
         return "output" if name == "output" else "input"
@@ -279,9 +295,9 @@ class FakeEngine:
     def get_tensor_shape(self, name):
         return self._shape(name, 1, self.size) if self.size else self._shape(name, -1, -1)
 
-    def get_tensor_profile_shape(self, name, profile):
-        return [self._shape(name, *limit) for limit in self.profiles[profile]]
+    def get_tensor_profile_shape(self, name, profile_index):
+        return [self._shape(name, *limit) for limit in self.profiles[profile_index]]
 
-    def create_execution_context(self, config=None):
-        self.contexts.append(FakeContext(self))
+    def create_execution_context(self, strategy=None):
+        self.contexts.append(FakeContext(self, strategy))
         return self.contexts[-1]

@@ -40,7 +40,10 @@ class KernelCache:
         return cls(CompiledCache.at(folder), key)
 
     def attach(self, config: Any) -> None:
-        """Give a runtime configuration these kernels: what earlier runs kept."""
+        """Give a runtime configuration these kernels, what earlier runs kept; a session's contexts share them."""
+        if self._kernels is not None:
+            config.set_runtime_cache(self._kernels)
+            return
         self._kernels = config.create_runtime_cache()
         kept = self.cache.read(self.key)
         if kept is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends.tensorrt import validity, weight_streaming
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME
@@ -58,10 +60,18 @@ def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
     runtime = trt.Runtime(log.logger)
     if spec.needs.get("version_compatible") == "true" and hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = True  # such a plan carries its own lean runtime; its hash was checked
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    data = path.read_bytes()
+    refusal, remark = validity.ask(trt, runtime, data)
+    if refusal is not None:
+        raise HarmonyError(f"{DISPLAY_NAME[spec.target]} {trt.__version__} cannot open {path}: {refusal}")
+    if remark is not None:
+        warnings.warn(f"{path} runs, but not as well as it could: {remark}", HarmonyWarning, stacklevel=2)
+    engine = runtime.deserialize_cuda_engine(data)
+    del data
     if engine is None:
         raise HarmonyError(
             f"{DISPLAY_NAME[spec.target]} {trt.__version__} cannot open {path}: {log.last_error};"
             " build the bundle again"
         )
+    weight_streaming.choose_budget(engine, device, path.name)
     return Plan(trt, spec.target, engine, runtime, log, device, index, device.name(index))

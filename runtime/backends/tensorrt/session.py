@@ -32,9 +32,9 @@ _BINDINGS_REMEMBERED = 64
 
 @dataclass
 class _Held:
-    """CUDA objects that a session must release."""
+    """CUDA objects that a session must release; the execution contexts by their optimisation profile."""
 
-    context: Any
+    contexts: dict[int, Any]
     stream: Any
     event: Any
     graphs: dict[tuple, Any] = field(default_factory=dict)
@@ -76,21 +76,32 @@ class TensorRTSession:
         self._warm: set[tuple] = set()
         self._refused = False  # to be recorded
         self._has_run = False  # with these shapes; what TensorRT sets up in its first run cannot be recorded
-        self._held = _Held(self._create_context(), self._cuda.create_stream(), self._cuda.create_event())
+        self._profile = 0
+        self._held = _Held({0: self._create_context()}, self._cuda.create_stream(), self._cuda.create_event())
         self._stream, self._event = self._held.stream, self._held.event
         forks.keep(self._held)
         forks.keep(plan)
         self._finalizer = weakref.finalize(self, _release, plan, self._held)
 
+    @property
+    def _context(self) -> Any:
+        """The execution context of the profile in use: one for each, so that a change of profile costs nothing."""
+        return self._held.contexts[self._profile]
+
     def _create_context(self) -> Any:
-        engine = self._plan.engine
+        engine, strategies = self._plan.engine, getattr(self._plan.trt, "ExecutionContextAllocationStrategy", None)
+        own_profile = None if self._static or strategies is None else strategies.ON_PROFILE_CHANGE
         if self._plan.target == "tensorrt-rtx" and hasattr(engine, "create_runtime_config"):
             config = engine.create_runtime_config()
             if hasattr(self._plan.trt, "CudaGraphStrategy"):
                 config.cuda_graph_strategy = self._plan.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            if own_profile is not None:
+                config.set_execution_context_allocation_strategy(own_profile)
             if self._kernels is not None:
                 self._kernels.attach(config)
             context = engine.create_execution_context(config)
+        elif own_profile is not None:  # else each would hold the memory of the largest profile
+            context = engine.create_execution_context(own_profile)
         else:
             context = engine.create_execution_context()
         if context is None:
@@ -249,12 +260,12 @@ class TensorRTSession:
         if not self._static:
             self._choose_profile(shapes)
         for name, shape in shapes.items():
-            if not self._held.context.set_input_shape(name, shape):
+            if not self._context.set_input_shape(name, shape):
                 raise HarmonyError(f"{name} of shape {shape} was refused: {self._plan.log.last_error}; build that size")
         self._shapes, self._has_run = dict(shapes), False
 
     def _choose_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        engine, context = self._plan.engine, self._held.context
+        engine = self._plan.engine
         ranges = []
         for profile in range(engine.num_optimization_profiles):
             limits = {name: engine.get_tensor_profile_shape(name, profile) for name in shapes}
@@ -263,8 +274,7 @@ class TensorRTSession:
                 for name, (smallest, _, largest) in limits.items()
                 for low, size, high in zip(smallest, shapes[name], largest, strict=True)
             ):
-                if context.active_optimization_profile != profile:
-                    context.set_optimization_profile_async(profile, int(self._stream))
+                self._use_profile(profile)
                 return
             smallest, _, largest = limits[self._inputs[0]]
             ranges.append(f"{tuple(smallest)} to {tuple(largest)}")
@@ -273,8 +283,18 @@ class TensorRTSession:
             f" ({'; '.join(ranges)}): give fewer or smaller pictures, or build that size"
         )
 
+    def _use_profile(self, profile: int) -> None:
+        if profile not in self._held.contexts:
+            context = self._create_context()
+            if not context.set_optimization_profile_async(profile, int(self._stream)):
+                raise WorkFailed(
+                    f"TensorRT could not choose profile {profile}: {self._plan.log.last_error}; free memory of the GPU"
+                )
+            self._held.contexts[profile] = context
+        self._profile = profile
+
     def _output_shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._held.context.get_tensor_shape(name))
+        return tuple(self._context.get_tensor_shape(name))
 
     # --- memory
 
@@ -331,8 +351,8 @@ class TensorRTSession:
 
     def _enqueue(self, addresses: dict[str, int]) -> None:
         for name, address in addresses.items():
-            self._held.context.set_tensor_address(name, address)
-        if not self._held.context.execute_async_v3(int(self._stream)):
+            self._context.set_tensor_address(name, address)
+        if not self._context.execute_async_v3(int(self._stream)):
             raise WorkFailed(f"TensorRT could not run the engine: {self._plan.log.last_error}; try again or rebuild it")
 
     def _drop_graphs(self) -> None:
@@ -357,7 +377,7 @@ def _release(plan: Plan, held: _Held) -> None:
         plan.device.synchronize(held.stream)
         for graph in held.graphs.values():
             plan.device.destroy_graph(graph)
-        held.context = None
+        held.contexts.clear()
         for buffer in held.buffers.values():
             _free(plan.device, buffer)
         plan.device.destroy_event(held.event)

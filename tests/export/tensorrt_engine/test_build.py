@@ -239,3 +239,35 @@ def test_a_v100_builds_with_10_4_and_8_6(machine, tmp_path):
         machine(version, (7, 0))
         (engine,) = to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
         assert engine.needs["compute_capability"] == "7.0"
+
+
+@pytest.mark.parametrize("version", ["10.4.0", "11.4.0"])
+def test_weight_streaming_is_one_flag(machine, tmp_path, version):
+    trt = machine(version)
+    to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(weight_streaming=True))
+    assert trt.configs[0].flags == {"WEIGHT_STREAMING"}
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.0.1"])
+def test_weight_streaming_needs_a_release_that_has_it(machine, tmp_path, version):
+    machine(version)
+    with pytest.raises(HarmonyError, match=f"needs TensorRT 10.1, found {version}.*leave --weight-streaming out"):
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(weight_streaming=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.4.0", "11.4.0"])
+def test_no_build_can_be_refitted_or_loses_its_weights(machine, tmp_path, version):
+    """A plan's hash has to vouch for its weights."""
+    trt = machine(version)
+    wishes = {"version_compatible": True, "hardware_compatible": True, "optimization_level": 3, "workspace_mib": 64}
+    to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(**wishes))
+    assert not {flag for flag in trt.configs[0].flags if "REFIT" in flag or "STRIP" in flag or flag == "WEIGHTLESS"}
+    assert "VERSION_COMPATIBLE" in trt.configs[0].flags
+    assert "EXCLUDE_LEAN_RUNTIME" not in trt.configs[0].flags  # the plan carries the runtime that opens it
+
+
+def test_hardware_compatible_plans_begin_at_ampere(machine, tmp_path):
+    machine("10.4.0", capability=(7, 5))
+    with pytest.raises(HarmonyError, match=r"begin at compute capability 8.0, this GPU has 7.5.*leave --hardware"):
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(hardware_compatible=True))

@@ -93,6 +93,14 @@ def test_compiled_kernels_are_kept_and_used_again(tmp_path):
         assert third.blob == b""
 
 
+def test_contexts_of_a_session_fill_the_same_kernels(tmp_path):
+    first, second = FakeConfig(), FakeConfig()
+    kept = kernels(tmp_path)
+    kept.attach(first)
+    kept.attach(second)
+    assert second.given is first.given
+
+
 def test_kernels_that_do_not_fit_are_replaced(tmp_path):
     kept = kernels(tmp_path)
     kept.cache.write(kept.key, lambda file: file.write(b"of another driver"))

@@ -71,6 +71,7 @@ def world(tmp_path, monkeypatch) -> World:
         ILogger=Logger,
         Runtime=Runtime,
         TensorIOMode=types.SimpleNamespace(INPUT="input"),
+        ExecutionContextAllocationStrategy=types.SimpleNamespace(ON_PROFILE_CHANGE="on profile change"),
         nptype=lambda dtype: dtype,
     )
     monkeypatch.setattr(tensorrt_versions, "load", lambda target: trt)
@@ -110,11 +111,28 @@ def test_a_static_shape_is_recorded_after_a_warm_up_and_replayed(world):
 
 def test_dynamic_engines_are_not_recorded_and_choose_their_profile(world):
     session = world.open(side=None)
-    for side, batch, profile in ((64, 1, 0), (64, 1, 0), (256, 3, 1), (2048, 1, 0)):
+    for side, batch in ((64, 1), (64, 1), (256, 3), (2048, 1), (256, 3)):
         inputs = _pictures(side, batch)
         np.testing.assert_array_equal(session.run(inputs)["output"], _expected(inputs))
-        assert world.engines[0].contexts[0].active_optimization_profile == profile
     assert world.cuda.count_of("launch") == 0
+
+
+def test_every_profile_in_use_has_its_own_context(world):
+    """Changing the profile of a context makes it set itself up again; two contexts go on where they were."""
+    session = world.open(side=None)
+    assert len(world.engines[0].contexts) == 1
+    for side, batch in ((64, 1), (128, 2), (64, 1), (128, 2)):
+        session.run(_pictures(side, batch))
+    one, several = world.engines[0].contexts
+    assert (one.active_optimization_profile, one.enqueued) == (0, 2)
+    assert (several.active_optimization_profile, several.enqueued) == (1, 2)
+    assert {one.strategy, several.strategy} == {"on profile change"}, "each would hold the largest profile's memory"
+
+
+def test_static_engines_have_one_context_of_the_default_kind(world):
+    world.open().run(_pictures())
+    (context,) = world.engines[0].contexts
+    assert context.strategy is None
 
 
 def test_a_shape_outside_every_profile_is_one_sentence(world):
