@@ -52,10 +52,10 @@ def _bundles(hour: Hour, found: list[Path]) -> dict[str, Any]:
 
 def _ours(hour: Hour, path: Path) -> dict[str, Any]:
     """Host arrays in, host arrays out; `engine` is the loop with its copies, without fitting and blending."""
-    from harmonyrt.benchmarks.gpu_hour.soak import pictures
+    from harmonyrt.benchmarks.gpu_hour.soak import picture
     from harmonyrt.runtime import Harmonizer
 
-    composite, mask = pictures()[0]
+    composite, mask = picture(512, 512)
     with Harmonizer.open(path, device="cpu" if hour.dry else "cuda") as harmonizer:
         whole, engine = [], []
         for sample in range(_samples(hour) + 3):  # the first plain, the second recorded, the third replayed

@@ -69,15 +69,16 @@ def _soak(hour: Hour, bundle: Path, target: str) -> dict[str, Any]:
 
 
 def pictures() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Composites and masks of several sizes: uint8 HWC and HW, with a soft edge."""
-    random = np.random.default_rng(0)
-    pairs = []
-    for height, width in SIZES:
-        rows, columns = np.mgrid[0:height, 0:width]
-        distance = np.hypot(rows - height / 2, columns - width / 2)
-        mask = (255 * np.clip((min(height, width) / 4 - distance) / 3, 0, 1)).astype(np.uint8)
-        pairs.append((random.integers(0, 256, (height, width, 3), np.uint8), mask))
-    return pairs
+    """Composites and masks of several sizes."""
+    return [picture(*size) for size in SIZES]
+
+
+def picture(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A composite (height x width x 3, uint8) and a mask of it (uint8) with a soft edge."""
+    rows, columns = np.ogrid[0:height, 0:width]
+    distance = np.hypot(rows - height / 2, columns - width / 2)
+    mask = (255 * np.clip((min(height, width) / 4 - distance) / 3, 0, 1)).astype(np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8), mask
 
 
 class Memory:

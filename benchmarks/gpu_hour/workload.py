@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from harmonyrt.benchmarks.gpu_hour.soak import pictures
+from harmonyrt.benchmarks.gpu_hour.soak import picture
 from harmonyrt.common.programs import module_command
 
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bundle, target, device, calls = sys.argv[1:] if argv is None else argv
     from harmonyrt.runtime import Harmonizer
 
-    pair = pictures()[0]
+    pair = picture(512, 512)
     with Harmonizer.open(bundle, target=target, device=device) as harmonizer:
         for _ in range(int(calls)):  # the first plain, the second recorded, then replayed
             harmonizer.harmonize(*pair)
