@@ -112,6 +112,10 @@ def _other_type(composite: Any) -> str:
             f"the composite is a {kind}; harmonize() takes pixels, not files: read it with"
             " harmonyrt.runtime.images.pictures.read_picture_file, or open it with PIL.Image.open"
         )
+    if hasattr(composite, "__cuda_array_interface__"):
+        return (
+            f"the composite is a {kind} in a GPU's memory: harmonize_on_device() takes it there, or copy it to the host"
+        )
     return f"the composite is a {kind}; give a uint8 or uint16 array of height x width x 3 or a PIL image"
 
 

@@ -116,6 +116,8 @@ def _other_type(mask: Any) -> str:
             f"the mask is a {kind}; pixels are taken here, not files: read it with"
             " harmonyrt.runtime.images.mask_files.read_mask_file, or open it with PIL.Image.open"
         )
+    if hasattr(mask, "__cuda_array_interface__"):
+        return f"the mask is a {kind} in a GPU's memory: harmonize_on_device() takes it there, or copy it to the host"
     return f"the mask is a {kind}; give a NumPy array of height x width or a PIL image"
 
 

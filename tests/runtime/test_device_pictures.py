@@ -12,6 +12,7 @@ import pytest
 from fakes import cuda as simulation
 from fakes.kernels import HostKernels
 from fakes.pictures_in_memory import network, on_host, picture, soft_mask
+from harmonyrt.benchmarks.studies import device_pictures
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.backends import cuda
@@ -353,3 +354,19 @@ def test_without_nvrtc_it_is_found_need_run(world, monkeypatch):
     monkeypatch.setattr(nvrtc, "installed", lambda: ())
     with pytest.raises(HarmonyError, match=r"found none: run pip install 'harmonyrt\[kernels\]'"):
         world.harmonizer.harmonize_on_device(world.put(picture(50, 60)), world.put(soft_mask(50, 60)))
+
+
+def test_arrays_of_a_gpu_are_pointed_to_it_by_harmonize(static_bundle):
+    harmonizer = Harmonizer.open(static_bundle, backend="onnxruntime", threads=1)
+    somewhere, host = DeviceArray(4096, (50, 60, 3), np.dtype(np.uint8)), np.zeros((50, 60, 3), np.uint8)
+    for arguments in ((somewhere, host[..., 0]), (host, somewhere)):
+        with pytest.raises(HarmonyError, match=r"in a GPU's memory: harmonize_on_device\(\) takes it there"):
+            harmonizer.harmonize(*arguments)
+
+
+def test_the_study_compares_both_ways(world):
+    (row,) = device_pictures.measure(world.harmonizer, {"small": (60, 80)}, rounds=1)
+    assert row["size"] == "small"
+    assert row["on_device"] > 0
+    assert row["host_to_host"] > 0
+    assert row["largest_difference"] <= 1
