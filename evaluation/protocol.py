@@ -19,7 +19,6 @@ from PIL import Image
 from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning
 from harmonyrt.evaluation.iharmony4 import Pair
 from harmonyrt.evaluation.metrics import Peak, Score, average, binary, by_ratio, score
-from harmonyrt.runtime.images.colours import to_8_bits
 from harmonyrt.runtime.images.mask_files import read_mask_file
 from harmonyrt.runtime.images.pictures import read_picture_file
 
@@ -146,7 +145,7 @@ def report(size: int | None, before: list[Score], after: list[Score]) -> Report:
 
 def read_picture(path: Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
     """(H,W,3) uint8 sRGB, upright, as every other verb reads it; resized to (height, width) or a square."""
-    return resized(to_8_bits(read_picture_file(path).rgb), size)
+    return resized(read_picture_file(path).rgb, size)
 
 
 def read_mask(path: Path) -> np.ndarray:
