@@ -75,7 +75,7 @@ def export_phnet(
     if size is not None:
         _set_shapes(model, (batch, None, *size))
     tidy(model)
-    for name in rewriting.fitting(rewrites, size if batch == 1 else None):
+    for name in rewriting.fitting(rewrites, size if batch == 1 else None, target=None):
         rewriting.REWRITES[name].apply(model)
         tidy(model)
     proto = ir.to_proto(model)

@@ -42,12 +42,12 @@ class Rewrite:
     module: str = ""
     settings: Mapping[str, int] = field(default_factory=dict)
 
-    def fits(self, size: tuple[int, int] | None, target: str, precision: str) -> bool:
-        """Whether an engine of this kind can have it."""
+    def fits(self, size: tuple[int, int] | None, target: str | None, precision: str) -> bool:
+        """Whether an engine of this kind can have it; target None is any target."""
         return (
             not (self.static_only and size is None)
             and (self.most_pixels is None or size is None or size[0] * size[1] <= self.most_pixels)
-            and (self.targets is None or target in self.targets)
+            and (self.targets is None or target is None or target in self.targets)
             and (self.precisions is None or precision in self.precisions)
         )
 
@@ -79,6 +79,13 @@ REWRITES = {
             static_only=True,
             targets=("onnx", "openvino"),  # TensorRT takes constant weights only
             precisions=("fp32", "fp16", "bf16"),  # computed weights have no calibrated range
+        ),
+        Rewrite(
+            "native",
+            "convolutions as the operator of runtime/native, which keeps Winograd's tiles in the cache",
+            static_only=True,
+            targets=("openvino",),
+            precisions=("fp32",),
         ),
         Rewrite(
             "recast-transposed",
@@ -121,7 +128,12 @@ SLOWER_THAN_PLAIN = ("gate-fold", *FASTER)
 """Those that slow BF16 down where the CPU convolves fast in BF16: with AMX a plain convolution runs near the rate of
 its tiles, and weights that are computed for each picture and Winograd's transforms only add traffic."""
 
-SETS = {"fast": LOW_MEMORY + FASTER, "low-memory": LOW_MEMORY, "none": ()}
+SETS = {
+    "fast": LOW_MEMORY + FASTER,
+    "low-memory": LOW_MEMORY,
+    "native": (*LOW_MEMORY, "native"),
+    "none": (),
+}
 """Names that stand for several rewrites; what an engine cannot take of them is left out."""
 
 DEFAULT = ("fast",)
@@ -147,7 +159,7 @@ def names_of(asked: Sequence[str], without: Collection[str] = ()) -> tuple[str, 
 
 
 def fitting(
-    names: Sequence[str], size: tuple[int, int] | None, target: str = "onnx", precision: str = "fp32"
+    names: Sequence[str], size: tuple[int, int] | None, target: str | None = "onnx", precision: str = "fp32"
 ) -> tuple[str, ...]:
     """Those of the names that an engine of this kind can have, in order of application."""
     wanted = names_of(names)
