@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 FILES = ("openvino.xml", "openvino.bin")
-_COMPUTE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul")
+_COMPUTE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul", "FusedConvolution")
 _TYPE_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _LONGEST_DEQUANTIZATION = 5
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
@@ -24,11 +24,17 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
     """Write the IR; see :data:`harmonyrt.export.targets.Builder`."""
     from harmonyrt.export.onnx_file import handed_over
     from harmonyrt.export.precision import check_counts
+    from harmonyrt.export.rewrites.native import DOMAIN
+    from harmonyrt.runtime import native
+    from harmonyrt.runtime.backends.openvino import add_native_kernels
 
     openvino = require("openvino", "openvino", "the openvino target")
+    core = openvino.Core()
+    needs = {native.NEED: native.VERSION} if DOMAIN in model.opset_imports else {}
+    add_native_kernels(core, needs)
     try:
         with handed_over(model, folder) as path:
-            converted = openvino.Core().read_model(path)
+            converted = core.read_model(path)
             openvino.save_model(converted, folder / FILES[0], compress_to_fp16=False)
             counts = _precision_counts(converted)
             del converted  # it maps the file
@@ -37,9 +43,10 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
         raise WorkFailed(f"OpenVINO {openvino.__version__} cannot convert the graph: {reason}") from None
     check_counts(counts, precision, least_share=0)  # products of statistics stay in FP32; the graph was checked in full
     capability = _CAPABILITY.get(precision)
-    capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capable = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     runs_here = capability is None or capability in capable
-    needs = {} if capability is None else {"cpu": capability}
+    if capability is not None:
+        needs["cpu"] = capability
     return [BuiltEngine(FILES, counts, needs, runs_here)]
 
 

@@ -81,11 +81,12 @@ REWRITES = {
             precisions=("fp32", "fp16", "bf16"),  # computed weights have no calibrated range
         ),
         Rewrite(
-            "native",
+            "fused-convolutions",
             "convolutions as the operator of runtime/native, which keeps Winograd's tiles in the cache",
             static_only=True,
             targets=("openvino",),
             precisions=("fp32",),
+            module="native",
         ),
         Rewrite(
             "recast-transposed",
@@ -131,7 +132,7 @@ its tiles, and weights that are computed for each picture and Winograd's transfo
 SETS = {
     "fast": LOW_MEMORY + FASTER,
     "low-memory": LOW_MEMORY,
-    "native": (*LOW_MEMORY, "native"),
+    "native": (*LOW_MEMORY, "fused-convolutions"),
     "none": (),
 }
 """Names that stand for several rewrites; what an engine cannot take of them is left out."""

@@ -87,7 +87,7 @@ def _convolution(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _by_pairs(weight: np.ndarray) -> np.ndarray:
-    """(O,C,4,4) -> (O,4C,2,2), channels as SpaceToDepth puts them: by row and column within the pair, then as before."""
+    """(O,C,4,4) -> (O,4C,2,2), channels as SpaceToDepth puts them: by row and column within the pair first."""
     outputs, inputs = weight.shape[:2]
     pairs = weight.reshape(outputs, inputs, 2, 2, 2, 2)  # row of pairs, row within, column of pairs, column within
     return pairs.transpose(0, 3, 5, 1, 2, 4).reshape(outputs, 4 * inputs, 2, 2)
@@ -116,13 +116,27 @@ def _write(
     **fields: Any,
 ) -> ir.Value:  # fmt: skip
     outputs, _, kernel, _ = weights.plain.shape
-    inputs = [source, write.constant(f"{what}weights", packed(weights.plain)), write.constant(f"{what}bias", weights.bias)]
+    inputs = [
+        source,
+        write.constant(f"{what}weights", packed(weights.plain)),
+        write.constant(f"{what}bias", weights.bias),
+    ]
     if weights.gated is not None:
         inputs += [write.constant(f"{what}gated", packed(weights.gated)), weights.gate]
-    fields |= {"kernel": kernel, "outputs": outputs, "top": pads[0], "left": pads[1], "height": size[0], "width": size[1]}
+    fields |= {
+        "kernel": kernel,
+        "outputs": outputs,
+        "top": pads[0],
+        "left": pads[1],
+        "height": size[0],
+        "width": size[1],
+    }
     node = ir.node(OPERATOR, inputs, fields, domain=DOMAIN, name=f"{write.base}/{what}".rstrip("/"))
     node.outputs[0].name = node.name
-    node.outputs[0].shape, node.outputs[0].type = ir.Shape([*tools.known_shape(source)[:1], outputs, *size]), source.type
+    node.outputs[0].shape, node.outputs[0].type = (
+        ir.Shape([*tools.known_shape(source)[:1], outputs, *size]),
+        source.type,
+    )
     write.nodes.append(node)
     return node.outputs[0]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
-from harmonyrt.runtime import forks
+from harmonyrt.runtime import forks, native
 from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.cpu_speed import kept
@@ -77,6 +77,9 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         openvino = require("openvino", "openvino", _WHO)
     except HarmonyError as error:
         return str(error)
+    without_kernels = native.why_not(engine.needs.get(native.NEED))
+    if without_kernels is not None:
+        return without_kernels
     needed = _CAPABILITY.get(engine.precision)
     found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if needed is not None and needed not in found:
@@ -117,9 +120,31 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     try:
         compiled = _compiled(openvino, path, engine, settings, CompiledCache.at(options.cache))
         return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
+    except HarmonyError:
+        raise
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         who = f"OpenVINO {openvino.__version__}"
         raise failures.opening_failed(who, "openvino", path, error, _last_line(error)) from None
+
+
+def add_native_kernels(core: Any, needs: Mapping[str, str]) -> None:
+    """Load the fused kernels into an OpenVINO core where an engine needs them.
+
+    Raises:
+        HarmonyError: there are none for this machine, or they are those of another OpenVINO.
+    """
+    if native.NEED not in needs:
+        return
+    reason = native.why_not(needs[native.NEED])
+    if reason is not None:
+        raise HarmonyError(f"the engine cannot be used: {reason}")
+    path = native.library()
+    try:
+        core.add_extension(str(path))
+    except Exception as error:  # OpenVINO raises RuntimeError and its own types
+        raise HarmonyError(
+            f"the native kernels of {path} do not fit this OpenVINO ({_last_line(error)}): run make native again"
+        ) from None
 
 
 def _compiled(
@@ -130,6 +155,7 @@ def _compiled(
     OpenVINO's own cache goes by path, size and time, and believes what it reads; so only its export and import serve.
     """
     core = openvino.Core()
+    add_native_kernels(core, engine.needs)
     key = cache_key(openvino.__version__, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), engine, settings)
     # The imported model computes with the weights where they lie in the tensor, and shares its ownership of them; an
     # array of NumPy would be gone before.

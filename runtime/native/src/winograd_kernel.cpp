@@ -5,32 +5,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transforms.h"
 #include "winograd.h"
 
-#define HRT_INLINE inline __attribute__((always_inline))
-#ifndef HRT_STEP
-#define HRT_STEP 8
-#endif
-#ifndef HRT_HINT
-#define HRT_HINT 3
-#endif
-#define HRT_UNROLL _Pragma("GCC unroll 16")
-
-namespace hrt::native {
-namespace HRT_KERNEL {
+namespace hrt::native::HRT_KERNEL {
 namespace {
 
-constexpr int kLanes = HRT_LANES;
-typedef float Vec __attribute__((vector_size(kLanes * 4)));
-typedef float LooseVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
-HRT_INLINE Vec load(const float* from) { return *reinterpret_cast<const LooseVec*>(from); }
-HRT_INLINE void store(float* to, Vec value) { *reinterpret_cast<LooseVec*>(to) = value; }
-HRT_INLINE Vec splat(float value) { return Vec{} + value; }
-
-constexpr int kRows = HRT_ROWS;      // output channels and
-constexpr int kVectors = HRT_VECTORS;  // vectors of tiles that the product keeps in registers
-constexpr int kOutputs = HRT_OUTPUTS;   // output channels per block
+constexpr int kRows = HRT_ROWS;       // output channels and
+constexpr int kVectors = HRT_VECTORS; // vectors of tiles that the product keeps in registers
+constexpr int kOutputs = HRT_OUTPUTS; // output channels per block
 constexpr int kDepth = HRT_DEPTH;     // input channels per block
 constexpr int kTiles = HRT_TILES;     // tiles per block
 constexpr int kTile = 4;
@@ -40,370 +23,303 @@ constexpr int kPad = 16;
 // Floats from the transformed weights of one input channel to the next: n * n blocks of outputs, made odd.
 constexpr std::size_t weight_step(int n) { return static_cast<std::size_t>(n * n | 1) * kOutputBlock; }
 
-// The one-dimensional transforms of F(4, 3): points 0, 1, -1, 2, -2 and infinity.
-template <int kernel>
-struct Transform;
-
-template <>
-struct Transform<3> {
-  static constexpr int n = 6;
-  static HRT_INLINE void input(const Vec d[6], Vec out[6]) {
-    const Vec a = d[4] - 4.0F * d[2], b = d[3] - 4.0F * d[1], c = d[4] - d[2], e = 2.0F * (d[3] - d[1]);
-    out[0] = 4.0F * d[0] - 5.0F * d[2] + d[4];
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + e;
-    out[4] = c - e;
-    out[5] = 4.0F * d[1] - 5.0F * d[3] + d[5];
-  }
-  static HRT_INLINE void weight(const Vec g[3], Vec out[6]) {
-    const Vec even = (g[0] + g[2]) * (-1.0F / 6), odd = g[1] * (1.0F / 6);
-    const Vec even2 = g[0] * (1.0F / 24) + g[2] * (1.0F / 6), odd2 = g[1] * (1.0F / 12);
-    out[0] = g[0] * 0.25F;
-    out[1] = even - odd;
-    out[2] = even + odd;
-    out[3] = even2 + odd2;
-    out[4] = even2 - odd2;
-    out[5] = g[2];
-  }
-  static HRT_INLINE void output(const Vec m[6], Vec out[4]) {
-    const Vec p = m[1] + m[2], q = m[1] - m[2], r = m[3] + m[4], s = m[3] - m[4];
-    out[0] = m[0] + p + r;
-    out[1] = q + 2.0F * s;
-    out[2] = p + 4.0F * r;
-    out[3] = q + 8.0F * s + m[5];
-  }
-};
-
-// F(4, 2): points 0, 1, -1, 2 and infinity.
-template <>
-struct Transform<2> {
-  static constexpr int n = 5;
-  static HRT_INLINE void input(const Vec d[5], Vec out[5]) {
-    out[0] = 2.0F * (d[0] - d[2]) + (d[3] - d[1]);
-    out[1] = d[3] - d[2] - 2.0F * d[1];
-    out[2] = d[3] - 3.0F * d[2] + 2.0F * d[1];
-    out[3] = d[3] - d[1];
-    out[4] = 2.0F * (d[1] - d[3]) + (d[4] - d[2]);
-  }
-  static HRT_INLINE void weight(const Vec g[2], Vec out[5]) {
-    out[0] = g[0] * 0.5F;
-    out[1] = (g[0] + g[1]) * -0.5F;
-    out[2] = (g[1] - g[0]) * (1.0F / 6);
-    out[3] = g[0] * (1.0F / 6) + g[1] * (1.0F / 3);
-    out[4] = g[1];
-  }
-  static HRT_INLINE void output(const Vec m[5], Vec out[4]) {
-    const Vec p = m[1] + m[2], q = m[1] - m[2];
-    out[0] = m[0] + p + m[3];
-    out[1] = q + 2.0F * m[3];
-    out[2] = p + 4.0F * m[3];
-    out[3] = q + 8.0F * m[3] + m[4];
-  }
-};
-
 constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }
 
 struct Geometry {
-  int rows, columns, tiles, blocks;
-  int block_tiles;  // of every block but the last; a multiple of kLanes
-  int row_groups;   // rows of the source in groups of 4, with the border
-  explicit Geometry(const Convolution& c)
-      : rows((c.height + kTile - 1) / kTile), columns((c.width + kTile - 1) / kTile), tiles(rows * columns),
-        blocks((tiles + kTiles - 1) / kTiles), block_tiles(round_up((tiles + blocks - 1) / blocks, kLanes)),
-        row_groups(rows + 1) {
-    blocks = (tiles + block_tiles - 1) / block_tiles;
-  }
+    int rows, columns, tiles, blocks;
+    int block_tiles; // of every block but the last; a multiple of kLanes
+    int row_groups;  // rows of the source in groups of 4, with the border
+    explicit Geometry(const Convolution &c)
+        : rows((c.height + kTile - 1) / kTile),
+          columns((c.width + kTile - 1) / kTile),
+          tiles(rows * columns),
+          blocks((tiles + kTiles - 1) / kTiles),
+          block_tiles(round_up((tiles + blocks - 1) / blocks, kLanes)),
+          row_groups(rows + 1) {
+        blocks = (tiles + block_tiles - 1) / block_tiles;
+    }
 };
-
-// Four vectors of neighbours -> every fourth element.
-HRT_INLINE void deinterleave(const float* from, Vec out[4]) {
-  typedef int Index __attribute__((vector_size(kLanes * 4)));
-  Index first{}, second{}, low{}, high{};
-  for (int i = 0; i < kLanes; ++i) {
-    first[i] = 2 * i;
-    second[i] = 2 * i + 1;
-  }
-  (void)low, (void)high;
-  const Vec a = load(from), b = load(from + kLanes), c = load(from + 2 * kLanes), d = load(from + 3 * kLanes);
-  const Vec ab0 = __builtin_shuffle(a, b, first), ab1 = __builtin_shuffle(a, b, second);
-  const Vec cd0 = __builtin_shuffle(c, d, first), cd1 = __builtin_shuffle(c, d, second);
-  out[0] = __builtin_shuffle(ab0, cd0, first);
-  out[2] = __builtin_shuffle(ab0, cd0, second);
-  out[1] = __builtin_shuffle(ab1, cd1, first);
-  out[3] = __builtin_shuffle(ab1, cd1, second);
-}
-
-HRT_INLINE void interleave(const Vec in[4], float* to) {
-  typedef int Index __attribute__((vector_size(kLanes * 4)));
-  Index low{}, high{};
-  for (int i = 0; i < kLanes; ++i) {
-    low[i] = i / 2 + (i % 2) * kLanes;
-    high[i] = low[i] + kLanes / 2;
-  }
-  const Vec a = __builtin_shuffle(in[0], in[2], low), b = __builtin_shuffle(in[1], in[3], low);
-  const Vec c = __builtin_shuffle(in[0], in[2], high), d = __builtin_shuffle(in[1], in[3], high);
-  store(to, __builtin_shuffle(a, b, low));
-  store(to + kLanes, __builtin_shuffle(a, b, high));
-  store(to + 2 * kLanes, __builtin_shuffle(c, d, low));
-  store(to + 3 * kLanes, __builtin_shuffle(c, d, high));
-}
 
 // One channel of the source, transformed along its rows: to[j][row % 4][row / 4][column], for the rows of `first_row`
 // to `last_row` of tiles and their border. `line` holds one padded row of the source.
 template <int kernel>
-void transform_rows(const Convolution& conv, const Geometry& g, const float* channel, int first_row, int last_row, float* line, float* to) {
-  using T = Transform<kernel>;
-  const int groups = last_row - first_row + 2;
-  const std::size_t plane = static_cast<std::size_t>(groups) * g.columns + kLanes;
-  const int width = std::min(conv.source_width, 4 * (g.columns + 1) - conv.left);
-  const int all = 4 * (groups - 1) + kernel - 1;
-  for (int i = 0; i < all; ++i) {
-    const int y = 4 * first_row + i - conv.top;
-    float* out = to + static_cast<std::size_t>(i % 4) * plane + static_cast<std::size_t>(i / 4) * g.columns;
-    if (y < 0 || y >= conv.source_height) {
-      for (int j = 0; j < T::n; ++j) std::memset(out + 4 * plane * j, 0, sizeof(float) * g.columns);
-      continue;
+void transform_rows(const Convolution &conv, const Geometry &g, const float *channel, int first_row, int last_row,
+                    float *line, float *to) {
+    using T = Transform<kernel>;
+    const int groups = last_row - first_row + 2;
+    const std::size_t plane = static_cast<std::size_t>(groups) * g.columns + kLanes;
+    const int width = std::min(conv.source_width, 4 * (g.columns + 1) - conv.left);
+    const int all = 4 * (groups - 1) + kernel - 1;
+    for (int i = 0; i < all; ++i) {
+        const int y = 4 * first_row + i - conv.top;
+        float *out = to + static_cast<std::size_t>(i % 4) * plane + static_cast<std::size_t>(i / 4) * g.columns;
+        if (y < 0 || y >= conv.source_height) {
+            for (int j = 0; j < T::n; ++j) std::memset(out + 4 * plane * j, 0, sizeof(float) * g.columns);
+            continue;
+        }
+        std::memcpy(line + conv.left, channel + static_cast<std::size_t>(y) * conv.source_width, sizeof(float) * width);
+        for (int x = 0; x < g.columns; x += kLanes) {
+            Vec d[8], h[T::n];
+            deinterleave(line + 4 * x, d);
+            Vec next[4];
+            deinterleave(line + 4 * x + 4, next);
+            d[4] = next[0];
+            d[5] = next[1];
+            T::input(d, h);
+            HRT_UNROLL
+            for (int j = 0; j < T::n; ++j)
+                store(out + 4 * plane * j + x, h[j]); // what is too much is overwritten later
+        }
     }
-    std::memcpy(line + conv.left, channel + static_cast<std::size_t>(y) * conv.source_width, sizeof(float) * width);
-    for (int x = 0; x < g.columns; x += kLanes) {
-      Vec d[8], h[T::n];
-      deinterleave(line + 4 * x, d);
-      Vec next[4];
-      deinterleave(line + 4 * x + 4, next);
-      d[4] = next[0];
-      d[5] = next[1];
-      T::input(d, h);
-      HRT_UNROLL
-      for (int j = 0; j < T::n; ++j) store(out + 4 * plane * j + x, h[j]);  // what is too much is overwritten later
-    }
-  }
 }
 
 // Columns of the same: to[i][j] at `stride`, for `count` tiles from `from` on.
 template <int kernel>
-void transform_columns(const float* rows, std::size_t plane, int columns, int count, float* to, std::size_t stride) {
-  using T = Transform<kernel>;
-  for (int t = 0; t < count; t += kLanes) {
-    for (int j = 0; j < T::n; ++j) {
-      const float* from = rows + 4 * plane * j + t;
-      Vec d[T::n], v[T::n];
-      HRT_UNROLL
-      for (int i = 0; i < T::n; ++i) d[i] = load(from + (i % 4) * plane + (i / 4) * columns);
-      T::input(d, v);
-      HRT_UNROLL
-      for (int i = 0; i < T::n; ++i) store(to + (i * T::n + j) * stride + t, v[i]);
+void transform_columns(const float *rows, std::size_t plane, int columns, int count, float *to, std::size_t stride) {
+    using T = Transform<kernel>;
+    for (int t = 0; t < count; t += kLanes) {
+        for (int j = 0; j < T::n; ++j) {
+            const float *from = rows + 4 * plane * j + t;
+            Vec d[T::n], v[T::n];
+            HRT_UNROLL
+            for (int i = 0; i < T::n; ++i) d[i] = load(from + (i % 4) * plane + (i / 4) * columns);
+            T::input(d, v);
+            HRT_UNROLL
+            for (int i = 0; i < T::n; ++i) store(to + (i * T::n + j) * stride + t, v[i]);
+        }
     }
-  }
 }
 
 // Weights of one block: to[outputs / 16][depth][n * n][16], written in one go.
 template <int kernel>
-void transform_weights(const Convolution& conv, const Operands& with, const float* gate, int first_output, int outputs, int first, int depth, float* to) {
-  using T = Transform<kernel>;
-  constexpr int taps = kernel * kernel;
-  for (int o = 0; o < outputs; o += kOutputBlock) {
-    for (int c = 0; c < depth; ++c) {
-      const std::size_t from = (static_cast<std::size_t>((first_output + o) / kOutputBlock) * conv.inputs + first + c) * taps * kOutputBlock;
-      float* const at = to + (static_cast<std::size_t>(o / kOutputBlock) * depth + c) * weight_step(T::n);
-      for (int lane = 0; lane < kOutputBlock; lane += kLanes) {
-        Vec g[kernel][kernel], half[kernel][T::n];
-        HRT_UNROLL
-        for (int t = 0; t < taps; ++t) {
-          Vec w = load(with.plain + from + t * kOutputBlock + lane);
-          if (gate != nullptr) w += load(with.gated + from + t * kOutputBlock + lane) * gate[first + c];
-          g[t % kernel][t / kernel] = w;
+void transform_weights(const Convolution &conv, const Operands &with, const float *gate, int first_output, int outputs,
+                       int first, int depth, float *to) {
+    using T = Transform<kernel>;
+    constexpr int taps = kernel * kernel;
+    for (int o = 0; o < outputs; o += kOutputBlock) {
+        for (int c = 0; c < depth; ++c) {
+            const std::size_t from =
+                (static_cast<std::size_t>((first_output + o) / kOutputBlock) * conv.inputs + first + c) * taps *
+                kOutputBlock;
+            float *const at = to + (static_cast<std::size_t>(o / kOutputBlock) * depth + c) * weight_step(T::n);
+            for (int lane = 0; lane < kOutputBlock; lane += kLanes) {
+                Vec g[kernel][kernel], half[kernel][T::n];
+                HRT_UNROLL
+                for (int t = 0; t < taps; ++t) {
+                    Vec w = load(with.plain + from + t * kOutputBlock + lane);
+                    if (gate != nullptr) w += load(with.gated + from + t * kOutputBlock + lane) * gate[first + c];
+                    g[t % kernel][t / kernel] = w;
+                }
+                HRT_UNROLL
+                for (int x = 0; x < kernel; ++x) T::weight(g[x], half[x]);
+                HRT_UNROLL
+                for (int i = 0; i < T::n; ++i) {
+                    Vec row[kernel], u[T::n];
+                    HRT_UNROLL
+                    for (int x = 0; x < kernel; ++x) row[x] = half[x][i];
+                    T::weight(row, u);
+                    HRT_UNROLL
+                    for (int j = 0; j < T::n; ++j) store(at + (i * T::n + j) * kOutputBlock + lane, u[j]);
+                }
+            }
         }
-        HRT_UNROLL
-        for (int x = 0; x < kernel; ++x) T::weight(g[x], half[x]);
-        HRT_UNROLL
-        for (int i = 0; i < T::n; ++i) {
-          Vec row[kernel], u[T::n];
-          HRT_UNROLL
-          for (int x = 0; x < kernel; ++x) row[x] = half[x][i];
-          T::weight(row, u);
-          HRT_UNROLL
-          for (int j = 0; j < T::n; ++j) store(at + (i * T::n + j) * kOutputBlock + lane, u[j]);
-        }
-      }
     }
-  }
 }
 
 template <int vectors>
-HRT_INLINE void multiply(const float* u, std::size_t step, const float* v, int depth, int tiles, float* m, bool add, const float* ahead) {
-  Vec sum[kRows][vectors];
-  HRT_UNROLL
-  for (int r = 0; r < kRows; ++r)
+HRT_INLINE void multiply(const float *u, std::size_t step, const float *v, int depth, int tiles, float *m, bool add,
+                         const float *ahead) {
+    Vec sum[kRows][vectors];
     HRT_UNROLL
+    for (int r = 0; r < kRows; ++r) HRT_UNROLL
     for (int x = 0; x < vectors; ++x) sum[r][x] = add ? load(m + r * tiles + x * kLanes) : Vec{};
-  for (int c = 0; c < depth; ++c) {
-    Vec b[vectors];
+    for (int c = 0; c < depth; ++c) {
+        Vec b[vectors];
+        HRT_UNROLL
+        for (int x = 0; x < vectors; ++x) b[x] = load(v + x * kLanes);
+        HRT_UNROLL
+        for (int r = 0; r < kRows; ++r) HRT_UNROLL
+        for (int x = 0; x < vectors; ++x) sum[r][x] += u[r] * b[x];
+        __builtin_prefetch(ahead);
+        ahead += 8;
+        u += step;
+        v += tiles;
+    }
     HRT_UNROLL
-    for (int x = 0; x < vectors; ++x) b[x] = load(v + x * kLanes);
-    HRT_UNROLL
-    for (int r = 0; r < kRows; ++r)
-      HRT_UNROLL
-      for (int x = 0; x < vectors; ++x) sum[r][x] += u[r] * b[x];
-    __builtin_prefetch(ahead, 0, HRT_HINT);
-    ahead += HRT_STEP;
-    u += step;
-    v += tiles;
-  }
-  HRT_UNROLL
-  for (int r = 0; r < kRows; ++r)
-    HRT_UNROLL
+    for (int r = 0; r < kRows; ++r) HRT_UNROLL
     for (int x = 0; x < vectors; ++x) store(m + r * tiles + x * kLanes, sum[r][x]);
 }
 
-// m[outputs][tiles] (+)= u[depth][outputs]^T v[depth][tiles]
-void product(const float* u, std::size_t step, const float* v, int outputs, int depth, int tiles, float* m, bool add, const float* next) {
-  const int groups = outputs / kRows;
-  for (int t = 0; t < tiles;) {
-    const int left = (tiles - t) / kLanes;
-    const int now = left >= kVectors && left != kVectors + 1 ? kVectors : left > 2 && kVectors > 2 ? 2 : std::min(left, 2);
-    for (int o = 0; o < outputs; o += kRows) {
-      float* to = m + static_cast<std::size_t>(o) * tiles + t;
-      const float* weights = u + static_cast<std::size_t>(o / kOutputBlock) * depth * step + o % kOutputBlock;
-      const float* ahead = next + static_cast<std::size_t>(o / kRows) * depth * tiles / groups;
-      if (now == kVectors) multiply<kVectors>(weights, step, v + t, depth, tiles, to, add, ahead);
-      else if (now == 2) multiply<2>(weights, step, v + t, depth, tiles, to, add, ahead);
-      else multiply<1>(weights, step, v + t, depth, tiles, to, add, ahead);
+// m[outputs][tiles] (+)= u[depth][outputs]^T v[depth][tiles]. Meanwhile `next`, the tiles of the next product, come
+// into the cache: this alone is worth a tenth of the time where the tiles of all channels exceed the second level.
+void product(const float *u, std::size_t step, const float *v, int outputs, int depth, int tiles, float *m, bool add,
+             const float *next) {
+    const int groups = outputs / kRows;
+    for (int t = 0; t < tiles;) {
+        const int left = (tiles - t) / kLanes;
+        const int now = left >= kVectors ? kVectors : left >= 2 ? 2 : 1;
+        for (int o = 0; o < outputs; o += kRows) {
+            float *to = m + static_cast<std::size_t>(o) * tiles + t;
+            const float *weights = u + static_cast<std::size_t>(o / kOutputBlock) * depth * step + o % kOutputBlock;
+            const float *ahead = next + static_cast<std::size_t>(o / kRows) * depth * tiles / groups;
+            if (now == kVectors)
+                multiply<kVectors>(weights, step, v + t, depth, tiles, to, add, ahead);
+            else if (now == 2)
+                multiply<2>(weights, step, v + t, depth, tiles, to, add, ahead);
+            else
+                multiply<1>(weights, step, v + t, depth, tiles, to, add, ahead);
+        }
+        t += now * kLanes;
     }
-    t += now * kLanes;
-  }
 }
 
 // Sums m[n * n][kOutputs][tiles] of one output channel back to pixels.
 template <int kernel>
-void transform_back(const Convolution& conv, const Geometry& g, const float* m, std::size_t stride, int first_tile, int count, float bias, float* to) {
-  using T = Transform<kernel>;
-  const Vec offset = splat(bias);
-  alignas(64) float pixels[4][4 * kLanes];
-  for (int t = 0; t < count; t += kLanes) {
-    Vec half[T::n][4];
-    HRT_UNROLL
-    for (int j = 0; j < T::n; ++j) {
-      Vec column[T::n];
-      HRT_UNROLL
-      for (int i = 0; i < T::n; ++i) column[i] = load(m + (i * T::n + j) * stride + t);
-      T::output(column, half[j]);
+void transform_back(const Convolution &conv, const Geometry &g, const float *m, std::size_t stride, int first_tile,
+                    int count, float bias, float *to) {
+    using T = Transform<kernel>;
+    const Vec offset = splat(bias);
+    alignas(64) float pixels[4][4 * kLanes];
+    for (int t = 0; t < count; t += kLanes) {
+        Vec half[T::n][4];
+        HRT_UNROLL
+        for (int j = 0; j < T::n; ++j) {
+            Vec column[T::n];
+            HRT_UNROLL
+            for (int i = 0; i < T::n; ++i) column[i] = load(m + (i * T::n + j) * stride + t);
+            T::output(column, half[j]);
+        }
+        HRT_UNROLL
+        for (int y = 0; y < 4; ++y) {
+            Vec row[T::n], out[4];
+            HRT_UNROLL
+            for (int j = 0; j < T::n; ++j) row[j] = half[j][y];
+            T::output(row, out);
+            HRT_UNROLL
+            for (int x = 0; x < 4; ++x) {
+                Vec value = out[x] + offset;
+                if (conv.activation == Activation::relu) value = value > 0.0F ? value : Vec{};
+                if (conv.activation == Activation::leaky_relu) value = value > 0.0F ? value : value * conv.slope;
+                out[x] = value;
+            }
+            interleave(out, pixels[y]);
+        }
+        const int lanes = std::min(kLanes, count - t);
+        for (int lane = 0; lane < lanes;) { // the tiles of one row at a time
+            const int tile = first_tile + t + lane, row = tile / g.columns, column = tile % g.columns;
+            const int run = std::min(lanes - lane, g.columns - column);
+            const int width = std::min(4 * run, conv.width - 4 * column), height = std::min(4, conv.height - 4 * row);
+            float *at = to + static_cast<std::size_t>(4 * row) * conv.width + 4 * column;
+            for (int y = 0; y < height; ++y, at += conv.width)
+                std::memcpy(at, pixels[y] + 4 * lane, sizeof(float) * width);
+            lane += run;
+        }
     }
-    HRT_UNROLL
-    for (int y = 0; y < 4; ++y) {
-      Vec row[T::n], out[4];
-      HRT_UNROLL
-      for (int j = 0; j < T::n; ++j) row[j] = half[j][y];
-      T::output(row, out);
-      HRT_UNROLL
-      for (int x = 0; x < 4; ++x) {
-        Vec value = out[x] + offset;
-        if (conv.activation == Activation::relu) value = value > 0.0F ? value : Vec{};
-        if (conv.activation == Activation::leaky_relu) value = value > 0.0F ? value : value * conv.slope;
-        out[x] = value;
-      }
-      interleave(out, pixels[y]);
-    }
-    const int lanes = std::min(kLanes, count - t);
-    for (int lane = 0; lane < lanes;) {  // the tiles of one row at a time
-      const int tile = first_tile + t + lane, row = tile / g.columns, column = tile % g.columns;
-      const int run = std::min(lanes - lane, g.columns - column);
-      const int width = std::min(4 * run, conv.width - 4 * column), height = std::min(4, conv.height - 4 * row);
-      float* at = to + static_cast<std::size_t>(4 * row) * conv.width + 4 * column;
-      for (int y = 0; y < height; ++y, at += conv.width) std::memcpy(at, pixels[y] + 4 * lane, sizeof(float) * width);
-      lane += run;
-    }
-  }
 }
 
 constexpr std::size_t kSlack = 8 * kLanes;
 
 struct Sizes {
-  std::size_t tiles, line, rows, weights, sums;
-  template <int kernel>
-  static Sizes of(const Convolution& conv, const Geometry& g) {
-    constexpr std::size_t products = Transform<kernel>::n * Transform<kernel>::n;
-    Sizes s;
-    s.tiles = products * (conv.inputs * g.block_tiles + kPad) + kSlack;
-    s.line = 4 * static_cast<std::size_t>(round_up(g.columns, kLanes) + 1) + kSlack;
-    const std::size_t groups = static_cast<std::size_t>(g.block_tiles + g.columns - 1) / g.columns + 2;
-    s.rows = Transform<kernel>::n * 4 * (groups * g.columns + kLanes) + kSlack;
-    s.weights = weight_step(Transform<kernel>::n) * std::min(conv.inputs, kDepth) * (kOutputs / kOutputBlock) + kSlack;
-    s.sums = products * (kOutputs * g.block_tiles + kPad) + kSlack;
-    for (std::size_t* size : {&s.tiles, &s.line, &s.rows, &s.weights, &s.sums}) *size = (*size + 15) / 16 * 16;
-    return s;
-  }
-  std::size_t per_thread() const { return std::max(line + rows, weights + sums); }
+    std::size_t tiles, line, rows, weights, sums;
+    template <int kernel>
+    static Sizes of(const Convolution &conv, const Geometry &g) {
+        constexpr std::size_t products = Transform<kernel>::n * Transform<kernel>::n;
+        Sizes s;
+        s.tiles = products * (conv.inputs * g.block_tiles + kPad) + kSlack;
+        s.line = 4 * static_cast<std::size_t>(round_up(g.columns, kLanes) + 1) + kSlack;
+        const std::size_t groups = static_cast<std::size_t>(g.block_tiles + g.columns - 1) / g.columns + 2;
+        s.rows = Transform<kernel>::n * 4 * (groups * g.columns + kLanes) + kSlack;
+        s.weights =
+            weight_step(Transform<kernel>::n) * std::min(conv.inputs, kDepth) * (kOutputs / kOutputBlock) + kSlack;
+        s.sums = products * (kOutputs * g.block_tiles + kPad) + kSlack;
+        for (std::size_t *size : {&s.tiles, &s.line, &s.rows, &s.weights, &s.sums}) *size = (*size + 15) / 16 * 16;
+        return s;
+    }
+    std::size_t per_thread() const { return std::max(line + rows, weights + sums); }
 };
 
 template <int kernel>
-void run_with(const Convolution& conv, const Operands& with, float* workspace, int threads, const Parallel& parallel) {
-  using T = Transform<kernel>;
-  const Geometry g(conv);
-  const Sizes size = Sizes::of<kernel>(conv, g);
-  const std::size_t source_plane = static_cast<std::size_t>(conv.source_height) * conv.source_width;
-  const std::size_t result_plane = static_cast<std::size_t>(conv.height) * conv.width;
-  const int output_blocks = (conv.outputs + kOutputs - 1) / kOutputs;
-  float* const tiles = workspace;
-  const auto own = [&](int thread) { return workspace + size.tiles + thread * size.per_thread(); };
-  for (int picture = 0; picture < conv.batch; ++picture) {
-    const float* gate = with.gate == nullptr ? nullptr : with.gate + static_cast<std::size_t>(picture) * conv.inputs;
-    for (int block = 0; block < g.blocks; ++block) {
-      const int first_tile = block * g.block_tiles, count = std::min(g.block_tiles, g.tiles - first_tile);
-      const int padded = round_up(count, kLanes);
-      const std::size_t stride = static_cast<std::size_t>(conv.inputs) * padded + kPad;
-      parallel(threads, [&](int thread) {
-        const int from = conv.inputs * thread / threads, to = conv.inputs * (thread + 1) / threads;
-        float* line = own(thread);
-        float* rows = line + size.line;
-        std::memset(line, 0, sizeof(float) * size.line);
-        const int first_row = first_tile / g.columns, last_row = (first_tile + count - 1) / g.columns;
-        const std::size_t plane = static_cast<std::size_t>(last_row - first_row + 2) * g.columns + kLanes;
-        for (int c = from; c < to; ++c) {
-          transform_rows<kernel>(conv, g, with.source + (static_cast<std::size_t>(picture) * conv.inputs + c) * source_plane, first_row, last_row, line, rows);
-          transform_columns<kernel>(rows + (first_tile - first_row * g.columns), plane, g.columns, padded, tiles + static_cast<std::size_t>(c) * padded, stride);
+void run_with(const Convolution &conv, const Operands &with, float *workspace, int threads, Parallel parallel) {
+    using T = Transform<kernel>;
+    const Geometry g(conv);
+    const Sizes size = Sizes::of<kernel>(conv, g);
+    const std::size_t source_plane = static_cast<std::size_t>(conv.source_height) * conv.source_width;
+    const std::size_t result_plane = static_cast<std::size_t>(conv.height) * conv.width;
+    const int output_blocks = (conv.outputs + kOutputs - 1) / kOutputs;
+    float *const tiles = workspace;
+    const auto own = [&](int thread) { return workspace + size.tiles + thread * size.per_thread(); };
+    for (int picture = 0; picture < conv.batch; ++picture) {
+        const float *gate =
+            with.gate == nullptr ? nullptr : with.gate + static_cast<std::size_t>(picture) * conv.inputs;
+        for (int block = 0; block < g.blocks; ++block) {
+            const int first_tile = block * g.block_tiles, count = std::min(g.block_tiles, g.tiles - first_tile);
+            const int padded = round_up(count, kLanes);
+            const std::size_t stride = static_cast<std::size_t>(conv.inputs) * padded + kPad;
+            const auto transform_tiles = [&](int thread) {
+                const int from = conv.inputs * thread / threads, to = conv.inputs * (thread + 1) / threads;
+                float *line = own(thread);
+                float *rows = line + size.line;
+                std::memset(line, 0, sizeof(float) * size.line);
+                const int first_row = first_tile / g.columns, last_row = (first_tile + count - 1) / g.columns;
+                const std::size_t plane = static_cast<std::size_t>(last_row - first_row + 2) * g.columns + kLanes;
+                for (int c = from; c < to; ++c) {
+                    transform_rows<kernel>(
+                        conv, g, with.source + (static_cast<std::size_t>(picture) * conv.inputs + c) * source_plane,
+                        first_row, last_row, line, rows);
+                    transform_columns<kernel>(rows + (first_tile - first_row * g.columns), plane, g.columns, padded,
+                                              tiles + static_cast<std::size_t>(c) * padded, stride);
+                }
+            };
+            parallel(threads, Parts(transform_tiles));
+            const auto multiply_weights = [&](int thread) {
+                float *weights = own(thread);
+                float *sums = weights + size.weights;
+                for (int part = output_blocks * thread / threads; part < output_blocks * (thread + 1) / threads;
+                     ++part) {
+                    const int first_output = part * kOutputs, outputs = std::min(kOutputs, conv.outputs - first_output);
+                    const int padded_outputs = round_up(outputs, kOutputBlock);
+                    for (int c = 0; c < conv.inputs; c += kDepth) {
+                        const int depth = std::min(kDepth, conv.inputs - c);
+                        transform_weights<kernel>(conv, with, gate, first_output, padded_outputs, c, depth, weights);
+                        for (int p = 0; p < T::n * T::n; ++p)
+                            product(weights + p * kOutputBlock, weight_step(T::n),
+                                    tiles + p * stride + static_cast<std::size_t>(c) * padded, padded_outputs, depth,
+                                    padded, sums + p * (static_cast<std::size_t>(kOutputs) * padded + kPad), c != 0,
+                                    tiles + (p + 1 == T::n * T::n ? 0 : p + 1) * stride +
+                                        static_cast<std::size_t>(p + 1 == T::n * T::n ? c + kDepth : c) * padded);
+                    }
+                    for (int o = 0; o < outputs; ++o)
+                        transform_back<kernel>(
+                            conv, g, sums + static_cast<std::size_t>(o) * padded,
+                            static_cast<std::size_t>(kOutputs) * padded + kPad, first_tile, count,
+                            with.bias == nullptr ? 0.0F : with.bias[first_output + o],
+                            with.result +
+                                (static_cast<std::size_t>(picture) * conv.outputs + first_output + o) * result_plane);
+                }
+            };
+            parallel(threads, Parts(multiply_weights));
         }
-      });
-      parallel(threads, [&](int thread) {
-        float* weights = own(thread);
-        float* sums = weights + size.weights;
-        for (int part = output_blocks * thread / threads; part < output_blocks * (thread + 1) / threads; ++part) {
-          const int first_output = part * kOutputs, outputs = std::min(kOutputs, conv.outputs - first_output);
-          const int padded_outputs = round_up(outputs, kOutputBlock);
-          for (int c = 0; c < conv.inputs; c += kDepth) {
-            const int depth = std::min(kDepth, conv.inputs - c);
-            transform_weights<kernel>(conv, with, gate, first_output, padded_outputs, c, depth, weights);
-            for (int p = 0; p < T::n * T::n; ++p)
-              product(weights + p * kOutputBlock, weight_step(T::n), tiles + p * stride + static_cast<std::size_t>(c) * padded, padded_outputs, depth, padded,
-                      sums + p * (static_cast<std::size_t>(kOutputs) * padded + kPad), c != 0, tiles + (p + 1 == T::n * T::n ? 0 : p + 1) * stride + static_cast<std::size_t>(p + 1 == T::n * T::n ? c + kDepth : c) * padded);
-          }
-          for (int o = 0; o < outputs; ++o)
-            transform_back<kernel>(conv, g, sums + static_cast<std::size_t>(o) * padded, static_cast<std::size_t>(kOutputs) * padded + kPad, first_tile, count,
-                                   with.bias == nullptr ? 0.0F : with.bias[first_output + o],
-                                   with.result + (static_cast<std::size_t>(picture) * conv.outputs + first_output + o) * result_plane);
-        }
-      });
     }
-  }
 }
 
-std::size_t workspace(const Convolution& conv, int threads) {
-  const Geometry g(conv);
-  const Sizes s = conv.kernel == 3 ? Sizes::of<3>(conv, g) : Sizes::of<2>(conv, g);
-  return s.tiles + s.per_thread() * threads;
+std::size_t workspace(const Convolution &conv, int threads) {
+    const Geometry g(conv);
+    const Sizes s = conv.kernel == 3 ? Sizes::of<3>(conv, g) : Sizes::of<2>(conv, g);
+    return s.tiles + s.per_thread() * threads;
 }
 
-void run(const Convolution& conv, const Operands& with, float* space, int threads, const Parallel& parallel) {
-  if (conv.kernel == 3) run_with<3>(conv, with, space, threads, parallel);
-  else run_with<2>(conv, with, space, threads, parallel);
+void run(const Convolution &conv, const Operands &with, float *space, int threads, Parallel parallel) {
+    if (conv.kernel == 3)
+        run_with<3>(conv, with, space, threads, parallel);
+    else
+        run_with<2>(conv, with, space, threads, parallel);
 }
 
-}  // namespace
+} // namespace
 
 extern const Kernel kernel;
 #define HRT_TEXT_OF(x) #x
 #define HRT_TEXT(x) HRT_TEXT_OF(x)
 const Kernel kernel{HRT_TEXT(HRT_KERNEL), workspace, run};
 
-}  // namespace HRT_KERNEL
-}  // namespace hrt::native
+} // namespace hrt::native::HRT_KERNEL

@@ -11,7 +11,9 @@ def test_names_of_sets_are_spelled_out_once():
     assert names_of(["none"]) == names_of([]) == ()
     assert names_of(DEFAULT) == names_of(["fast"])
     assert not SETS.keys() & REWRITES.keys()
-    with pytest.raises(HarmonyError, match=r"'magic' is not known; choose from fast, low-memory, none, drop-dead"):
+    with pytest.raises(
+        HarmonyError, match=r"'magic' is not known; choose from fast, low-memory, native, none, drop-dead"
+    ):
         names_of(["magic"])
 
 

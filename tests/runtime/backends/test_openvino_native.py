@@ -1,0 +1,104 @@
+"""Engines of native kernels in OpenVINO: against the plain graph, and without the kernels."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.export.build.tracing import tidy
+from harmonyrt.export.rewrites import gate_fold
+from harmonyrt.export.rewrites import native as native_rewrite
+from harmonyrt.export.targets import BuildOptions
+from harmonyrt.export.to_openvino import build
+from harmonyrt.runtime import native
+from harmonyrt.runtime.backends import openvino as backend
+
+openvino = pytest.importorskip("openvino")
+built = pytest.mark.skipif(native.library() is None, reason="needs the kernels in C++: run make native")
+
+LAYER = """g (float[1,{inputs},{height},{width}] x, float[1,{inputs},1,1] s) => (float[b,o,h,v] y) {{
+    gated = Mul (x, s)
+    both = Concat <axis = 1> (gated, x)
+    c = Conv <pads = [1,1,1,1]> (both, w1, b)
+    r = Relu (c)
+    d = Conv <pads = [1,1,1,1], strides = [2,2]> (r, w2, b)
+    e = ConvTranspose <pads = [1,1,1,1], strides = [2,2]> (d, w3, b)
+    y = LeakyRelu (e)
+}}"""
+
+
+def compiled(model, threads=1):
+    core = openvino.Core()
+    backend.add_native_kernels(core, {native.NEED: native.VERSION})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+
+
+@built
+@pytest.mark.parametrize(("inputs", "height", "width"), [(64, 8, 8), (80, 34, 22), (64, 6, 38)])
+def test_layers_give_what_the_plain_graph_gives_on_any_number_of_threads(inputs, height, width):
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
+    parsed = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["": 18]> {LAYER.format(inputs=inputs, height=height, width=width)}'
+    )
+    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
+    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    before = ir.to_proto(model)
+    gate_fold.apply(model)
+    tidy(model)
+    assert native_rewrite.apply(model) == 3
+    feeds = {"x": draw(1, inputs, height, width), "s": draw(1, inputs, 1, 1)}
+    expected = compiled(before)(feeds)[0]
+    found = [compiled(ir.to_proto(model), threads)(feeds)[0] for threads in (1, 2)]
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@built
+def test_weights_of_another_shape_are_refused():
+    text = """<ir_version: 9, opset_import: ["": 18, "harmonyrt": 1]> g (float[1,8,8,8] x) => (float[1,16,8,8] y) {
+        y = harmonyrt.FusedConvolution <kernel=3, outputs=16, top=1, left=1, height=8, width=8, activation=0, slope=0.0>
+            (x, w, b)
+    }"""
+    parsed = onnx.parser.parse_model(text)
+    for name, shape in (("w", (1, 7, 9, 16)), ("b", (16,))):
+        parsed.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    with pytest.raises(RuntimeError, match="not packed for these channels"):
+        compiled(parsed)
+
+
+def test_without_the_kernels_nothing_is_built_or_opened(monkeypatch, tmp_path, static_bundle):
+    from harmonyrt.runtime import Harmonizer
+
+    monkeypatch.setenv(native.VARIABLE, str(tmp_path / "none.so"))
+    model = ir.from_proto(
+        onnx.parser.parse_model(
+            '<ir_version: 9, opset_import: ["": 18, "harmonyrt": 1]> g (float[1] x) => (float[1] y) { y = Relu (x) }'
+        )
+    )
+    with pytest.raises(HarmonyError, match="run make native"):
+        build(model, tmp_path, "fp32", BuildOptions(target="openvino", size=(8, 8)))
+    bundle = tmp_path / "bundle"
+    shutil.copytree(static_bundle, bundle)
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for engine in manifest["engines"]:
+        engine["needs"] = {native.NEED: native.VERSION} if engine["target"] == "openvino" else {}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(HarmonyError, match="run make native"):
+        Harmonizer.open(bundle, backend="openvino", target="openvino")
+
+
+@built
+def test_a_file_that_is_no_library_is_refused(monkeypatch, tmp_path):
+    path = tmp_path / "kernels.so"
+    path.write_bytes(b"no library")
+    monkeypatch.setenv(native.VARIABLE, str(path))
+    with pytest.raises(HarmonyError, match="do not fit this OpenVINO"):
+        backend.add_native_kernels(openvino.Core(), {native.NEED: native.VERSION})
