@@ -1,7 +1,7 @@
-// CPU time of the native convolution over the layers of PHNet, one thread, with the rate of fused multiply-adds beside
-// it.
+// CPU time of the native convolution over the layers of PHNet on one thread, and the core's rate of multiply-adds.
 //
-//     layers [avx512|avx2] [repeats] < layers.txt       lines: name kernel inputs outputs height width gated
+//     layers [avx512|avx2] [repeats] < FILE       lines of FILE: name kernel inputs outputs height width gated
+
 #include <sys/mman.h>
 #include <time.h>
 
