@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,16 @@ def _cuda() -> cuda.Cuda | None:
     return device if device.device_count() else None
 
 
+@contextlib.contextmanager
+def _quiet(ort: Any) -> Iterator[None]:
+    """Keep what ONNX Runtime prints about a provider that does not load off stderr: the error has it in a sentence."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)  # its default; there is no way to ask for the present one
+
+
 def _fill(
     held: Held, ort: Any, path: Path, engine: EngineSpec, options: SessionOptions, index: int, device: cuda.Cuda | None
 ) -> None:
@@ -172,14 +182,20 @@ def _fill(
     settings = _settings(ort, options)
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     stream = None if held.stream is None else int(held.stream)
-    held.session = _load(ort, path, settings, providers.providers(engine, options, index, stream, held.cache))
+    wanted = providers.providers(engine, options, index, stream, held.cache)
+    with _quiet(ort):
+        try:
+            held.session = _load(ort, path, settings, wanted)
+        except HarmonyError as error:
+            if "install TensorRT libraries" not in str(error):
+                raise
+            raise HarmonyError(f"{path} cannot be opened: {providers.did_not_load(ort, options)}") from None
     first = providers.PROVIDERS[options.provider or "cuda"]
     active = held.session.get_providers()
     if not active or active[0] != first:
         raise HarmonyError(
-            f"device {options.device} was asked for and ONNX Runtime came up on {', '.join(active)}: {first} did not"
-            f" load; run {providers.INSTALL} with the CUDA, cuDNN and TensorRT that its release needs, or give device"
-            " cpu"
+            f"device {options.device} was asked for and ONNX Runtime came up on {', '.join(active)}:"
+            f" {providers.did_not_load(ort, options)}"
         )
     left = providers.on_cpu(held.session)
     if left:

@@ -6,8 +6,10 @@ include/onnxruntime/core/providers.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -58,6 +60,27 @@ def why_not(ort: Any, engine: EngineSpec, options: SessionOptions) -> str | None
         if key in _OURS:
             return f"the provider option {key} cannot be given: {_OURS[key]}"
     return None
+
+
+def did_not_load(ort: Any, options: SessionOptions) -> str:
+    """The sentence for a provider that is installed and does not load; it names the library that is missing, where the
+    system's loader says so."""
+    name = options.provider or "cuda"
+    kind = "libonnxruntime_providers_{}.so" if os.name != "nt" else "onnxruntime_providers_{}.dll"
+    library = Path(str(getattr(ort, "__file__", ""))).parent / "capi" / kind.format(name)
+    missing = ""
+    if library.is_file():
+        try:
+            ctypes.CDLL(os.fspath(library))
+        except OSError as error:
+            found = re.match(r"\S+: cannot open shared object file", str(error))
+            missing = f" ({found[0]})" if found else ""
+    needs = "CUDA and cuDNN" if name == "cuda" else "TensorRT, CUDA and cuDNN"
+    other = "give device cpu" if name == "cuda" else "give provider cuda"
+    return (
+        f"{PROVIDERS[name]} did not load{missing}: check nvidia-smi, install the {needs} that ONNX Runtime"
+        f" {ort.__version__} needs (pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA's), or {other}"
+    )
 
 
 def wants_graph(options: SessionOptions) -> bool:

@@ -34,6 +34,8 @@ class FakeOnnxRuntime(types.SimpleNamespace):
         sessions: that were opened.
         available: providers of the package.
         broken: providers that do not load, so that the next one of the list comes up.
+        raising: providers whose libraries are missing in the way that is an error.
+        severity: of what is printed.
         cpu_nodes: operators that stay on the CPU.
         free_axes: the engine takes any batch.
         shape: of its image.
@@ -44,11 +46,24 @@ class FakeOnnxRuntime(types.SimpleNamespace):
     GraphOptimizationLevel = types.SimpleNamespace(ORT_ENABLE_ALL=99)
 
     def __init__(self, cuda: SimulatedCuda) -> None:
-        super().__init__(cuda=cuda, sessions=[], broken=(), cpu_nodes=(), free_axes=False, fails=None, shape=SHAPE)
+        super().__init__(
+            cuda=cuda,
+            sessions=[],
+            broken=(),
+            raising=(),
+            severity=2,
+            cpu_nodes=(),
+            free_axes=False,
+            fails=None,
+            shape=SHAPE,
+        )
         self.available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
     def get_available_providers(self):
         return self.available
+
+    def set_default_logger_severity(self, severity):
+        self.severity = severity
 
     def preload_dlls(self):
         print("Failed to load libcudnn.so.9")  # as the real one does
@@ -69,6 +84,9 @@ class FakeOnnxRuntime(types.SimpleNamespace):
 class Session:
     def __init__(self, ort, settings, providers, enable_fallback) -> None:
         self.ort, self.enable_fallback, self.runs, self.recorded = ort, enable_fallback, 0, None
+        assert ort.severity == 4, "it prints about providers that do not load"
+        if "TensorrtExecutionProvider" in ort.raising:
+            raise RuntimeError("x.cc:729 Please install TensorRT libraries as mentioned in the GPU requirements page.")
         given = [(one, {}) if isinstance(one, str) else one for one in providers]
         self.options = dict(given)
         for name, options in given:

@@ -204,6 +204,30 @@ def test_a_provider_that_does_not_load_is_refused_and_gives_all_back(opened, ort
     assert gpu.count_of("destroy_stream") == 1
 
 
+def test_the_library_that_a_provider_misses_is_named(opened, ort, tmp_path, monkeypatch, capfd):
+    (tmp_path / "capi").mkdir()
+    for name in ("cuda", "tensorrt"):
+        (tmp_path / "capi" / f"libonnxruntime_providers_{name}.so").write_bytes(b"")
+    ort.__file__ = str(tmp_path / "__init__.py")
+    errors = {"cuda": "libcublasLt.so.13: cannot open shared object file: No such file", "tensorrt": "file too short"}
+
+    def load(path):
+        raise OSError(next(text for name, text in errors.items() if name in path))
+
+    monkeypatch.setattr(providers.ctypes, "CDLL", load)
+    ort.broken = ("CUDAExecutionProvider",)
+    missing = (
+        r"CUDAExecutionProvider did not load \(libcublasLt.so.13: cannot open shared object file\): check nvidia-smi"
+    )
+    with pytest.raises(HarmonyError, match=missing):
+        opened()
+    ort.raising = ("TensorrtExecutionProvider",)
+    with pytest.raises(HarmonyError, match=r"TensorrtExecutionProvider did not load: check .* or give provider cuda"):
+        opened(provider="tensorrt")
+    assert ort.severity == 2
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
