@@ -99,10 +99,11 @@ class FeedForward:
             from harmonyrt.runtime.backends import cuda
             from harmonyrt.runtime.kernels.on_device import NOT_RECORDABLE, OnDevice
 
-            if not hasattr(self.session, "run_on_device"):
+            session: Any = self.session
+            if not hasattr(session, "run_on_device"):
                 raise HarmonyError(
                     "pictures in device memory need an engine on a GPU, and this one runs on"
-                    f" {self.session.device} with {self.session.backend}: open the bundle with device='cuda', or give"
+                    f" {session.device} with {session.backend}: open the bundle with device='cuda', or give"
                     " harmonize() host arrays"
                 )
             if self._manifest.batch not in (None, 1):
@@ -112,7 +113,7 @@ class FeedForward:
                 )
             if stream != cuda.LEGACY_STREAM and cuda.open_cuda().is_capturing(stream):
                 raise HarmonyError(NOT_RECORDABLE)
-            self._on_device = OnDevice(self.session, self._manifest.binary_mask, self._cache)
+            self._on_device = OnDevice(session, self._manifest.binary_mask, self._cache)
         return self._on_device
 
     def prepare(self, composite: np.ndarray, mask: np.ndarray, pool: Pool) -> Prepared:

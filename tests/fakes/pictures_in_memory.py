@@ -25,12 +25,13 @@ SENTINEL = 0xA5
 class Memory:
     """Buffers with guard bands, filled with a value that is no result."""
 
-    def __init__(self, guard: int = GUARD) -> None:
+    def __init__(self, guard: int = GUARD, fill: int = SENTINEL) -> None:
         self._held: list[np.ndarray] = []
-        self._guard = guard
+        self._guard, self._fill = guard, fill
 
     def allocate(self, size: int) -> int:
         block = np.full(size + 2 * self._guard, SENTINEL, np.uint8)
+        block[self._guard : self._guard + size] = self._fill
         self._held.append(block)
         return block.ctypes.data + self._guard
 

@@ -232,6 +232,34 @@ def test_no_order_of_blocks_and_threads_changes_a_byte(kind):
     assert all(result == results[0] for result in results)
 
 
+def test_a_missing_barrier_would_be_noticed(tmp_path):
+    HostKernels.open()  # or skip
+    compile_shim(tmp_path / "kernels.so", "-DWITHOUT_BARRIERS")
+    found = set()
+    for order in (FORWARDS, BACKWARDS):
+        memory = Memory()
+        frame, mask = packed(memory, picture(75, 101)), mask_plane(memory, soft_mask(75, 101))
+        kernels = HostKernels(tmp_path / "kernels.so", order)
+        scratch = run(memory, frame, mask, frame, (64, 64), launcher=kernels)
+        found.add(at(scratch.maps, 88, np.uint8).tobytes())
+    assert len(found) == 2
+
+
+def test_what_was_in_the_memory_before_changes_nothing():
+    """Else something is read that nobody wrote: on a GPU, what an earlier picture left. 0xFF is NaN in every float."""
+    results = []
+    for fill in (0, 0xFF, SENTINEL):
+        memory, mask = Memory(fill=fill), soft_mask(75, 101)
+        frames = [packed(memory, picture(75, 101)), packed(memory, picture(64, 64))]
+        space = colour_space(Tags(matrix=1, range=1), "yuv", 8, (101, 75))
+        frames.append(video(memory, (75, 101), 8, space).frame)
+        for frame in frames:
+            levels = mask_plane(memory, mask if frame.size == mask.shape else soft_mask(64, 64))
+            run(memory, frame, levels, frame, (64, 64))
+        results.append([unpacked(Packed(plane)).tobytes() for frame in frames for plane in frame.parts])
+    assert results[0] == results[1] == results[2]
+
+
 @pytest.mark.parametrize("size", [(100, 140), (64, 64)], ids=["maps", "engine's size"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_an_answer_that_is_not_finite_leaves_the_composite_and_is_counted(size, bad):
