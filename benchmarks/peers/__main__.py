@@ -38,7 +38,7 @@ def prepare(checkpoint: Path, size: int, output: Path, peers_python: str) -> dic
     """Make the engines and converted networks that are missing.
 
     Returns:
-        Reasons why a library has no network, by its name.
+        Reasons why a library has no network, or an engine of ours is missing, by its name.
 
     Raises:
         WorkFailed: our own build failed.
@@ -52,7 +52,8 @@ def prepare(checkpoint: Path, size: int, output: Path, peers_python: str) -> dic
     # Not every CPU has BF16, and not every network passes every gate: what is built is timed, the rest is named.
     _run(build, "--precisions", *OURS, "--targets", "openvino", "--output", str(output / "ours"), must=False)
     onnx = plain / f"phnet-{size}-fp32" / "model.onnx"
-    reasons = {}
+    missing = [precision for precision in OURS if not _ours(output, size, precision).is_file()]
+    reasons = {f"HarmonyRT {precision}": "its build failed here, see the build's output" for precision in missing}
     for library, (_, file) in CONVERTERS.items():
         folder = make_folder(_folder(output, library, size))
         if not (folder / file).is_file() and not (folder / LEFT_OUT).is_file():
@@ -75,15 +76,19 @@ def cases(
     plain = output / "plain" / f"phnet-{size}-fp32"
     found = [Case("torch", str(checkpoint), size, size, threads=threads, mode=mode) for mode in TORCH]
     for precision in OURS:
-        bundle = output / "ours" / f"phnet-{size}-{precision}"
-        if (bundle / "manifest.json").is_file():
-            found.append(Case("engine", str(bundle), size, size, threads=threads))
+        manifest = _ours(output, size, precision)
+        if manifest.is_file():
+            found.append(Case("engine", str(manifest.parent), size, size, threads=threads))
     for peer in PEERS:
         if peer.library not in without:
             path = (_folder(output, peer.library, size) if peer.apart else plain) / peer.file
             python = peers_python if peer.apart else None
             found.append(Case("peer", str(path), size, size, threads=threads, mode=peer.name, python=python))
     return found
+
+
+def _ours(output: Path, size: int, precision: str) -> Path:
+    return output / "ours" / f"phnet-{size}-{precision}" / "manifest.json"
 
 
 def _folder(output: Path, library: str, size: int) -> Path:
