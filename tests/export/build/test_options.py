@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harmonyrt.export.build.options import FAMILIES, model_first, parser_of
+from harmonyrt.export.build.options import FAMILIES, model_first, parse, parser_of
 from harmonyrt.export.build_engines import main
 
 MODELS = tuple(FAMILIES)
@@ -87,3 +87,14 @@ def test_shared_options_are_the_same_for_every_family():
     options = [{o for action in parser._actions for o in action.option_strings} for parser in PARSERS]
     shared = {"--precisions", "--targets", "--output", "--compute-capabilities", "--threads", "--dry-run", "--force"}
     assert all(shared | {"--json", "--help"} <= found for found in options)
+
+
+def test_weight_streaming_is_told_to_the_builders_and_makes_another_bundle():
+    plain, streaming = (
+        parsed.family.recipes(parsed)[0]
+        for more in ([], ["--weight-streaming"])
+        for parsed in [parse(["diffharmony", "--random-weights", "tiny", "--targets", "onnx", *more])]
+    )
+    assert not plain.options.weight_streaming
+    assert streaming.options.weight_streaming
+    assert plain.facts() != streaming.facts()
