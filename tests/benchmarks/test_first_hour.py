@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("torch")
 
 from harmonyrt.benchmarks import first_hour, gpu_suite
-from harmonyrt.benchmarks.gpu_hour import bundles, diffusion_build, driver, inputs, page, parts, records, soak
+from harmonyrt.benchmarks.gpu_hour import bundles, diffusion_build, driver, inputs, page, parts, phnet, records, soak
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export import build_engines
@@ -259,6 +259,25 @@ def test_the_page_needs_no_other_file_and_escapes_what_programs_said(tmp_path):
     assert not re.search(r"(src|href)=\"(?!#)", text)
     assert "1.235" in text
     assert "Dry run" not in text
+
+
+# --- the suite
+
+
+def test_what_the_suite_measured_before_it_was_ended_is_kept(monkeypatch, hour):
+    def ended(arguments):
+        row = {"runner": "tensorrt", "precision": "fp16", "size": 512, "batch": 1, "fps": 100.0}
+        report = {"schema": 1, "measured": [row], "skipped": [{"what": "torch", "reason": "not there"}]}
+        Path(arguments[-1]).write_text(json.dumps(report))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu_suite, "main", ended)
+    with pytest.raises(KeyboardInterrupt):
+        phnet.run(hour)
+    measured, skipped = rows(hour)
+    assert (measured["what"], measured["measured"]) == ("tensorrt fp16, 512 px, batch 1", {"fps": 100.0})
+    assert skipped["state"] == "absent"
+    assert json.loads((hour.output / "phnet-suite.json").read_text())["measured"]
 
 
 # --- the soak
