@@ -12,14 +12,14 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
-from harmonyrt.common.files import utf8_name
+from harmonyrt.common.files import sha256_of, utf8_name
 from harmonyrt.runtime import forks
 from harmonyrt.runtime.backends import SessionOptions, cuda, failures
 from harmonyrt.runtime.backends import onnxruntime_providers as providers
@@ -133,7 +133,7 @@ def _open_on_gpu(
             device,
             index,
             providers.wants_graph(options),
-            lambda: _open_on_gpu(ort, path, engine, options, index),
+            lambda: _reopened(ort, path, engine, options, index),
             ort.RunOptions,
         )
     except BaseException:
@@ -147,6 +147,15 @@ def _open_on_gpu(
     if (told := providers.tf32_warning(engine, options)) is not None:
         warn(told)
     return session
+
+
+def _reopened(ort: Any, path: Path, engine: EngineSpec, options: SessionOptions, index: int) -> OnnxRuntimeCudaSession:
+    """Open the engine once more, if its files are still those that were verified."""
+    bundle = path.parents[len(PurePosixPath(engine.files[0].path).parts) - 1]
+    for file in engine.files:
+        if not (bundle / file.path).is_file() or sha256_of(bundle / file.path) != file.sha256:
+            raise HarmonyError(f"{bundle / file.path} was altered since it was opened: open the bundle again")
+    return _open_on_gpu(ort, path, engine, options, index)
 
 
 def _cuda() -> cuda.Cuda | None:

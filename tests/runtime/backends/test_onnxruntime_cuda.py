@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import types
 
@@ -36,7 +37,8 @@ def ort(gpu, monkeypatch):
 
 
 def engine(precision="fp32"):
-    return EngineSpec("onnx", precision, (FileSpec("model.onnx", "a" * 64, 1),), {}, Parity(1, 0, 200, "", ""))
+    digest = hashlib.sha256(b"a graph").hexdigest()
+    return EngineSpec("onnx", precision, (FileSpec("unet/model.onnx", digest, 7),), {}, Parity(1, 0, 200, "", ""))
 
 
 @pytest.fixture
@@ -48,7 +50,10 @@ def opened(ort, tmp_path):
         reason = onnxruntime.why_not(engine(precision), asked)
         if reason is not None:
             raise HarmonyError(reason)
-        return onnxruntime.open_session(tmp_path / "model.onnx", engine(precision), None, asked)
+        path = tmp_path / "unet" / "model.onnx"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a graph")
+        return onnxruntime.open_session(path, engine(precision), None, asked)
 
     return make
 
@@ -310,6 +315,14 @@ def test_another_session_has_its_own_stream_and_all_go_before_their_streams(open
     del session, other, outputs, output
     gc.collect()
     assert gpu.count_of("destroy_stream") == 2
+
+
+def test_another_session_of_a_file_that_was_altered_is_refused(opened, ort, tmp_path):
+    session = opened()
+    (tmp_path / "unet" / "model.onnx").write_bytes(b"another")
+    with pytest.raises(HarmonyError, match=r"unet/model\.onnx was altered since it was opened"):
+        session.another()
+    assert len(ort.sessions) == 1
 
 
 def test_the_harmonizers_face(static_bundle):
