@@ -48,6 +48,9 @@ def train_diffharmony(
         typer.Option(help="Where the networks begin: a Stable Diffusion inpainting folder, or a tuned one."),
     ] = None,
     base: Annotated[Path | None, typer.Option(help="Supplies the subfolders that the checkpoint lacks.")] = None,
+    harmony_vae: Annotated[
+        Path | None, typer.Option(help="For the refiner: the harmony VAE whose pictures it will refine.")
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Refiner, harmony VAE or classifier to begin with, instead of a fresh one.")
     ] = None,
@@ -107,8 +110,8 @@ def train_diffharmony(
 
     if not as_json:
         streams().results_are_files()
-    settings: dict[str, Any] = {"checkpoint": checkpoint, "base": base, "start": start, "steps": steps}
-    settings |= {"epochs": epochs, "size": size, "inference_size": inference_size, "batch": batch}
+    settings: dict[str, Any] = {"checkpoint": checkpoint, "base": base, "harmony_vae": harmony_vae, "start": start}
+    settings |= {"steps": steps, "epochs": epochs, "size": size, "inference_size": inference_size, "batch": batch}
     settings |= {"accumulate": accumulate, "lr": lr, "weight_decay": weight_decay, "warmup_steps": warmup_steps}
     settings |= {"optimizer": optimizer.value, "ema": ema, "foreground": not nofg, "refiner": refiner.value}
     settings |= {"refiner_channels": refiner_channels, "stage_one": stage_one, "refiner_variants": variants}

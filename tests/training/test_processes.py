@@ -18,6 +18,7 @@ from fakes.diffharmony_toys import write_base, write_toys
 from harmonyrt.common import HarmonyError
 from harmonyrt.models import PHNet
 from harmonyrt.models.diffharmony import HarmonyVAE
+from harmonyrt.training import __main__ as entry
 from harmonyrt.training import train as training
 from harmonyrt.training.processes import JointBackward, Processes, joined
 from harmonyrt.training.reporting import Reporter
@@ -155,10 +156,48 @@ def test_compiled_training_is_refused_under_torchrun(small_data, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_the_command_runs_under_torchrun(small_data, tmp_path):
-    options = ("-o", tmp_path / "run", "--steps", 1, "--stage", "32:4:1", "--threads", 1, "--precision", "fp32")
-    done = torchrun("-m", "harmonyrt.training", small_data, *options, "--workers", 0, "--json")
+def test_the_command_runs_under_torchrun(tmp_path):
+    """DiffHarmony's, whose networks can be tiny; the first process alone prints."""
+    pytest.importorskip("diffusers", reason="needs diffusers, extra 'diffusion'")
+    write_toys(tmp_path / "data", {"train": 4})
+    options = ("--steps", 1, "--size", 32, "--batch", 2, "--precision", "fp32", "--workers", 0, "--json")
+    given = ("train-diffharmony", "harmony-vae", tmp_path / "data", "-o", tmp_path / "run")
+    done = torchrun("-m", "harmonyrt.training", *given, "--checkpoint", write_base(tmp_path / "base"), *options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count('"finished": true') == 1
-    assert (tmp_path / "run" / "weights.safetensors").is_file()
-    assert "trained by 2 processes" in done.stderr
+    assert (tmp_path / "run" / "condition_vae" / "config.json").is_file()
+    assert done.stderr.count("parameters are trained by 2 processes") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [
+        (["data", "-o", "run"], ["train", "data", "-o", "run"]),
+        (["train-diffharmony", "unet"], ["train-diffharmony", "unet"]),
+    ],
+)
+def test_the_module_is_the_command_line(given, called, monkeypatch):
+    calls = []
+    monkeypatch.setattr("harmonyrt.cli.main.main", lambda arguments: (calls.append(arguments), 3)[1])
+    assert entry.main(given) == 3
+    assert calls == [called]
+
+
+def test_processes_that_are_not_the_first_say_why_they_failed_and_nothing_else(monkeypatch, capsys):
+    def fails(arguments):
+        print("result")
+        print("error: no GPU for me", file=sys.stderr)
+        return 2
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(entry, "HELD_BACK", 0)
+    monkeypatch.setattr("harmonyrt.cli.main.main", fails)
+    assert entry.main(["data"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "process 1: error: no GPU for me\n")
+
+
+def test_presets_are_refused_under_torchrun(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert entry.main(["data", "-o", "run", "--preset=shipped"]) == 2
+    assert capsys.readouterr().err.startswith("error: --preset is for one process")

@@ -38,6 +38,7 @@ class DiffusionConfig:
         checkpoint: where the networks begin: a Stable Diffusion inpainting folder, or a tuned one. The refiner takes
             its inputs from it. The classifier needs none.
         base: supplies the subfolders that `checkpoint` lacks.
+        harmony_vae: the trained harmony VAE's folder, where the refiner follows it; None for the checkpoint's VAE.
         start: folder of the refiner, the harmony VAE or the classifier to begin with, instead of a fresh one.
         steps, epochs: length of the run; one of them. An epoch is as many samples as the training split has.
         size: side of the square pictures, a multiple of 8; None for the stage's (:data:`SIZES`).
@@ -67,6 +68,7 @@ class DiffusionConfig:
     out: Path
     checkpoint: Path | None = None
     base: Path | None = None
+    harmony_vae: Path | None = None
     start: Path | None = None
     steps: int | None = None
     epochs: float | None = None
@@ -103,6 +105,10 @@ class DiffusionConfig:
         if self.stage != "classifier" and self.checkpoint is None:
             raise HarmonyError(
                 f"stage {self.stage} begins with a Stable Diffusion inpainting folder; give one as checkpoint"
+            )
+        if self.harmony_vae is not None and self.stage != "refiner":
+            raise HarmonyError(
+                f"stage {self.stage} has no use for a harmony VAE; leave it out (one to go on with is given as start)"
             )
         if self.optimizer not in OPTIMIZERS:
             raise HarmonyError(f"optimizer {self.optimizer!r} is not known; choose {' or '.join(OPTIMIZERS)}")

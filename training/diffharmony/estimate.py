@@ -3,9 +3,10 @@
     python -m harmonyrt.training.diffharmony.estimate [--json]
 
 Weights, gradients, optimizer state and averaged weights are counted. Activations are what autograd keeps of a forward
-pass with one sample, each storage once; with gradient checkpointing, the inputs of the blocks and what the largest of
-them keeps while it is computed again. Not counted: workspaces of libraries, fragmentation, and what CUDA's autocast
-keeps in float32 for its norms (CPU's autocast, which is simulated here, does not).
+pass, each storage once: so much per sample, and so much per step (bf16 copies of the weights). With gradient
+checkpointing they are the inputs of the blocks, and what the largest of them keeps while it is computed again. Not
+counted: workspaces of libraries, fragmentation, and what CUDA's autocast keeps in float32 for its norms (CPU's
+autocast, which is simulated here, does not).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from harmonyrt.common.errors import require
 from harmonyrt.models.diffharmony import AutoencoderKL, HarmonyVAE, Refiner, SamplerConfig, UNetConfig, VAEConfig
@@ -40,17 +41,27 @@ from harmonyrt.training.diffharmony.objectives import (
 GIB = 2**30
 STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0}
 """Optimizer state per trained parameter: two float32 numbers, or two bytes (without their scales)."""
+_ATTENTION: dict[Any, Any] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *more, **names: sdpa_flop_count(
+        q, k, v
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda gradient, q, k, v, *more, **names: sdpa_backward_flop_count(gradient, q, k, v)
+    ),
+}
+"""The counter of PyTorch knows the attention of GPUs alone."""
 SIZES = {"unet": 512, "refiner small": 256, "refiner base": 256, "refiner large": 256, "harmony-vae": 256}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One stage at full size. Bytes are of float32 weights; activations are of one sample.
+    """One stage at full size, with float32 weights.
 
     Attributes:
         stage, size: what is trained, and the side of its pictures.
         trained, frozen: parameters.
-        activations: bytes by ``"fp32"``, ``"bf16"``, ``"bf16, checkpointing"``.
+        activations: bytes per sample by ``"fp32"``, ``"bf16"``, ``"bf16, checkpointing"``.
+        copies: bytes per step by the same names.
         flops: of one sample's step: both passes, frozen networks included, without checkpointing.
     """
 
@@ -59,6 +70,7 @@ class Estimate:
     trained: int
     frozen: int
     activations: dict[str, int]
+    copies: dict[str, int]
     flops: int
 
     def fixed_bytes(self, optimizer: str = "adamw") -> float:
@@ -77,14 +89,16 @@ def estimate(stage: str) -> Estimate:
         network, objective, frozen = _full_size(stage, SIZES[stage], schedule)
         trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         still = sum(p.numel() for p in network.parameters() if not p.requires_grad)
-        part = _part(stage, objective, SIZES[stage])
-        kept = {"fp32": _activations(network, objective, part)}
-        mixed = replace(objective, autocast=Autocast("cpu", True))  # type: ignore[type-var]
-        kept["bf16"] = _activations(network, mixed, part)
-        with FlopCounterMode(display=False) as counter:
-            objective(network, part).backward()
-        kept["bf16, checkpointing"] = _activations(network, mixed, part, checkpointing=True)
-    return Estimate(stage, SIZES[stage], trained, still + frozen, kept, counter.get_total_flops())
+        one, two = (_part(stage, objective, SIZES[stage], count) for count in (1, 2))
+        mixed = replace(objective, autocast=Autocast("cpu", True))
+        per_sample, per_step = {}, {}
+        for name, how in (("fp32", objective), ("bf16", mixed), ("bf16, checkpointing", mixed)):
+            of_one, of_two = (_activations(network, how, part, "checkpointing" in name) for part in (one, two))
+            per_sample[name], per_step[name] = of_two - of_one, 2 * of_one - of_two
+        with FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
+            objective(network, one).backward()
+    flops = counter.get_total_flops()
+    return Estimate(stage, SIZES[stage], trained, still + frozen, per_sample, per_step, flops)
 
 
 def _full_size(stage: str, size: int, schedule: np.ndarray) -> tuple[nn.Module, Any, int]:
@@ -108,10 +122,10 @@ def _full_size(stage: str, size: int, schedule: np.ndarray) -> tuple[nn.Module, 
     return Refiner(widths), RefinerObjective(), 0
 
 
-def _part(stage: str, objective: Objective, size: int) -> tuple[Tensor, ...]:
-    composite, mask, real = (torch.zeros(1, channels, size, size) for channels in (3, 1, 3))
+def _part(stage: str, objective: Objective, size: int, count: int) -> tuple[Tensor, ...]:
+    composite, mask, real = (torch.zeros(count, channels, size, size) for channels in (3, 1, 3))
     draws = objective.draws(composite, torch.Generator())
-    more = (torch.zeros(1, 3, size, size),) if stage.startswith("refiner") else ()
+    more = (torch.zeros(count, 3, size, size),) if stage.startswith("refiner") else ()
     return (composite, mask, real, *more, *draws)
 
 
@@ -174,12 +188,12 @@ def table(estimates: list[Estimate]) -> str:
     """The rows of docs/training.md."""
     rows = [
         "| stage | trained | frozen | weights, gradients, AdamW, average | with 8-bit AdamW |"
-        " activations a sample: fp32 | bf16 | bf16, checkpointing | TFLOP a sample |",
+        " activations a sample + a step: fp32 | bf16 | bf16, checkpointing | TFLOP a sample |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in estimates:
         fixed = [f"{one.fixed_bytes(optimizer) / GIB:.1f} GiB" for optimizer in STATE_BYTES]
-        kept = [f"{value / GIB:.2f} GiB" for value in one.activations.values()]
+        kept = [f"{one.activations[name] / GIB:.2f} + {one.copies[name] / GIB:.2f} GiB" for name in one.activations]
         cells = (f"{one.stage}, {one.size} px", f"{one.trained:,}", f"{one.frozen:,}", *fixed, *kept)
         rows.append(f"| {' | '.join(cells)} | {one.flops / 1e12:.2f} |")
     return "\n".join(rows)

@@ -78,7 +78,7 @@ def subject_of(config: DiffusionConfig) -> Subject:
 def parts_of(config: DiffusionConfig) -> Parts:
     """The folders of the checkpoint's parts, compared with each other."""
     assert config.checkpoint is not None  # the configuration asks for one
-    parts = find_parts(config.checkpoint, base=config.base)
+    parts = find_parts(config.checkpoint, base=config.base, harmony_vae=config.harmony_vae)
     folders = parts.folders
     check_parts(
         parts,

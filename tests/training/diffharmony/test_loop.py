@@ -6,6 +6,7 @@ import io
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_frozen_parts_of_the_harmony_vae_stand_still(config, base):
 def test_the_refiners_inputs_are_made_once(config, tmp_path, monkeypatch):
     shared = tmp_path / "shared"
     run(config("refiner", steps=1, stage_one=shared))
-    assert len(list(shared.glob("*.npy"))) == 32 + 6
+    assert len(list(shared.glob("*.npy"))) == 16 + 6
     monkeypatch.setattr("harmonyrt.training.diffharmony.stage_one._make", lambda *_: pytest.fail("made again"))
     run(config("refiner", steps=1, stage_one=shared, out=tmp_path / "second"))
     with pytest.raises(HarmonyError, match=r"results of another stage one \(other: denoising_steps\)"):
@@ -120,6 +121,7 @@ def test_photos_without_pairs_serve_the_unet_and_not_the_refiner(config, small_d
     [
         ({"steps": None}, "a run's length is given once"),
         ({"checkpoint": None}, "begins with a Stable Diffusion inpainting folder"),
+        ({"harmony_vae": Path("vae")}, "stage unet has no use for a harmony VAE"),
         ({"size": 33}, "size 33 is not a multiple of 8"),
         ({"inference_size": 16}, "is not a multiple of 8 from 32 on"),
         ({"size": 64, "inference_size": 32}, "never reduced"),
