@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,12 @@ REAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 Tensors = tuple[Tensor, ...]
 """composite, mask, real, where the truth is known, and the lights of samples made in layers (``Batch.lights``; NaN for
 others)."""
+
+
+class Source(Protocol):
+    """What batches come from; a batch is a pure function of size, count and seed."""
+
+    def batch(self, size: int, count: int, seed: list[int]) -> Tensors: ...
 
 
 class Synthesis:
@@ -163,7 +170,7 @@ class _Steps(Dataset):
     """
 
     def __init__(
-        self, source: Synthesis | PairedDataset, size: int, batch: int, seed: int, first_of_stage: int | None = None
+        self, source: Source, size: int, batch: int, seed: int, first_of_stage: int | None = None
     ) -> None:
         self.source, self.size, self.batch, self.seed = source, size, batch, seed
         self.first_of_stage = first_of_stage
@@ -181,7 +188,7 @@ class _Steps(Dataset):
 
 
 def batches(
-    source: Synthesis | PairedDataset,
+    source: Source,
     size: int,
     batch: int,
     seed: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,15 @@ from torch.utils.checkpoint import checkpoint
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
-from harmonyrt.models.diffharmony import HarmonyVAE, Refiner, load_refiner, load_sampler, load_unet, load_vae
+from harmonyrt.models.diffharmony import (
+    AutoencoderKL,
+    HarmonyVAE,
+    Refiner,
+    load_refiner,
+    load_sampler,
+    load_unet,
+    load_vae,
+)
 from harmonyrt.models.diffharmony.blocks import ResnetBlock, SpatialAttention
 from harmonyrt.models.diffharmony.folders import load_null_text, unet_config, vae_config
 from harmonyrt.models.diffharmony.parts import CONFIG, Parts, check_parts, find_parts, read_json
@@ -150,22 +158,16 @@ def _harmony_vae(config: DiffusionConfig, autocast: Autocast) -> Subject:
     return Subject(network, objective, write, str(network.config))
 
 
-def harmony_vae_from(plain: nn.Module) -> HarmonyVAE:
+def harmony_vae_from(plain: AutoencoderKL) -> HarmonyVAE:
     """A harmony VAE that decodes as the plain one does: its conditional encoder is a copy, its skips are zero."""
-    from dataclasses import replace
-
-    network = HarmonyVAE(replace(plain.config, additional_in_channels=1))  # type: ignore[arg-type]
+    network = HarmonyVAE(replace(plain.config, additional_in_channels=1))
     network.load_state_dict(plain.state_dict(), strict=False)
     encoder = network.conditional_encoder
-    encoder.load_state_dict(plain.encoder.state_dict(), strict=False)  # type: ignore[union-attr]
-    for conv in (
-        encoder.add_conv_in,
-        *encoder.down_block_skip_convs,
-        encoder.mid_block_skip_conv,
-        network.latent_skip_conv,
-    ):
-        nn.init.zeros_(conv.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    encoder.load_state_dict(plain.encoder.state_dict(), strict=False)
+    silent: list[Any] = [encoder.add_conv_in, *encoder.down_block_skip_convs, encoder.mid_block_skip_conv]
+    for conv in (*silent, network.latent_skip_conv):
+        nn.init.zeros_(conv.weight)
+        nn.init.zeros_(conv.bias)
     return network
 
 
@@ -205,7 +207,7 @@ def load_classifier(folder: Path, **settings: Any) -> Any:
         raise HarmonyError(f"{folder} cannot be opened as a ResNet ({error}); give its complete folder") from None
 
 
-def recompute_blocks(network: nn.Module) -> None:
+def recompute_blocks(network: Any) -> None:
     """Gradient checkpointing, in place: blocks keep their input alone and are computed again in the backward pass."""
     if hasattr(network, "enable_gradient_checkpointing"):
         network.enable_gradient_checkpointing()
@@ -214,7 +216,9 @@ def recompute_blocks(network: nn.Module) -> None:
     if not found:
         raise HarmonyError("this stage's network has no blocks to compute again; leave checkpointing out")
     for module in found:
-        module.forward = functools.partial(checkpoint, module.forward, use_reentrant=False)
+        module.forward = functools.partial(  # type: ignore[method-assign]
+            checkpoint, module.forward, use_reentrant=False
+        )
 
 
 def settings_text(config: DiffusionConfig) -> str:
