@@ -169,9 +169,7 @@ class _Steps(Dataset):
     once, in another order each time.
     """
 
-    def __init__(
-        self, source: Source, size: int, batch: int, seed: int, first_of_stage: int | None = None
-    ) -> None:
+    def __init__(self, source: Source, size: int, batch: int, seed: int, first_of_stage: int | None = None) -> None:
         self.source, self.size, self.batch, self.seed = source, size, batch, seed
         self.first_of_stage = first_of_stage
 
