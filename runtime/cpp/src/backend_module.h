@@ -1,5 +1,6 @@
-/* What a backend module gives the library: one table of C functions, so that modules and library may come from different
- * compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v3() and nothing else. */
+/* What a backend module gives the library: one table of C functions, so that modules and library may come from
+ * different compilers. Private to HarmonyRT; libharmonyrt_<module>.so exports hrt_backend_module_v3() and nothing else.
+ */
 #ifndef HRT_BACKEND_MODULE_H
 #define HRT_BACKEND_MODULE_H
 
@@ -10,7 +11,7 @@
 extern "C" {
 #endif
 
-#define HRT_MODULE_ABI 3
+#define HRT_MODULE_ABI 4
 
 /* Where a function writes why it failed. */
 typedef struct hrt_module_message {
@@ -30,11 +31,11 @@ typedef struct hrt_module_tensor {
 
 /* What to open and how. Strings live until open() returns. */
 typedef struct hrt_module_request {
-    const char *file;      /* verified engine file; NULL when only why_not() is asked */
-    const char *target;    /* of the manifest */
-    const char *precision; /* of the engine */
-    const char *device;    /* NULL: the module's choice */
-    const char *cache;     /* NULL: the default folder; "": none */
+    const char *file;           /* verified engine file; NULL when only why_not() is asked */
+    const char *target;         /* of the manifest */
+    const char *precision;      /* of the engine */
+    const char *device;         /* NULL: the module's choice */
+    const char *cache;          /* NULL: the default folder; "": none */
     const char *const *inputs;  /* names of the tensors that run() is given, in its order */
     const char *const *outputs; /* likewise; an engine may have more, which nobody reads */
     int32_t input_count;
@@ -46,6 +47,7 @@ typedef struct hrt_module_request {
     int32_t streams;                     /* at least 1 */
     int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1 or 0: do not */
     const char *files_sha256;            /* of the engine's verified files in the manifest's order, a comma between */
+    const char *need_native; /* OpenVINO: version of the native kernels that the graph names; NULL if none */
 } hrt_module_request;
 
 /* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */

@@ -145,6 +145,7 @@ const char *or_null(const std::string &text) { return text.empty() ? nullptr : t
 std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const Choice &choice,
                                  const EngineOptions &options, std::string &reason, bool &no_memory) {
     const std::string version = need(*choice.spec, "version"), capability = need(*choice.spec, "compute_capability");
+    const std::string native = need(*choice.spec, "native");
     const std::vector<const char *> inputs = pointers(part.inputs), outputs = pointers(part.outputs);
     std::string hashes;
     for (const FileSpec &one : choice.spec->files) hashes += (hashes.empty() ? "" : ",") + one.sha256;
@@ -164,6 +165,7 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
     request.streams = std::max(1, options.streams);
     request.pin_threads = options.pin_threads;
     request.files_sha256 = hashes.c_str();
+    request.need_native = or_null(native);
 
     const Module *module = Module::find(module_name(choice, version), options.module_folder, reason);
     if (module != nullptr) reason = module->why_not(request);
@@ -221,7 +223,8 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
         skipped += (skipped.empty() ? "" : "; ") + label + ": " + reason;
     }
     if (skipped.empty()) throw Error(HRT_NO_BACKEND, none_found(bundle, part, options));
-    throw Error(no_memory ? HRT_OUT_OF_MEMORY : HRT_NO_BACKEND, bundle.path + " cannot run as asked (backend " + options.backend + "): " + skipped);
+    throw Error(no_memory ? HRT_OUT_OF_MEMORY : HRT_NO_BACKEND,
+                bundle.path + " cannot run as asked (backend " + options.backend + "): " + skipped);
 }
 
 } // namespace hrt
