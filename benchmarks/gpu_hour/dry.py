@@ -65,7 +65,7 @@ def program(hour: Hour, name: str) -> list[str] | None:
     return [sys.executable, str(ROOT / "tests" / "fakes" / "gpu_tools.py"), name]
 
 
-def simulate_suite(runners: ModuleType) -> None:
+def simulate_suite(runners: Any) -> None:
     """Let the GPU suite measure a tiny network on a simulated GPU: its numbers mean nothing."""
     import dataclasses
 
