@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harmonyrt.benchmarks.gpu_hour.hour import ROOT, Hour, NotHere
 from harmonyrt.benchmarks.gpu_hour.records import ABSENT, FAILED, SHORT
+from harmonyrt.common import WorkFailed
 
 TESTS = ROOT / "tests"
 _KEPT = 3
@@ -17,8 +18,12 @@ _KEPT = 3
 
 def run(hour: Hour) -> None:
     """Every test file with tests marked `gpu`: a row each."""
-    hour.step("tests of the checkout", lambda: {"files": [str(p.relative_to(ROOT)) for p in marked_files()]})
-    for path in marked_files():
+    try:
+        files = marked_files()
+    except NotHere as error:
+        hour.add("tests", ABSENT, str(error))
+        return
+    for path in files:
         run_file(hour, path, ["-m", "gpu"])
 
 
@@ -50,14 +55,22 @@ def run_file(hour: Hour, path: Path, more: Sequence[str]) -> None:
         if not report.exists():
             raise NotHere(ended.last_words)
         results.extend(_results(report))
-        return {state: sum(one[1] == state for one in results) for state in ("passed", "failed", "skipped")}
+        counts = {state: sum(one[1] == state for one in results) for state in ("passed", "failed", "skipped")}
+        if counts["failed"]:
+            raise WorkFailed(f"{counts['failed']} of {len(results)} tests failed")
+        if counts["skipped"] and not counts["passed"]:  # nothing was shown
+            raise NotHere(f"all {len(results)} tests were skipped: {_reasons(results)}")
+        return counts
 
-    hour.step(name, work)
-    for test, state, why in [one for one in results if one[1] == "failed"][:_KEPT]:
-        hour.add(f"{path.stem}: {test}", FAILED, why or state)
-    skipped = {why for _, state, why in results if state == "skipped"}
-    if skipped:
-        hour.add(f"{path.stem}: skipped", ABSENT, "; ".join(sorted(skipped)))
+    passed = hour.step(name, work)
+    for test, _, why in [one for one in results if one[1] == "failed"][:_KEPT]:
+        hour.add(f"{path.stem}: {test}", FAILED, why)
+    if passed and _reasons(results):
+        hour.add(f"{path.stem}: skipped", ABSENT, _reasons(results))
+
+
+def _reasons(results: list[tuple[str, str, str]]) -> str:
+    return "; ".join(sorted({why for _, state, why in results if state == "skipped"}))
 
 
 def _results(report: Path) -> list[tuple[str, str, str]]:

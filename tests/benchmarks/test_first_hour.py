@@ -18,7 +18,18 @@ import pytest
 pytest.importorskip("torch")
 
 from harmonyrt.benchmarks import first_hour, gpu_suite
-from harmonyrt.benchmarks.gpu_hour import bundles, diffusion_build, driver, inputs, page, parts, phnet, records, soak
+from harmonyrt.benchmarks.gpu_hour import (
+    bundles,
+    diffusion_build,
+    driver,
+    inputs,
+    page,
+    parts,
+    phnet,
+    records,
+    soak,
+    testing,
+)
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export import build_engines
@@ -259,6 +270,22 @@ def test_the_page_needs_no_other_file_and_escapes_what_programs_said(tmp_path):
     assert not re.search(r"(src|href)=\"(?!#)", text)
     assert "1.235" in text
     assert "Dry run" not in text
+
+
+# --- the tests of the checkout
+
+
+def test_a_test_file_of_skips_shows_nothing_and_a_failure_has_its_row(monkeypatch, hour, tmp_path):
+    monkeypatch.setattr(testing, "ROOT", tmp_path)
+    (tmp_path / "test_skips.py").write_text("import pytest\ndef test_a():\n    pytest.skip('no TensorRT')\n")
+    (tmp_path / "test_fails.py").write_text("def test_b():\n    assert 1 == 2\ndef test_c():\n    pass\n")
+    for name in ("test_skips.py", "test_fails.py"):
+        testing.run_file(hour, tmp_path / name, [])
+    skips, fails, failure = rows(hour)
+    assert (skips["state"], skips["sentence"]) == ("absent", "all 1 tests were skipped: no TensorRT")
+    assert (fails["state"], fails["sentence"]) == ("failed", "1 of 2 tests failed")
+    assert failure["what"] == "test_fails: test_b"
+    assert "assert 1 == 2" in failure["sentence"]
 
 
 # --- the suite
