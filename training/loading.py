@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,17 @@ class Source(Protocol):
     """What batches come from; a batch is a pure function of size, count and seed."""
 
     def batch(self, size: int, count: int, seed: list[int]) -> Tensors: ...
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """A source of files, which can be passed through one by one; others make something new each time."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, size: int) -> tuple[np.ndarray, ...]: ...
+
+    def batch(self, size: int, count: int, seed: list[int], indices: Sequence[int] | None = None) -> Tensors: ...
 
 
 class Synthesis:
@@ -95,6 +106,11 @@ class PairedDataset:
         """Whether a folder looks like this layout."""
         return bool(PairedDataset.subsets(root))
 
+    @staticmethod
+    def has(root: Path, split: str) -> bool:
+        """Whether a dataset lists a split, in every subset."""
+        return all(any(folder.glob(f"*{split}.txt")) for folder in PairedDataset.subsets(root))
+
     def paths(self, index: int) -> tuple[Path, Path, Path]:
         """Composite, mask and real picture of a composite."""
         name, folder = self.names[index], self.folders[index]
@@ -152,7 +168,7 @@ def _tensors(composites, masks, reals) -> Tensors:
     return pictures(composites), mask, pictures(reals), (mask > 0.5).float(), lights
 
 
-def steps_per_epoch(source: Synthesis | PairedDataset, batch: int) -> int:
+def steps_per_epoch(source: Sized, batch: int) -> int:
     """Batches of a pass through a training split, none larger than `batch`."""
     return -(-len(source) // batch)
 
@@ -175,7 +191,7 @@ class _Steps(Dataset):
 
     def __getitem__(self, step: int) -> Tensors:
         source, seed = self.source, [self.seed, step]
-        if self.first_of_stage is None or not isinstance(source, PairedDataset):
+        if self.first_of_stage is None or not isinstance(source, Numbered):
             return source.batch(self.size, self.batch, seed)
         steps = steps_per_epoch(source, self.batch)
         epoch, place = divmod(step - self.first_of_stage, steps)

@@ -40,7 +40,8 @@ class DiffusionConfig:
         base: supplies the subfolders that `checkpoint` lacks.
         harmony_vae: the trained harmony VAE's folder, where the refiner follows it; None for the checkpoint's VAE.
         start: folder of the refiner, the harmony VAE or the classifier to begin with, instead of a fresh one.
-        steps, epochs: length of the run; one of them. An epoch is as many samples as the training split has.
+        steps, epochs: length of the run; one of them. In an epoch every pair comes once; of
+            photos, it is as many composites as there are photos.
         size: side of the square pictures, a multiple of 8; None for the stage's (:data:`SIZES`).
         inference_size: side at which stage one works: smaller pictures are enlarged to it. None: `size` for the UNets
             and 512 for the refiner's inputs.

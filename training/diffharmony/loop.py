@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from harmonyrt.training.diffharmony.stages import (
     settings_text,
     subject_of,
 )
-from harmonyrt.training.loading import PairedDataset, batches
+from harmonyrt.training.loading import PairedDataset, batches, steps_per_epoch
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.processes import JointBackward, Processes, joined, share_batch_norms
 from harmonyrt.training.reporting import Reporter
@@ -115,7 +114,7 @@ class _Run:
         self.source, self.held_out = self._data(inputs)
         self.steps = config.steps or 0
         if config.epochs is not None:
-            self.steps = max(1, math.ceil(config.epochs * len(self.source) / config.batch))
+            self.steps = max(1, round(config.epochs * steps_per_epoch(self.source, config.batch)))
             report.say(f"{config.epochs:g} epochs of {len(self.source)} samples: {self.steps} steps")
         trained = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
         report.say(
@@ -129,7 +128,7 @@ class _Run:
             return Made(config.data), []
         source = Pairs(config.data, stage_one=inputs)
         held_out = []
-        if self.processes.first and any(config.data.glob("*val.txt")):
+        if self.processes.first and PairedDataset.has(config.data, "val"):
             generator = torch.Generator().manual_seed(config.seed)
             for sample in Pairs(config.data, "val", inputs).fixed(config.side, HELD_OUT):
                 held_out.append((*sample, *self.subject.objective.draws(sample[0], generator)))
@@ -155,7 +154,7 @@ class _Run:
         """Train to the end; True when a signal to any process ended it before."""
         config = self.config
         backward = JointBackward(self.network, self.processes, config.accumulate)
-        stream = batches(self.source, config.side, config.batch, config.seed, self.step, config.workers)
+        stream = batches(self.source, config.side, config.batch, config.seed, self.step, config.workers, 0)
         while self.step < self.steps:
             if self.processes.sums(len(interrupted))[0]:
                 return True

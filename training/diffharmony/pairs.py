@@ -6,6 +6,7 @@ where they are grey) and resized to the nearest pixel. Half of the samples are m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,19 @@ class Pairs:
         composite, mask, real = self.files.paths(index)
         return _picture(composite, size), _mask(mask, size), _picture(real, size)
 
-    def batch(self, size: int, count: int, seed: list[int]) -> Tensors:
-        """Random samples: (B,3,S,S), (B,1,S,S), (B,3,S,S), and (B,3,S,S) of stage one where there is one."""
+    def batch(self, size: int, count: int, seed: list[int], indices: Sequence[int] | None = None) -> Tensors:
+        """Samples: (B,3,S,S), (B,1,S,S), (B,3,S,S), and (B,3,S,S) of stage one where there is one.
+
+        Args:
+            size: pixels.
+            count: how many, where they are drawn at random.
+            seed: decides which are drawn, and which are mirrored.
+            indices: the samples, instead of random ones.
+        """
         rng = np.random.default_rng(seed)
         rows = []
-        for _ in range(count):
-            index, flip, variant = int(rng.integers(len(self))), rng.random() < 0.5, rng.random()
+        for index in rng.integers(len(self), size=count).tolist() if indices is None else indices:
+            flip, variant = rng.random() < 0.5, rng.random()
             row = self.sample(index, size)
             if self.stage_one is not None:
                 row += (self.stage_one.read(self.files.names[index], variant),)
@@ -58,9 +66,9 @@ class Pairs:
         return _tensors(rows)
 
     def fixed(self, size: int, count: int) -> list[Tensors]:
-        """The first `count` samples one by one, not mirrored."""
+        """Up to `count` samples from all over the split one by one, not mirrored."""
         found = []
-        for index in range(min(count, len(self))):
+        for index in np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int).tolist():
             row = self.sample(index, size)
             if self.stage_one is not None:
                 row += (self.stage_one.read(self.files.names[index], 0.0),)

@@ -20,6 +20,7 @@ from harmonyrt.models.diffharmony.folders import load_parts
 from harmonyrt.training.diffharmony.config import DiffusionConfig
 from harmonyrt.training.diffharmony.pairs import Pairs, StageOneResults
 from harmonyrt.training.diffharmony.stages import parts_of
+from harmonyrt.training.loading import PairedDataset
 from harmonyrt.training.processes import Processes
 from harmonyrt.training.reporting import Reporter
 
@@ -56,7 +57,7 @@ def stage_one_results(
         })  # fmt: skip
     processes.wait()
     results = StageOneResults(folder, config.refiner_variants)
-    splits = [Pairs(config.data, split) for split in ("train", "val") if any(config.data.glob(f"*{split}.txt"))]
+    splits = [Pairs(config.data, split) for split in ("train", "val") if PairedDataset.has(config.data, split)]
     jobs = [(pairs, n, v) for pairs in splits for n in range(len(pairs)) for v in range(config.refiner_variants)]
     missing = [job for job in jobs if not results.path(job[0].files.names[job[1]], job[2]).exists()]
     mine = missing[processes.rank :: processes.count]

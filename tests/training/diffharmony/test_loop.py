@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from harmonyrt.common import HarmonyError
 from harmonyrt.models.diffharmony import load_diffharmony, load_refiner, load_vae
 from harmonyrt.training.diffharmony.loop import train_diffusion
+from harmonyrt.training.diffharmony.pairs import Pairs
 from harmonyrt.training.diffharmony.saving import WEIGHTS
 from harmonyrt.training.reporting import Reporter
 
@@ -57,6 +58,19 @@ def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, monkeypatch
     assert "resuming at step 1" in said
     expected, got = saved(whole), saved(config("harmony-vae"))
     assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_in_an_epoch_every_pair_comes_once(config, monkeypatch):
+    seen = []
+    sample = Pairs.sample
+    monkeypatch.setattr(Pairs, "sample", lambda self, index, size: (seen.append(index), sample(self, index, size))[1])
+    setting = config("harmony-vae", steps=None, epochs=2, batch=5)
+    monkeypatch.setattr("harmonyrt.training.diffharmony.loop.HELD_OUT", 0)
+    result, said = run(setting)
+    assert "2 epochs of 16 samples: 8 steps" in said
+    assert result.finished
+    assert sorted(seen[:16]) == sorted(seen[16:]) == list(range(16))
+    assert seen[:16] != seen[16:]
 
 
 def test_a_checkpoint_of_another_stage_is_refused(config, tmp_path):

@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from fakes.diffharmony_toys import write_toys
 from harmonyrt.common import HarmonyError
 from harmonyrt.models.diffharmony import load_vae
 from harmonyrt.training.diffharmony.objectives import NoiseObjective, RefinerObjective, enlarged, noise_loss
 from harmonyrt.training.diffharmony.pairs import Pairs
 from harmonyrt.training.diffharmony.stages import fresh_refiner, harmony_vae_from, recompute_blocks
+from harmonyrt.training.loading import PairedDataset
 from harmonyrt.training.optimizers import build_optimizer
 
 
@@ -118,6 +120,15 @@ def test_pictures_are_read_as_published(toys):
     assert set(np.unique(mask)) == {0.0, 1.0}
     inside = np.abs(composite - real).max(2) > 0.05
     assert not (inside & (mask[..., 0] == 0))[1:-1, 1:-1].mean() > 0.1
+
+
+def test_subsets_are_one_dataset(tmp_path):
+    for name in ("HOne", "HTwo"):
+        write_toys(tmp_path / name, {"train": 3, "val": 1})
+    assert (len(Pairs(tmp_path)), len(Pairs(tmp_path, "val").fixed(32, 16))) == (6, 2)
+    assert PairedDataset.has(tmp_path, "val")
+    (tmp_path / "HTwo" / "val.txt").unlink()
+    assert not PairedDataset.has(tmp_path, "val")
 
 
 def test_batches_follow_from_their_seed(toys):
