@@ -121,7 +121,7 @@ def _write(
         write.constant(f"{what}weights", packed(weights.plain)),
         write.constant(f"{what}bias", weights.bias),
     ]
-    if weights.gated is not None:
+    if weights.gated is not None and weights.gate is not None:
         inputs += [write.constant(f"{what}gated", packed(weights.gated)), weights.gate]
     fields |= {
         "kernel": kernel,
