@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def run(hour: Hour) -> None:
     found: list[Path] = []
     if hour.step("a bundle", lambda: _bundles(hour, found)):
         for path in found:
-            hour.step(f"ours: {path.name}", lambda path=path: _ours(hour, path), least=2)
+            hour.step(f"ours: {path.name}", partial(_ours, hour, path), least=2)
     modules: dict[str, Any] = {}
     if hour.step("diffusers' modules", lambda: _modules(hour, modules), least=2):
         hour.step("diffusers, eager", lambda: _stages(hour, modules), least=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def run(hour: Hour) -> None:
         hour.step("tiny build", lambda: build(hour, "onnx") if not bundles(hour) else {"bundle": "there already"})
         return
     for target in ("tensorrt", "onnx", "tensorrt-rtx"):
-        hour.step(f"{target} build", lambda target=target: build(hour, target), least=_SECONDS)
+        hour.step(f"{target} build", partial(build, hour, target), least=_SECONDS)
 
 
 def build(hour: Hour, target: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def run(hour: Hour) -> None:
     if not hour.step("a bundle that runs here", lambda: {"bundle": runnable(hour)[0].name}):
         return
     for path, _ in built(hour.bundles):
-        hour.step(path.name, lambda path=path: _verified(hour, path), least=15)
+        hour.step(path.name, partial(_verified, hour, path), least=15)
 
 
 def _verified(hour: Hour, path: Path) -> dict[str, Any]:

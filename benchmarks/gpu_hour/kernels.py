@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _MOST_LEVELS = 1
 def run(hour: Hour) -> None:
     """Whole pictures first, then a row for each test file; a dry run only collects those, which run elsewhere."""
     for size in [(96, 80)] if hour.dry else SIZES:
-        hour.step(f"{size[0]} x {size[1]} against the CPU", lambda size=size: _against_host(hour, *size), least=10)
+        hour.step(f"{size[0]} x {size[1]} against the CPU", partial(_against_host, hour, *size), least=10)
     if hour.step("the kernels' tests", lambda: {"files": [str(path.relative_to(ROOT)) for path in files()]}):
         for path in files():
             run_file(hour, path, ["--collect-only"] if hour.dry else [])

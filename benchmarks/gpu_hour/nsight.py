@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def run(hour: Hour) -> None:
         return
     if hour.step("nsys profile", lambda: _profile(hour, chosen)):
         for report in REPORTS:
-            hour.step(report, lambda report=report: _report(hour, chosen, report), least=3)
+            hour.step(report, partial(_report, hour, chosen, report), least=3)
     hour.step("ncu", lambda: _compute(hour, chosen), least=5 if hour.dry else 20)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from typing import Any
 
 from harmonyrt.benchmarks.gpu_hour import dry, workload
@@ -25,12 +26,13 @@ def run(hour: Hour) -> None:
     chosen: dict[str, Any] = {}
     if hour.step(NAME, lambda: _prepare(hour, chosen)):
         for tool in TOOLS[:2] if hour.dry else TOOLS:
-            hour.step(tool, lambda tool=tool: _checked(hour, chosen, tool), least=5 if hour.dry else 20)
+            hour.step(tool, partial(_checked, hour, chosen, tool), least=5 if hour.dry else 20)
 
 
 def _prepare(hour: Hour, chosen: dict[str, Any]) -> dict[str, Any]:
-    program = dry.program(hour, NAME) or [shutil.which(NAME)]
-    if program[0] is None:
+    found = shutil.which(NAME)
+    program = dry.program(hour, NAME) or ([found] if found else [])
+    if not program:
         raise NotHere(f"there is no {NAME} on the path: it comes with the CUDA toolkit")
     bundle, target = runnable(hour)
     chosen |= {
