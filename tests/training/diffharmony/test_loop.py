@@ -113,13 +113,13 @@ def test_frozen_parts_of_the_harmony_vae_stand_still(config, base):
 
 
 def test_the_refiners_inputs_are_made_once(config, tmp_path, monkeypatch):
-    shared = tmp_path / "shared"
-    run(config("refiner", steps=1, stage_one=shared))
-    assert len(list(shared.glob("*.npy"))) == 16 + 6
+    joint = tmp_path / "joint"
+    run(config("refiner", steps=1, stage_one=joint))
+    assert len(list(joint.glob("*.npy"))) == 16 + 6
     monkeypatch.setattr("harmonyrt.training.diffharmony.stage_one._make", lambda *_: pytest.fail("made again"))
-    run(config("refiner", steps=1, stage_one=shared, out=tmp_path / "second"))
+    run(config("refiner", steps=1, stage_one=joint, out=tmp_path / "second"))
     with pytest.raises(HarmonyError, match=r"results of another stage one \(other: denoising_steps\)"):
-        run(config("refiner", steps=1, stage_one=shared, out=tmp_path / "third", denoising_steps=2))
+        run(config("refiner", steps=1, stage_one=joint, out=tmp_path / "third", denoising_steps=2))
 
 
 def test_photos_without_pairs_serve_the_unet_and_not_the_refiner(config, small_data):
