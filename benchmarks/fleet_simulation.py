@@ -32,14 +32,14 @@ class Sleeps:
     def open(self) -> Callable[[Any], Result]:
         """What sleeps."""
 
-        owed = 0.0
+        of_thread = threading.local()  # many workers may share one actor
 
         def do(row: Any) -> Result:
-            nonlocal owed
-            owed += self.seconds
+            owed = getattr(of_thread, "owed", 0.0) + self.seconds
             if owed >= _SHORTEST_SLEEP:  # waking up takes its time too, on a busy machine most of it
                 time.sleep(owed)
                 owed = 0.0
+            of_thread.owed = owed
             digest = hashlib.sha256(row.id.encode()).hexdigest()
             return Result(row.id, composite=str(row.composite), mask=str(row.mask), output=row.output,
                           composite_sha256=digest, mask_sha256=digest, output_sha256=digest)  # fmt: skip
