@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import statistics
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harmonyrt.common.files import written_whole
+from harmonyrt.common.files import write_json
 from harmonyrt.common.program import run_program
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.images.encode import save
@@ -105,8 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
             "rounds": arguments.rounds,
             "rows": rows,
         }
-        with written_whole(arguments.json) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 def _size(text: str) -> str:

@@ -34,6 +34,7 @@ import numpy as np
 from PIL import Image
 
 from harmonyrt.benchmarks.fleet_simulation import driver, simulation
+from harmonyrt.common.files import write_json
 from harmonyrt.common.programs import module_command
 from harmonyrt.fleet.results import read_results
 from harmonyrt.runtime.machine import machine_name
@@ -241,10 +242,9 @@ def main() -> None:
         "versions": {"python": platform.python_version(), "ray": ray.__version__},
         **found,
     }
-    text = json.dumps(report, indent=1)
-    print(text)
+    print(json.dumps(report, indent=1))
     if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ except ImportError:  # a checkout on a bare machine: the rooms are the subpackag
 from harmonyrt.benchmarks import gpu_runners as runners  # noqa: E402
 from harmonyrt.benchmarks.gpu_roofline import measured_roofs, peak_of, work_of  # noqa: E402
 from harmonyrt.common import HarmonyError  # noqa: E402
+from harmonyrt.common.files import write_json  # noqa: E402
 
 SIZES = (256, 512, 1024)
 BATCHES = (1, 4, 16)
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         suite.report["took_seconds"] = round(time.monotonic() - suite.begun, 1)
         output = Path(arguments.output)
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(suite.report, indent=1) + "\n")
+        write_json(output, suite.report)
     print(_table(suite.report))
     print(f"{len(suite.report['measured'])} measured, {len(suite.report['skipped'])} skipped: {output}")
     return 0

@@ -15,7 +15,7 @@ from harmonyrt.benchmarks.clocks import clocks
 from harmonyrt.benchmarks.compare import Budget, Measured, Ratio
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import written_whole
+from harmonyrt.common.files import write_json
 from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, SLOWER_THAN_PLAIN, fitting, names_of
 
 SCHEMA = 1
@@ -69,8 +69,7 @@ def finished_run(
 
 def write(run: Run, path: str | Path) -> None:
     """Write a run as JSON, whole or not at all."""
-    with written_whole(path) as scratch:
-        scratch.write_text(json.dumps(_in_file(dataclasses.asdict(run)), indent=1) + "\n", encoding="utf-8")
+    write_json(path, _in_file(dataclasses.asdict(run)))
 
 
 def read(path: str | Path) -> Run:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import statistics
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harmonyrt.common.files import write_json
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.machine import machine_name
 
@@ -107,7 +107,7 @@ def main() -> None:
             "rounds": arguments.rounds,
             "rows": rows,
         }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Flicker and fidelity: :mod:`harmonyrt.benchmarks.video_steadiness` on shots with
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -33,6 +32,7 @@ from PIL import Image
 
 from harmonyrt.benchmarks.video_shots import KINDS, read_photo, shot
 from harmonyrt.benchmarks.video_steadiness import Score, cuts_found, record, score
+from harmonyrt.common.files import write_json
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.colour_maps import ColourSums, sum_colours
 from harmonyrt.runtime.machine import machine_name
@@ -87,7 +87,7 @@ def main() -> None:
         report["cuts"] = cuts_found(CHECKOUT / "export" / "parity_pictures")
         print(f"\ncuts found: {report['cuts']}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 def speed(harmonizer: Harmonizer, frames: int) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from harmonyrt.common.errors import HarmonyError, WorkFailed
 
@@ -127,6 +129,12 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             raise HarmonyError(f"cannot write {named}: {error.strerror}; choose another output") from None
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as JSON, one entry a line; whole or not at all, as :func:`written_whole`."""
+    with written_whole(path) as scratch:
+        scratch.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _poured(scratch: Path, into: Path) -> None:

@@ -14,6 +14,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 # Numbers and limits: malloc.h and mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -28,9 +29,8 @@ def keep_freed_memory() -> bool:
     Returns:
         False where the C library is another one.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
+    mallopt = _of_c_library("mallopt")
+    if mallopt is None:
         return False
     one_arena = mallopt(_ARENA_MAX, 1)  # those of other threads are taken apart when they are empty
     return bool(one_arena and mallopt(_MMAP_THRESHOLD, _LARGEST_THRESHOLD) and mallopt(_TRIM_THRESHOLD, _KEPT))
@@ -44,10 +44,7 @@ def giving_back(seconds: float = 5.0) -> Iterator[None]:
     looks for such cycles the more rarely the more objects it has; those of today, of the engine and its libraries, it
     need not look at again. It takes a few milliseconds each time; pages that the next request misses come back.
     """
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        trim = None
+    trim = _of_c_library("malloc_trim")
     over = threading.Event()
     gc.collect()
     gc.freeze()
@@ -69,3 +66,11 @@ def giving_back(seconds: float = 5.0) -> Iterator[None]:
         over.set()
         thread.join()
         gc.unfreeze()
+
+
+def _of_c_library(name: str) -> Any:
+    """A function of glibc's; None where the C library is another one."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError, TypeError):
+        return None

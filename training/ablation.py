@@ -22,7 +22,7 @@ import torch
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
-from harmonyrt.common.files import written_whole
+from harmonyrt.common.files import write_json, written_whole
 from harmonyrt.common.program import run_program
 from harmonyrt.models import PHNetConfig, load_phnet
 from harmonyrt.training import presets
@@ -101,11 +101,9 @@ def run_ablation(
     Returns:
         The table (None if a run was interrupted: the same command resumes it), and the last run's result.
     """
-    result = None
-    for config in runs.values():
-        result = train(config)
-        if not result.finished:
-            return None, result
+    finished, result = presets.train_in_turn(runs.values(), train)
+    if not finished:
+        return None, result
     return finish(ablation, runs, out, result.steps if result else 0), result
 
 
@@ -170,8 +168,7 @@ def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> d
     table = {**facts, "size": size, "seeds": list(seeds), "pictures": report["pictures"]}
     table["composite"] = report["composite"]
     table["rows"] = rows
-    with written_whole(out / TABLE) as scratch:
-        scratch.write_text(json.dumps(table, indent=1) + "\n")
+    write_json(out / TABLE, table)
     with written_whole(out / MARKDOWN) as scratch:
         scratch.write_text(markdown(table))
     draw({row: out / folder / "log.jsonl" for row, folder in facts["setups"].items()}, out / CURVES)

@@ -69,7 +69,7 @@ def statistics(root: Path, split: str | None = None) -> dict:
     sums, squares = np.zeros(3), np.zeros(3)
     for real, mask in pairs(root, split):
         photo, area = _read(real, "RGB"), _read(mask, "L")
-        ratios.append(float((area > 127).mean()))
+        ratios.append(metrics.foreground_ratio(area))
         luma = np.round(photo @ np.array(LUMA)).astype(np.int64)
         brightness += np.bincount(luma.ravel(), minlength=256) / luma.size
         pixels = photo.reshape(-1, 3) / 255

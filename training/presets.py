@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,20 @@ def stage_of(settings: dict[str, Any]) -> Stage:
     return Stage(**values)
 
 
+def train_in_turn(runs: Iterable[TrainConfig], train: Callable[[TrainConfig], Any]) -> tuple[bool, Any]:
+    """Train one configuration after another, up to one that is interrupted.
+
+    Returns:
+        Whether all were finished, and the last run's result (None without any).
+    """
+    result = None
+    for config in runs:
+        result = train(config)
+        if not result.finished:
+            return False, result
+    return True, result
+
+
 def run_course(
     course: Course, runs: list[TrainConfig], out: Path, train: Callable[[TrainConfig], Any]
 ) -> tuple[Path | None, Any]:
@@ -97,11 +111,9 @@ def run_course(
         The finished weights, ``out/weights.safetensors`` (None if a run was interrupted: the same command resumes it),
         and the last run's result.
     """
-    result = None
-    for config in runs:
-        result = train(config)
-        if not result.finished:
-            return None, result
+    finished, result = train_in_turn(runs, train)
+    if not finished:
+        return None, result
     named = {run["name"]: config.out / "weights.safetensors" for run, config in zip(course.runs, runs, strict=True)}
     shares = course.finish.get("average", {course.runs[-1]["name"]: 1.0})
     return finish({named[name]: share for name, share in shares.items()}, out, course.finish), result

@@ -6,7 +6,6 @@ Prints a table, or JSON with ``--json``. The cases are in ``robustness_cases.py`
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import written_whole
+from harmonyrt.common.files import write_json
 from harmonyrt.common.program import run_program
 from harmonyrt.evaluation.metrics import bin_name
 from harmonyrt.models import load_phnet
@@ -234,8 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
             network, options.data, options.split, options.size, options.only, precision=options.precision
         )
         if options.json is not None:
-            with written_whole(options.json) as scratch:
-                scratch.write_text(json.dumps(report, indent=1) + "\n")
+            write_json(options.json, report)
         print(table(report))
 
     return run_program(score)

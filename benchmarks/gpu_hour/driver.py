@@ -23,6 +23,7 @@ from harmonyrt.benchmarks import gpu_suite
 from harmonyrt.benchmarks.gpu_hour import inputs, page, records
 from harmonyrt.benchmarks.gpu_hour.hour import ROOT, Hour, end_group, named_code
 from harmonyrt.benchmarks.gpu_hour.parts import HOUR_SECONDS, LONGEST_PART, PARTS, Part
+from harmonyrt.common.files import write_json
 from harmonyrt.common.progress import say
 
 _GRACE = 10
@@ -149,7 +150,7 @@ def _write(
         "inputs": known,
         "rows": rows,
     }
-    records.write_json(records.part_file(output, part.name), record)
+    write_json(records.part_file(output, part.name), record)
 
 
 def write_summary(output: Path, machine: dict[str, Any], dry: bool) -> None:
@@ -167,7 +168,7 @@ def write_summary(output: Path, machine: dict[str, Any], dry: bool) -> None:
             for part, one in zip(PARTS, found, strict=True)
         ],
     }
-    records.write_json(output / records.SUMMARY, summary)
+    write_json(output / records.SUMMARY, summary)
     page.write(output / records.PAGE, summary, [one for one in found if one is not None])
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from harmonyrt.benchmarks.gpu_hour import dry, workload
 from harmonyrt.benchmarks.gpu_hour.bundles import runnable
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
-from harmonyrt.benchmarks.gpu_hour.records import without_numbers, write_json
+from harmonyrt.benchmarks.gpu_hour.records import without_numbers
 from harmonyrt.common import WorkFailed
+from harmonyrt.common.files import write_json
 
 REPORTS = ("cuda_gpu_kern_sum", "cuda_gpu_mem_time_sum", "cuda_api_sum")
 _SHOWN = 12

@@ -10,8 +10,9 @@ from typing import Any
 from harmonyrt.benchmarks import gpu_runners, gpu_suite
 from harmonyrt.benchmarks.gpu_hour import dry
 from harmonyrt.benchmarks.gpu_hour.hour import Hour
-from harmonyrt.benchmarks.gpu_hour.records import ABSENT, PASSED, without_numbers, write_json
+from harmonyrt.benchmarks.gpu_hour.records import ABSENT, PASSED, without_numbers
 from harmonyrt.common import WorkFailed
+from harmonyrt.common.files import write_json
 
 FILE = "phnet-suite.json"
 _SHOWN = ("latency_ms", "end_to_end_ms", "fps", "roof_ms", "share_of_roof", "note")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import written_whole
 
 SCHEMA = 1
 KIND, PART_KIND = "harmonyrt-first-hour", "harmonyrt-first-hour-part"
@@ -82,12 +81,6 @@ def sentence_of(rows: Sequence[dict[str, Any]]) -> str:
         return f"{len(told)} of {len(rows)} done" if len(told) < len(rows) else f"all {len(rows)} done"
     more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
     return f"{told[0]['what']}: {told[0]['sentence']}{more}" if told else "it did nothing"
-
-
-def write_json(path: Path, found: Any) -> None:
-    """Write a file whole or not at all."""
-    with written_whole(path) as scratch:
-        scratch.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def part_file(output: Path, name: str) -> Path:

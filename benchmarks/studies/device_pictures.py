@@ -9,7 +9,6 @@ with a foreground of 30 %. Largest difference: between the two results, in level
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.benchmarks.sharing import noise_composite
+from harmonyrt.common.files import write_json
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.backends import cuda
 from harmonyrt.runtime.backends.device_arrays import DeviceArray
@@ -110,7 +110,7 @@ def main() -> None:
             "rounds": arguments.rounds,
             "rows": rows,
         }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import numpy as np
 
 from harmonyrt.benchmarks.worker import peak_rss_mb
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.files import write_json
 from harmonyrt.common.program import run_program
 from harmonyrt.common.programs import module_command
 from harmonyrt.runtime.backends import SessionOptions
@@ -378,7 +379,7 @@ def _add(path: Path, folder: Path, verb: str, rows: list[dict[str, Any]]) -> Non
         "sizes": json.loads((folder / "sizes.json").read_text()),
     }
     report.setdefault(verb, []).append({"versions": _versions(), "rows": rows})
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(path, report)
 
 
 def _versions() -> dict[str, str]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from harmonyrt.benchmarks.worker import peak_rss_mb
 from harmonyrt.common import WorkFailed
-from harmonyrt.common.files import written_whole
+from harmonyrt.common.files import write_json
 from harmonyrt.common.programs import module_command
 from harmonyrt.runtime.machine import machine_name
 
@@ -107,8 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(json.dumps(report, indent=1))
     if arguments.json:
         report["rows"] = [*_others(arguments.json, report), *rows]
-        with written_whole(arguments.json) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
     return 0
 
 

@@ -8,7 +8,6 @@ Medians over calls of one process, thread counts interleaved; the picture is noi
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 from datetime import date
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from harmonyrt.benchmarks.sharing import noise_composite
+from harmonyrt.common.files import write_json
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.machine import machine_name
 
@@ -67,7 +67,7 @@ def main() -> None:
             "rounds": arguments.rounds,
             "rows": rows,
         }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ to a quarter, so that lost detail does not count.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 from collections.abc import Callable
@@ -24,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from harmonyrt.benchmarks.studies.upsample_edit import CHANGES, _changed
+from harmonyrt.common.files import write_json
 from harmonyrt.runtime import Harmonizer, colour_maps, transfer
 from harmonyrt.runtime.fit import Fitted, fit
 from harmonyrt.runtime.machine import machine_name
@@ -136,7 +136,7 @@ def main() -> None:
             "pictures": {side: len(rows) for side, rows in found.items()},
             "mean": means,
         }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 def _mean(rows: list[dict]) -> dict[str, dict[str, float]]:

@@ -12,7 +12,6 @@ With --bundle, a third series takes the output of a real network and says how fa
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harmonyrt.common.files import write_json
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime import colour_maps as runtime_maps
 from harmonyrt.runtime.fit import Fitted, fit
@@ -338,7 +338,7 @@ def main() -> None:
             "mean": {way: {k: round(v, 2) for k, v in row.items()} for way, row in means.items()},
             "cases": records,
         }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
 
 
 def table(means: dict[str, dict[str, float]]) -> str:

@@ -1,7 +1,5 @@
 """Small hand-made bundles (those that the C++ suite uses too) and pictures."""
 
-import json
-import shutil
 import struct
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from fakes.altered import altered_copy
 from harmonyrt.runtime.images import deep as deep_images
 
 BUNDLES = Path(__file__).parents[1] / "vectors"
@@ -31,12 +30,7 @@ def altered(tmp_path):
     """Copies a bundle and lets the test change its manifest: altered(bundle, lambda manifest: ...)."""
 
     def make(bundle, change=lambda manifest: None):
-        folder = tmp_path / bundle.name
-        shutil.copytree(bundle, folder)
-        manifest = json.loads((folder / "manifest.json").read_text())
-        change(manifest)
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-        return folder
+        return altered_copy(bundle, tmp_path, change)
 
     return make
 

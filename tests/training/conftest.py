@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from harmonyrt.training.reporting import Reporter
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +20,22 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """stop_after(3): a run that has made three steps is told to stop, as SIGTERM tells it."""
+    steps = Reporter.step
+
+    def stop(last: int) -> None:
+        def step(self, number, *others):
+            steps(self, number, *others)
+            if number == last:
+                signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)  # not by the kernel: this process is pytest's
+
+        monkeypatch.setattr(Reporter, "step", step)
+
+    return stop
 
 
 def _scene(rng: np.random.Generator, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -97,16 +96,9 @@ def test_equal_seeds_give_equal_weights(config, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, stop_after):
     whole, _ = _run(replace(config, out=tmp_path / "whole"))
-    steps = Reporter.step
-
-    def stop_at_three(self, step, *others):
-        steps(self, step, *others)
-        if step == 3:
-            signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)  # not by the kernel: this process is pytest's
-
-    monkeypatch.setattr(Reporter, "step", stop_at_three)
+    stop_after(3)
     stopped, _ = _run(config)
     assert (stopped.steps, stopped.finished) == (3, False)
     resumed, said = _run(config)

@@ -7,7 +7,7 @@ batch's tensors, so a batch divided among processes is the same batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,20 +22,19 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pictures that published classifiers were trained on, RGB in [0, 1]."""
 
 
-class Objective(Protocol):
+class Objective:
     """A stage's loss. Parts of a batch are the pictures of :mod:`.pairs`, then :meth:`draws`."""
 
     def draws(self, composite: Tensor, generator: torch.Generator) -> Tensors:
-        """The random tensors of a batch whose composites are (B,3,S,S); the first axis is the sample."""
-        ...
+        """The random tensors of a batch whose composites are (B,3,S,S), if any; the first axis is the sample."""
+        return ()
 
     def to(self, device: str) -> None:
-        """Move the frozen networks."""
-        ...
+        """Move the frozen networks, if there are any."""
 
     def __call__(self, network: nn.Module, part: Tensors) -> Tensor:
         """Mean loss of a part."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Autocast:
 
 
 @dataclass
-class NoiseObjective:
+class NoiseObjective(Objective):
     """Stage one: predict the noise in the real picture's latents, given composite and mask (DiffHarmony, 3.2).
 
     Attributes:
@@ -116,17 +115,11 @@ def enlarged(composite: Tensor, mask: Tensor, real: Tensor, side: int) -> Tensor
 
 
 @dataclass
-class RefinerObjective:
+class RefinerObjective(Objective):
     """Stage two: squared error of the refined picture against the real one, over the whole picture."""
 
     channels: int = 7
     autocast: Autocast = field(default_factory=Autocast)
-
-    def draws(self, composite: Tensor, generator: torch.Generator) -> Tensors:
-        return ()
-
-    def to(self, device: str) -> None:
-        pass
 
     def __call__(self, network: nn.Module, part: Tensors) -> Tensor:
         composite, mask, real, harmonised = part
@@ -136,7 +129,7 @@ class RefinerObjective:
 
 
 @dataclass
-class HarmonyVAEObjective:
+class HarmonyVAEObjective(Objective):
     """DiffHarmony++'s autoencoder: absolute error of the real picture, decoded with the composite as condition.
 
     Both posteriors are sampled; no other term.
@@ -151,9 +144,6 @@ class HarmonyVAEObjective:
         target, condition = torch.randn((2, len(composite), self.latent_channels, side, side), generator=generator)
         return target, condition
 
-    def to(self, device: str) -> None:
-        pass
-
     def __call__(self, network: nn.Module, part: Tensors) -> Tensor:
         composite, mask, real, target_draw, condition_draw = part
         assert isinstance(network, HarmonyVAE)
@@ -165,19 +155,13 @@ class HarmonyVAEObjective:
 
 
 @dataclass
-class ClassifierObjective:
+class ClassifierObjective(Objective):
     """Tells composites (class 0) from real photos (class 1): cross-entropy over both pictures of each pair.
 
     The pictures are normalised as ImageNet's are, so networks that were trained on it can be started from.
     """
 
     autocast: Autocast = field(default_factory=Autocast)
-
-    def draws(self, composite: Tensor, generator: torch.Generator) -> Tensors:
-        return ()
-
-    def to(self, device: str) -> None:
-        pass
 
     def __call__(self, network: nn.Module, part: Tensors) -> Tensor:
         composite, _, real = part

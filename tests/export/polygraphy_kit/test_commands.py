@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from fakes.altered import altered_copy
 from harmonyrt.calibration.layers import find_layers
 from harmonyrt.calibration.qdq import style_of, write_qdq
 from harmonyrt.export.polygraphy_kit import folder
@@ -186,17 +187,7 @@ def test_what_polygraphy_cannot_run_is_one_sentence(bundle, altered_bundle, caps
 @pytest.fixture
 def altered_bundle(bundle, tmp_path):
     """altered_bundle(change) -> a copy of the darkening bundle whose manifest was changed."""
-    import json
-
-    def make(change):
-        place = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}" / bundle.name
-        shutil.copytree(bundle, place)
-        manifest = json.loads((place / "manifest.json").read_text())
-        change(manifest)
-        (place / "manifest.json").write_text(json.dumps(manifest))
-        return place
-
-    return make
+    return lambda change: altered_copy(bundle, tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}", change)
 
 
 def _weaken(path, factor: float) -> None:

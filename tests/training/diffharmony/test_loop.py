@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,17 +39,10 @@ def saved(config) -> dict[str, torch.Tensor]:
     return torch.load(config.out / "checkpoint.pt", weights_only=True)["network"]
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_same_weights(config, tmp_path, stop_after):
     whole = config("harmony-vae", out=tmp_path / "whole")
     run(whole)
-    steps = Reporter.step
-
-    def stop_at_one(self, step, *others):
-        steps(self, step, *others)
-        if step == 1:
-            signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)  # not by the kernel: this process is pytest's
-
-    monkeypatch.setattr(Reporter, "step", stop_at_one)
+    stop_after(1)
     stopped, _ = run(config("harmony-vae"))
     assert (stopped.steps, stopped.finished) == (1, False)
     resumed, said = run(config("harmony-vae"))
