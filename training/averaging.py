@@ -19,7 +19,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.program import run_program
 from harmonyrt.models import load_phnet
 from harmonyrt.training.shipping import ship
-from harmonyrt.training.train import with_patch_shrinkage
+from harmonyrt.training.warm_start import with_patch_shrinkage
 
 
 def average(

@@ -21,7 +21,7 @@ from harmonyrt.models import IHARMONY4, PHNet, PHNetConfig
 from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_float32
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
-from harmonyrt.training.train import PartLoss
+from harmonyrt.training.part_loss import PartLoss
 
 SHIPPED = replace(IHARMONY4, output="residual")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import shutil
 import time
@@ -22,53 +21,23 @@ from torch import Tensor, nn
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.signals import noticed_signals
-from harmonyrt.models import PHNet, load_phnet
 from harmonyrt.models.meaning import CARRIER, carrier
-from harmonyrt.models.phnet import PatchNormalizer
-from harmonyrt.training import losses
 from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_float32
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
 from harmonyrt.training.grids import save_grid
-from harmonyrt.training.loading import PairedDataset, Synthesis, batches, steps_per_epoch
-from harmonyrt.training.losses import LOSSES
+from harmonyrt.training.loading import PairedDataset, Synthesis, batches
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
+from harmonyrt.training.part_loss import PartLoss
 from harmonyrt.training.processes import JointBackward, Processes, joined, share_batch_norms
 from harmonyrt.training.reporting import Reporter
-from harmonyrt.training.scene_loss import head_loss, scene_loss
 from harmonyrt.training.scoring import SIZE, compare, fixed_composites, harmonized
+from harmonyrt.training.settling import BATCHES, batch_norms, settle_norms
 from harmonyrt.training.shipping import ship
 from harmonyrt.training.state import Average, load_checkpoint, save_checkpoint
-
-FINAL_RATE = 0.01
-"""Where the cosine ends, as a share of the stage's learning rate."""
-SETTLING_BATCHES = 24
-
-
-@dataclasses.dataclass(frozen=True)
-class PartLoss:
-    """Mean loss of a network on a part of a batch (``loading.Tensors``), under autocast where `mixed`.
-
-    `head_alone` leaves out all of a PHNet but its colour head; `batch` is what terms of a whole batch are taken over.
-    """
-
-    loss: str
-    kind: str
-    mixed: bool
-    head_alone: bool = False
-    batch: losses.BatchStatistics = losses.WHOLE
-
-    def __call__(self, network: nn.Module, part: tuple[Tensor, ...]) -> Tensor:
-        composite, mask, real, *rest = part
-        with torch.autocast(self.kind, torch.bfloat16, enabled=self.mixed):
-            if self.head_alone:
-                assert isinstance(network, PHNet)
-                return head_loss(network, part)
-            output = network(composite, mask)
-        if self.loss == "scene":
-            return scene_loss(output.float(), composite, real, mask, rest[0])
-        return LOSSES[self.loss](output.float(), composite, real, mask, self.batch)
+from harmonyrt.training.timeline import Timeline
+from harmonyrt.training.warm_start import starting_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,35 +71,6 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
             return _Run(config, report, processes).go(interrupted)
 
 
-@torch.no_grad()
-def with_patch_shrinkage(network: PHNet, share: float) -> PHNet:
-    """The same weights in a PHNet with another ``patch_shrinkage``; what patches full of background give stays."""
-    if share == network.config.patch_shrinkage:  # the paper's variant has none
-        return network
-    changed = PHNet(dataclasses.replace(network.config, patch_shrinkage=share))
-    changed.load_state_dict(network.state_dict())
-    for normalizer in changed.normalizers:
-        assert isinstance(normalizer, PatchNormalizer)
-        normalizer.grid_weights.mul_((1 + share) / (1 + network.config.patch_shrinkage))
-    return changed
-
-
-def with_extractor(network: PHNet) -> PHNet:
-    """The same weights in a PHNet with a fresh feature extractor, as the paper adds it after the first stage."""
-    changed = PHNet(dataclasses.replace(network.config, extractor=True))
-    changed.load_state_dict(network.state_dict(), strict=False)
-    return changed
-
-
-def with_colour_head(network: PHNet) -> PHNet:
-    """The same weights with a colour head that changes nothing yet; a network that has one is returned unchanged."""
-    if network.colour_head is not None:
-        return network
-    joined = PHNet(dataclasses.replace(network.config, colour_head=True))
-    joined.load_state_dict(network.state_dict(), strict=False)
-    return joined
-
-
 def _check_machine(config: TrainConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA GPU; use device cpu")
@@ -149,15 +89,7 @@ class _Run:
     def __init__(self, config: TrainConfig, report: Reporter, processes: Processes | None = None) -> None:
         self.config, self.report = config, report
         self.processes = processes or Processes()
-        torch.manual_seed(config.seed)
-        network = load_phnet(config.init) if config.init else PHNet(config.network)
-        if not network.config.extractor and any(stage.extractor for stage in config.stages):
-            report.say("the weights to start from have no feature extractor; it starts from random values")
-            network = with_extractor(network)
-        if config.patch_shrinkage is not None:
-            network = with_patch_shrinkage(network, config.patch_shrinkage)
-        if config.colour_head:
-            network = with_colour_head(network)
+        network = starting_network(config, report.say)
         self.network = network.requires_grad_(True).to(config.device).train()
         self.has_extractor = network.config.extractor
         self.average = Average(self.network, config.ema)
@@ -173,14 +105,9 @@ class _Run:
         self.settled_stage = int(progress.get("settled_stage", -1))
         paired = PairedDataset.is_one(config.data)
         self.source = PairedDataset(config.data) if paired else Synthesis(config.data, config.plan)
-        self.shares = [stage.share for stage in config.stages]
-        self.steps = config.steps
+        self.timeline = Timeline.of(config, self.source)
         if config.epochs is not None:
-            each = config.epochs / sum(self.shares)
-            self.shares = [stage.share * each * steps_per_epoch(self.source, stage.batch) for stage in config.stages]
-            self.steps = max(1, round(sum(self.shares)))
-            lengths = ", ".join(f"{stage.share * each:g}" for stage in config.stages)
-            report.say(f"{config.epochs:g} epochs ({lengths}) of {len(self.source)} composites: {self.steps} steps")
+            report.say(self.timeline.described(self.source))
         side = config.validation_size or SIZE
         self.held_out: list[Batch] = []
         if self.processes.first:
@@ -213,25 +140,10 @@ class _Run:
     @property
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1."""
-        if self.steps:
-            return min(self.step / self.steps, 1.0)
-        assert self.config.minutes is not None  # a run has one length
-        return min(self.minutes / self.config.minutes, 1.0)
+        return self.timeline.progress(self.step, self.minutes)
 
     def stage_index(self) -> int:
-        total = sum(self.shares)
-        end = 0.0
-        for index, share in enumerate(self.shares):
-            end += share / total
-            if self.progress < end - 1e-9:
-                return index
-        return len(self.config.stages) - 1
-
-    def rate(self, stage: Stage) -> float:
-        warm = min(1.0, (self.step + 1) / max(self.config.warmup_steps, 1))
-        if self.config.schedule == "constant":
-            return stage.lr * warm
-        return stage.lr * warm * (FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * self.progress)) / 2)
+        return self.timeline.stage_index(self.progress)
 
     def go(self, interrupted: list[int]) -> TrainResult:
         self._set_extractor(self.config.stages[self.stage_index()])  # for a run that is over already
@@ -261,7 +173,7 @@ class _Run:
         if stage.settled_norms:
             if self.settled_stage != index:
                 self._settle_norms(index, stage)
-            for norm in _batch_norms(self.network):
+            for norm in batch_norms(self.network):
                 norm.eval()
         try:
             yield stage
@@ -273,19 +185,13 @@ class _Run:
         for network in (self.network, self.average.network):
             network.config = dataclasses.replace(network.config, extractor=stage.extractor and self.has_extractor)
 
-    @torch.no_grad()
     def _settle_norms(self, index: int, stage: Stage) -> None:
-        norms = _batch_norms(self.network)
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean over the batches
-        for n in range(SETTLING_BATCHES):
-            composite, mask, *_ = self.source.batch(stage.size, stage.batch, [self.config.seed, 1_000_000_000 + n])
-            with self._autocast():
-                self.network(composite.to(self.config.device), mask.to(self.config.device))
-        for norm, averaged in zip(norms, _batch_norms(self.average.network), strict=True):
-            norm.momentum = 0.1
-            averaged.load_state_dict({**averaged.state_dict(), **dict(norm.named_buffers())})
+        def inputs() -> Iterator[tuple[Tensor, ...]]:
+            for n in range(BATCHES):
+                made = self.source.batch(stage.size, stage.batch, [self.config.seed, 1_000_000_000 + n])
+                yield tuple(tensor.to(self.config.device) for tensor in made[:2])
+
+        settle_norms(self.network, self.average.network, inputs(), self._autocast())
         self.settled_stage = index
 
     def _autocast(self) -> torch.autocast:
@@ -295,7 +201,7 @@ class _Run:
     def _train_stage(self, index: int, stage: Stage, interrupted: list[int]) -> None:
         config = self.config
         kind = torch.device(config.device).type
-        start = None if config.epochs is None else round(sum(self.shares[:index]))
+        start = self.timeline.first_step(index)
         stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers, start)
         last_validation = last_checkpoint = self.minutes
         threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
@@ -305,7 +211,7 @@ class _Run:
         replicas = self._backward(threads)
         while self.stage_index() == index and self.progress < 1 and not self.stopped:
             batch = tuple(tensor.to(config.device) for tensor in next(stream))
-            rate = self.rate(stage)
+            rate = self.timeline.rate(index, self.step, self.progress)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = replicas.backward(loss_of, batch)
@@ -372,7 +278,3 @@ class _Run:
         )
         text = json.dumps(dataclasses.asdict(self.config), default=str, indent=1)
         (self.config.out / "config.json").write_text(text)
-
-
-def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -14,7 +14,7 @@ from harmonyrt.training.layers import Layers
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.robustness_cases import cases, fine_off, masks_off, materials
 from harmonyrt.training.shipping import ship
-from harmonyrt.training.train import with_colour_head
+from harmonyrt.training.warm_start import with_colour_head
 
 SIDE = 64
 

@@ -27,7 +27,8 @@ from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scoring import compare
 from harmonyrt.training.shipping import NAMED
 from harmonyrt.training.synthesize import SynthesisConfig, synthesize
-from harmonyrt.training.train import _Run, train, with_patch_shrinkage
+from harmonyrt.training.train import _Run, train
+from harmonyrt.training.warm_start import with_patch_shrinkage
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
 
