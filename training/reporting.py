@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harmonyrt.common.progress import display
+from harmonyrt.training.run_folder import cut_log
 
 SMOOTHING = 0.98
 
@@ -25,6 +26,8 @@ class Reporter:
         self.said = time.monotonic()
         self.steps_said = 0
         self.last_score = ""
+        self.logged: set[tuple[str, int]] = set()
+        """Scores of earlier sessions: kind and step."""
 
     def __enter__(self) -> Reporter:
         with contextlib.ExitStack() as stack:
@@ -36,6 +39,12 @@ class Reporter:
 
     def __exit__(self, *exception: object) -> None:
         self._close.close()
+
+    def resume(self, step: int) -> None:
+        """The run goes on from this step: what its log says of later ones was lost with their weights."""
+        if self.log_path:
+            entries = cut_log(self.log_path, step)
+            self.logged = {(kind, e["step"]) for e in entries for kind in ("validation", "held_out") if kind in e}
 
     def say(self, line: str) -> None:
         """One line of chatter."""
@@ -61,7 +70,7 @@ class Reporter:
         """After every validation; `report` is that of ``scoring.compare``."""
         before, after = report["composite"], report["harmonized"]
         self.last_score = f"  val {after['psnr']:.2f} dB fMSE {after['fmse']:.0f}"
-        self._log(step=step, minutes=round(minutes, 2), validation=report)
+        self._score("validation", step, minutes, report)
         self.say(
             f"{minutes:6.1f} min  validation: PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB,"
             f" fMSE {before['fmse']:.0f} -> {after['fmse']:.0f}, {report['worse']:.1%} worse by > 1 dB"
@@ -70,10 +79,15 @@ class Reporter:
     def held_out(self, step: int, minutes: float, loss: float, before: float | None) -> None:
         """The loss of samples that are not trained on, now and at the beginning."""
         self.last_score = f"  held out {loss:.4f}"
-        self._log(step=step, minutes=round(minutes, 2), held_out=loss)
+        self._score("held_out", step, minutes, loss)
         self.say(
             f"{minutes:6.1f} min  held-out loss {loss:.5f}" + ("" if before is None else f", at first {before:.5f}")
         )
+
+    def _score(self, kind: str, step: int, minutes: float, value: object) -> None:
+        if (kind, step) not in self.logged:  # a run that is over is scored again when it is resumed
+            self._log(step=step, minutes=round(minutes, 2), **{kind: value})
+            self.logged.add((kind, step))
 
     def _log(self, **entry: object) -> None:
         self.file.write(json.dumps(entry) + "\n")

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import make_folder
 from harmonyrt.common.signals import noticed_signals
 from harmonyrt.models.meaning import CARRIER, carrier
 from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_float32
@@ -32,6 +31,7 @@ from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
 from harmonyrt.training.part_loss import PartLoss
 from harmonyrt.training.processes import JointBackward, Processes, joined, share_batch_norms
 from harmonyrt.training.reporting import Reporter
+from harmonyrt.training.run_folder import claimed
 from harmonyrt.training.scoring import SIZE, compare, fixed_composites, harmonized
 from harmonyrt.training.settling import BATCHES, batch_norms, settle_norms
 from harmonyrt.training.shipping import ship
@@ -61,9 +61,9 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
         HarmonyError: the data, the run folder or the device cannot be used.
     """
     _check_machine(config)
-    with joined(config.device) as processes:
+    with joined(config.device) as processes, contextlib.ExitStack() as stack:
         if processes.first:
-            make_folder(config.out)
+            stack.enter_context(claimed(config.out))
         processes.wait()
         config = dataclasses.replace(config, device=processes.device(config.device))
         report = reporter or Reporter(config.out / "log.jsonl" if processes.first else None)
@@ -101,6 +101,7 @@ class _Run:
         progress = load_checkpoint(config.out, self.network, self.average, self.optimizer, self.description) or {}
         self.processes.wait()  # the first one will replace the file
         self.step = int(progress.get("step", 0))
+        report.resume(self.step)
         self.minutes_before = float(progress.get("minutes", 0.0))
         self.settled_stage = int(progress.get("settled_stage", -1))
         paired = PairedDataset.is_one(config.data)

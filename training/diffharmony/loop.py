@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.common.files import make_folder
 from harmonyrt.common.signals import noticed_signals
 from harmonyrt.training.diffharmony.config import DiffusionConfig
 from harmonyrt.training.diffharmony.pairs import Made, Pairs, StageOneResults
@@ -27,6 +27,7 @@ from harmonyrt.training.loading import PairedDataset, batches, steps_per_epoch
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.processes import JointBackward, Processes, joined, share_batch_norms
 from harmonyrt.training.reporting import Reporter
+from harmonyrt.training.run_folder import claimed
 from harmonyrt.training.state import Average, load_checkpoint, save_checkpoint
 
 HELD_OUT = 16
@@ -62,9 +63,9 @@ def train_diffusion(config: DiffusionConfig, reporter: Reporter | None = None) -
     refuse_unknown_data(config)
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarmonyError(f"device {config.device} was asked for, but PyTorch finds no CUDA GPU; use device cpu")
-    with joined(config.device) as processes:
+    with joined(config.device) as processes, contextlib.ExitStack() as stack:
         if processes.first:
-            make_folder(config.out)
+            stack.enter_context(claimed(config.out))
         processes.wait()
         report = reporter or Reporter(config.out / "log.jsonl" if processes.first else None)
         with report, noticed_signals() as interrupted:
@@ -109,6 +110,7 @@ class _Run:
         progress = load_checkpoint(config.out, self.network, self.average, self.optimizer, self.description) or {}
         processes.wait()  # the first process will replace the file
         self.step = int(progress.get("step", 0))
+        report.resume(self.step)
         self.minutes_before = float(progress.get("minutes", 0.0))
         self.started = time.monotonic()
         self.source, self.held_out = self._data(inputs)
