@@ -15,7 +15,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop cpp native lint bench bench-guard bench-peers wheel docs clean
+.PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native lint bench bench-guard bench-peers wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -74,6 +74,18 @@ $(OPTIMUM)/.set-up: pyproject.toml $(OPTIMUM_PINS)
 	$(OPTIMUM)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(OPTIMUM_PINS) \
 		"optimum-onnx[onnxruntime]" diffusers pytest filelock --editable ".[build]"
 	touch $@
+
+# The Python API of TensorRT that we call, against NVIDIA's own bindings of every release that the table knows: small wheels.
+# Those of 8.6 and 10.0 exist for CPython 3.10 to 3.12.
+TENSORRT_BINDINGS = tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.0.1 tensorrt-cu12-bindings==10.4.0 \
+	tensorrt-cu13-bindings==10.16.1.11 tensorrt-cu13-bindings==11.1.0.106 tensorrt-cu13-bindings==11.2.1.2 \
+	tensorrt-cu13-bindings==11.3.0.99
+test-tensorrt-api: $(SET_UP)
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	for release in $(TENSORRT_BINDINGS); do \
+		$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --target "$$folder/$${release##*=}" $$release; \
+	done; \
+	HARMONYRT_TENSORRT_BINDINGS=$$folder $(PYTEST) tests/runtime/backends/tensorrt/test_api.py
 
 # Ray, and a real S3 server, in an environment of their own, without torch; then the server's own tests on Ray Serve.
 test-fleet: $(FLEET)/.set-up

@@ -1,14 +1,14 @@
 """TensorRT's Python API as far as we call it, written down from NVIDIA's own bindings; the fakes are held to it.
 
-Source: `python/src/infer/pyCore.cpp`, `pyGraph.cpp` and `python/src/parsers/pyOnnx.cpp` of github.com/NVIDIA/TensorRT
-(the names that `.def`, `.def_property` and `.value` give to Python there) at the tags v8.6.1, v10.0.1, v10.4.0, v10.16
-and v11.1, the newest in November 2026. `tests/runtime/backends/tensorrt/test_api.py` holds the fakes to it, and the
-table itself to TensorRT for RTX where that is installed: its API is that of TensorRT 11.
+Source: the bindings themselves, as the wheels on PyPI carry them, for 8.6.1, 10.0.1, 10.4.0, 10.16.1, 11.1.0 and
+11.4.0, the newest in November 2026 (11.2.1 and 11.3.0 were read too: of what stands here they have what 11.1 has).
+`tests/runtime/backends/tensorrt/test_api.py` holds the fakes to the table, the table to the bindings that are installed
+(:mod:`fakes.tensorrt_bindings`; `make test-tensorrt-api` fetches those of every release), and to TensorRT for RTX.
 """
 
 from __future__ import annotations
 
-VERSIONS = ("8.6.1", "10.0.1", "10.4.0", "10.16.0", "11.1.0")
+VERSIONS = ("8.6.1", "10.0.1", "10.4.0", "10.16.0", "11.1.0", "11.4.0")
 
 # Class.method: parameters; the same in every version unless it stands in SINCE or UNTIL. An overload is any of several.
 METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -52,7 +52,7 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
     "ICudaEngine.get_tensor_dtype": (("name",),),
     "ICudaEngine.get_tensor_shape": (("name",),),
     "ICudaEngine.get_tensor_profile_shape": (("name", "profile_index"),),
-    "ICudaEngine.create_execution_context": (("strategy",), ("runtime_config",)),
+    "ICudaEngine.create_execution_context": (("strategy",), ("runtime_config",)),  # but see signatures()
     "ICudaEngine.create_runtime_config": ((),),
     "ICudaEngine.create_engine_inspector": ((),),
     "ICudaEngine.get_weight_streaming_automatic_budget": ((),),
@@ -65,7 +65,7 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
     "IExecutionContext.set_optimization_profile_async": (("profile_index", "stream_handle"),),
 }
 
-# Class.property: whether it can be written.
+# Class.property: whether we may write it; 8.6 lets more be written.
 PROPERTIES: dict[str, bool] = {
     "Builder.max_threads": True,
     "IBuilderConfig.flags": True,
@@ -141,22 +141,22 @@ ENUMS: dict[str, dict[str, set[str]]] = {
         "10.0.1": _FLAGS_10_4 - {"INT4", "REFIT_INDIVIDUAL"},
         "10.4.0": _FLAGS_10_4,
         "10.16.0": _FLAGS_10_4 | _NEW_IN_10_16,
-        "11.1.0": (_FLAGS_10_4 | _NEW_IN_10_16) - _GONE_IN_11,
+        **_EVERY(("11.1.0", "11.4.0"), (_FLAGS_10_4 | _NEW_IN_10_16) - _GONE_IN_11),
     },
     "NetworkDefinitionCreationFlag": {
         "8.6.1": {"EXPLICIT_BATCH", "EXPLICIT_PRECISION"},
         **_EVERY(("10.0.1", "10.4.0"), {"EXPLICIT_BATCH", "STRONGLY_TYPED"}),
         "10.16.0": {"EXPLICIT_BATCH", "STRONGLY_TYPED", "PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS"},
-        "11.1.0": {"STRONGLY_TYPED", "PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS"},
+        **_EVERY(("11.1.0", "11.4.0"), {"STRONGLY_TYPED", "PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS"}),
     },
     "DataType": {
         "8.6.1": {"FLOAT", "HALF", "INT8", "INT32", "BOOL", "UINT8", "FP8"},
         **_EVERY(("10.0.1", "10.4.0"), _TYPES_10),
-        **_EVERY(("10.16.0", "11.1.0"), _TYPES_10 | {"FP4", "E8M0"}),
+        **_EVERY(VERSIONS[3:], _TYPES_10 | {"FP4", "E8M0"}),
     },
     "HardwareCompatibilityLevel": {
         **_EVERY(("8.6.1", "10.0.1", "10.4.0"), {"NONE", "AMPERE_PLUS"}),
-        **_EVERY(("10.16.0", "11.1.0"), {"NONE", "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY"}),
+        **_EVERY(VERSIONS[3:], {"NONE", "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY"}),
     },
     "PreviewFeature": {
         "8.6.1": {
@@ -170,7 +170,7 @@ ENUMS: dict[str, dict[str, set[str]]] = {
             *("PROFILE_SHARING_0806", "ALIASED_PLUGIN_IO_10_03"),
             *("RUNTIME_ACTIVATION_RESIZE_10_10", "MULTIDEVICE_RUNTIME_10_16"),
         },
-        "11.1.0": {"ALIASED_PLUGIN_IO_10_03", "RUNTIME_ACTIVATION_RESIZE_10_10"},
+        **_EVERY(("11.1.0", "11.4.0"), {"ALIASED_PLUGIN_IO_10_03", "RUNTIME_ACTIVATION_RESIZE_10_10"}),
     },
     "ExecutionContextAllocationStrategy": {
         "8.6.1": set(),
@@ -190,7 +190,7 @@ ENUMS: dict[str, dict[str, set[str]]] = {
 
 
 def table_version(version: str) -> str:
-    """The newest of VERSIONS that is not newer than a release: ``"11.4.0"`` -> ``"11.1.0"``."""
+    """The newest of VERSIONS that is not newer than a release: ``"11.3.0"`` -> ``"11.1.0"``."""
     number = _number(version)
     return [known for known in VERSIONS if _number(known) <= number][-1]
 
@@ -200,6 +200,13 @@ def has(version: str, name: str) -> bool:
     first, last = SINCE.get(name, VERSIONS[0]), UNTIL.get(name, VERSIONS[-1])
     known = (name in METHODS or name in PROPERTIES) and name not in ONLY_RTX
     return known and _number(first) <= _number(table_version(version)) <= _number(last)
+
+
+def signatures(version: str, name: str) -> tuple[tuple[str, ...], ...]:
+    """Parameters of a method in a release, several for overloads."""
+    if name == "ICudaEngine.create_execution_context":
+        return {"8.6.1": ((),), "10.0.1": (("strategy",),), "10.4.0": (("strategy",),)}.get(version, METHODS[name])
+    return METHODS[name]
 
 
 def members(version: str, enum: str) -> set[str]:

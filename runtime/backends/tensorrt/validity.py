@@ -1,7 +1,7 @@
 """What a runtime thinks of a plan before it opens it: TensorRT for RTX can be asked, and says why not.
 
 Members and meanings are those of `EngineInvalidityDiagnostics` of TensorRT for RTX 1.7.1. TensorRT itself has no such
-query (up to 11.1); there, opening tells.
+query (up to 11.4); there, opening tells.
 """
 
 from __future__ import annotations

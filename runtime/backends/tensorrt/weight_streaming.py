@@ -3,7 +3,7 @@
 Engines built with `--weight-streaming` can do that (TensorRT from 10.1, TensorRT for RTX); DiffHarmony's UNet, 1.6 GB
 in FP16, is the one it is for. Streaming costs time in every run, so it is used only where the weights do not fit.
 
-API: `ICudaEngine` of TensorRT 10.1 to 11.1: a budget of `streamable_weights_size`, the default, streams nothing, and it
+API: `ICudaEngine` of TensorRT 10.1 to 11.4: a budget of `streamable_weights_size`, the default, streams nothing, and it
 has to be set before an execution context exists.
 """
 

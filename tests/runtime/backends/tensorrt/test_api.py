@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from fakes import tensorrt as fake
 from fakes import tensorrt_api as api
+from fakes import tensorrt_bindings as bindings
 from harmonyrt.runtime.backends.tensorrt import versions
 
 
@@ -65,12 +67,61 @@ def test_what_a_release_does_not_have_cannot_be_set():
 
 
 def test_the_table_knows_when_things_came_and_went():
-    assert api.table_version("11.4.0") == "11.1.0"
+    assert api.table_version("11.3.0.99") == "11.1.0"
+    assert api.table_version("11.5.0") == "11.4.0"
     assert api.has("10.4.0", "ILayer.precision")
     assert not api.has("11.4.0", "ILayer.precision")
     assert not api.has("10.0.1", "ICudaEngine.weight_streaming_budget_v2")
     assert api.has("10.4.0", "ICudaEngine.weight_streaming_budget_v2")
     assert "FP16" not in api.members("11.1.0", "BuilderFlag")
+
+
+# --- NVIDIA's own bindings, read without its libraries
+
+needs_bindings = pytest.mark.skipif(bindings.why_not() is not None, reason=str(bindings.why_not()))
+RELEASES = sorted(bindings.found()) or ["none"]
+
+
+@functools.cache
+def real(release):
+    """The API of a release: read once, by whoever asks first."""
+    return bindings.read(bindings.found()[release])
+
+
+@needs_bindings
+@pytest.mark.parametrize("release", RELEASES)
+def test_methods_of_the_table_are_those_of_the_bindings(release):
+    version = api.table_version(release)
+    for full in api.METHODS:
+        name, method = full.split(".")
+        found = real(release).get(name, {}).get(method)
+        assert (found is not None) == api.has(version, full), full
+        if found is not None:
+            assert set(api.signatures(version, full)) <= {tuple(signature) for signature in found}, full
+
+
+@needs_bindings
+@pytest.mark.parametrize("release", RELEASES)
+def test_properties_of_the_table_are_those_of_the_bindings(release):
+    version = api.table_version(release)
+    for full, written in api.PROPERTIES.items():
+        name, member = full.split(".")
+        found = real(release).get(name, {}).get(member)
+        assert (found is not None) == api.has(version, full), full
+        assert found is None or found or not written, f"{full} cannot be written"
+
+
+@needs_bindings
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", api.ENUMS)
+def test_enumerations_of_the_table_are_those_of_the_bindings(release, name):
+    found = real(release).get(name, {"members": []})["members"]
+    assert set(found) == api.members(release, name)
+
+
+@needs_bindings
+def test_the_newest_release_of_the_table_is_at_hand():
+    assert any(release.startswith(api.VERSIONS[-1]) for release in RELEASES)
 
 
 # --- TensorRT for RTX, whose API is that of TensorRT 11, is there in person
@@ -82,7 +133,7 @@ needs_rtx = pytest.mark.skipif(
 
 
 @needs_rtx
-@pytest.mark.parametrize("full", [*(name for name in api.METHODS if api.has("11.1.0", name)), *api.ONLY_RTX])
+@pytest.mark.parametrize("full", [*(name for name in api.METHODS if api.has("11.4.0", name)), *api.ONLY_RTX])
 def test_the_table_agrees_with_tensorrt_for_rtx(full):
     trt = versions.load("tensorrt-rtx")
     name, method = full.split(".")
@@ -98,7 +149,7 @@ def test_properties_agree_with_tensorrt_for_rtx():
     trt = versions.load("tensorrt-rtx")
     for full, written in api.PROPERTIES.items():
         name, member = full.split(".")
-        if not api.has("11.1.0", full):
+        if not api.has("11.4.0", full):
             assert not hasattr(getattr(trt, name), member), full
             continue
         found = getattr(getattr(trt, name), member)
@@ -115,6 +166,6 @@ def test_members_agree_with_tensorrt_for_rtx(name):
         "NetworkDefinitionCreationFlag": {"STRONGLY_TYPED"},
     }
     real = set(getattr(trt, name).__members__)
-    assert used_by_us.get(name, set()) <= real & api.members("11.1.0", name)
-    common = real & api.members("11.1.0", name)
+    assert used_by_us.get(name, set()) <= real & api.members("11.4.0", name)
+    common = real & api.members("11.4.0", name)
     assert common, name
