@@ -152,13 +152,13 @@ def _load_picture(case: Case) -> Loaded:
         return {"decode": decoding[0], **{name: 1000 * getattr(harmonizer.timings, name) for name in parts}}
 
     info = harmonizer.info
-    engines = open_bundle(case.path).manifest.engines
+    engines, of = open_bundle(case.path).manifest.engines, (info.target, info.native)
     about = {
         "backend": info.backend,
         "device": info.device,
         "target": info.target,
         "precision": info.precision,
-        "rewrites": " ".join(next((e.rewrites for e in engines if e.target == info.target), ())),
+        "rewrites": " ".join(next((e.rewrites for e in engines if (e.target, e.is_native) == of), ())),
         "model": _model_name(info.parameters),
     }
     return Loaded(call, about, lambda: last[0], stages)

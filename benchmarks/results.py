@@ -16,7 +16,7 @@ from harmonyrt.benchmarks.compare import Budget, Measured, Ratio
 from harmonyrt.benchmarks.timing import TOLERANCE, WINDOW, Summary
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import write_json
-from harmonyrt.export.rewrites import DEFAULT, FASTER, REWRITES, SLOWER_THAN_PLAIN, fitting, names_of
+from harmonyrt.export.rewrites import DEFAULT, FASTER, KERNELS, REWRITES, SLOWER_THAN_PLAIN, fitting, names_of
 
 SCHEMA = 1
 KIND = "harmonyrt-benchmark"
@@ -166,6 +166,8 @@ def _rewrites(m: Measured) -> str:
         return "no rewrites"
     static = any(REWRITES[name].static_only for name in names)
     size = (m.case.height, m.case.width) if static else None
+    if set(KERNELS) & names:
+        return "native kernels"
     faster = set(fitting(FASTER, size, about["target"], about["precision"]))
     if faster <= names:
         return ""

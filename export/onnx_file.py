@@ -14,8 +14,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from harmonyrt.common import HarmonyError
 from harmonyrt.export.precision import precision_counts
 from harmonyrt.export.targets import BuildOptions, BuiltEngine
+from harmonyrt.runtime import native
 
 FILE = "model.onnx"
 INLINE_LIMIT = 1_800_000_000
@@ -29,8 +31,25 @@ ALIGNMENT = 4096
 
 def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
     """Write `model.onnx`; see :data:`harmonyrt.export.targets.Builder`."""
+    needs = native_needs(model, "onnxruntime")
     # On a CPU, ONNX Runtime computes FP16 graphs in FP32: measured there, the gate would see no rounding at all.
-    return [BuiltEngine(save(model, folder / FILE), precision_counts(model), runs_here=precision != "fp16")]
+    return [BuiltEngine(save(model, folder / FILE), precision_counts(model), needs, precision != "fp16")]
+
+
+def native_needs(model: ir.Model, backend: str) -> dict[str, str]:
+    """What an engine of this graph needs of :mod:`harmonyrt.runtime.native`.
+
+    Raises:
+        HarmonyError: this machine has no kernels for the backend, so that the engine could not be proven.
+    """
+    from harmonyrt.export.rewrites.native import DOMAIN
+
+    if DOMAIN not in model.opset_imports:
+        return {}
+    reason = native.why_not(native.VERSION, backend)
+    if reason is not None:
+        raise HarmonyError(f"the engine cannot be built: {reason}")
+    return {native.NEED: native.VERSION}
 
 
 def weight_bytes(model: ir.Model) -> int:

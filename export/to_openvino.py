@@ -22,15 +22,13 @@ _CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
 
 def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
     """Write the IR; see :data:`harmonyrt.export.targets.Builder`."""
-    from harmonyrt.export.onnx_file import handed_over
+    from harmonyrt.export.onnx_file import handed_over, native_needs
     from harmonyrt.export.precision import check_counts
-    from harmonyrt.export.rewrites.native import DOMAIN
-    from harmonyrt.runtime import native
     from harmonyrt.runtime.backends.openvino import add_native_kernels
 
     openvino = require("openvino", "openvino", "the openvino target")
     core = openvino.Core()
-    needs = {native.NEED: native.VERSION} if DOMAIN in model.opset_imports else {}
+    needs = native_needs(model, "openvino")
     add_native_kernels(core, needs)
     try:
         with handed_over(model, folder) as path:

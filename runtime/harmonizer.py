@@ -161,6 +161,7 @@ class Harmonizer:
             parity=engine.parity,
             why=selected.why,
             skipped=selected.skipped,
+            native=engine.is_native,
         )
         return cls(manifest, network, info, megapixel_limit)
 

@@ -28,7 +28,8 @@ class Info:
         size_multiple: see `size`.
         parity: distance to the PyTorch module, as measured by the build.
         why: why this backend was chosen.
-        skipped: what ``backend="auto"`` passed over: (what, why).
+        skipped: what was passed over: (what, why).
+        native: the engine's large convolutions run in the kernels of :mod:`harmonyrt.runtime.native`.
     """
 
     bundle: str
@@ -47,6 +48,7 @@ class Info:
     parity: Parity
     why: str
     skipped: tuple[tuple[str, str], ...]
+    native: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,16 @@ class EngineSpec:
     component: str = "network"
 
     @property
+    def is_native(self) -> bool:
+        """It needs the kernels of :mod:`harmonyrt.runtime.native`; a plain one stands by it."""
+        return "native" in self.needs
+
+    @property
+    def label(self) -> str:
+        """For example ``"openvino fp32"``, or ``"openvino fp32 native"``."""
+        return f"{self.target} {self.precision}{' native' if self.is_native else ''}"
+
+    @property
     def backend(self) -> str:
         """The backend that runs this engine."""
         return BACKEND_OF_TARGET[self.target]

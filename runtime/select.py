@@ -8,6 +8,9 @@ The order of ``backend="auto"``:
 4. ``openvino`` on the CPU;
 5. ``onnxruntime`` on the CPU.
 
+Where a target has an engine for the native kernels (:mod:`harmonyrt.runtime.native`) it goes first on a CPU, and the
+plain one that stands by it runs where the kernels are missing; a warning says so.
+
 Where a bundle has engines of several precisions for 4 or 5, they come in the order of their speed on this CPU as it was
 measured (:mod:`harmonyrt.runtime.cpu_speed`: once for each CPU and version of OpenVINO, and only where a bundle has
 something else than FP32); FP32 comes first where nothing was measured. What is slower than FP32 here says so.
@@ -50,7 +53,7 @@ class Choice:
     @property
     def label(self) -> str:
         """For example ``"onnxruntime (onnx fp32, cpu)"``."""
-        return f"{self.backend} ({self.engine.target} {self.engine.precision}, {self.options.device or 'its device'})"
+        return f"{self.backend} ({self.engine.label}, {self.options.device or 'its device'})"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
     speed = _speed(bundle.manifest, target, options) if backend == "auto" else None
     choices, why = _choices(bundle.manifest, backend, target, options, speed)
     skipped: list[tuple[str, str]] = []
+    without_kernels: dict[tuple[str, str], str] = {}
     no_memory = False
     for choice in choices:
         try:
@@ -92,12 +96,16 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
             for label, cause in skipped:
                 expected = may_have_gpu() or not label.endswith(", cuda)")
                 log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
+            if (cause := without_kernels.get((choice.backend, choice.engine.target))) is not None:
+                log.warning("%s: %s runs, slower than with native kernels: %s", bundle.path, choice.label, cause)
             if (slow := _slower_than_fp32(choice, speed)) is not None:
                 why = f"{why}; {slow}"
                 log.warning("%s: %s", bundle.path, slow)
             log.info("opened %s with %s: %s", bundle.path, choice.label, why)
             return Selected(choice, session, why, tuple(skipped))
         skipped.append((choice.label, reason))
+        if choice.engine.is_native:
+            without_kernels[choice.backend, choice.engine.target] = reason
     if not skipped:
         found = ", ".join(f"{engine.target} {engine.precision}" for engine in bundle.manifest.engines)
         asked = f"backend {backend}" + (f", target {target}" if target else "")
@@ -170,21 +178,25 @@ def _slower_than_fp32(choice: Choice, speed: CpuSpeed | None) -> str | None:
 def _choices(
     manifest: Manifest, backend: str, target: str | None, options: SessionOptions, speed: CpuSpeed | None
 ) -> tuple[list[Choice], str]:
-    engines = {e.target: e for e in reversed(manifest.engines) if target in (None, e.target)}
+    plain_first = sorted(manifest.engines, key=lambda engine: engine.is_native)
+    engines = {e.target: e for e in reversed(plain_first) if target in (None, e.target)}
 
     def ways(name: str, device: str | None) -> list[Choice]:
         return [Choice(name, engines[t], replace(options, device=device)) for t in OPENS[name] if t in engines]
 
     def by_speed(way: Choice) -> list[EngineSpec]:
-        """The engines of its target, the fastest precision first."""
+        """The engines of its target, the fastest precision first, and of one precision the native one."""
         same = [engine for engine in manifest.engines if engine.target == way.engine.target]
-        return sorted(same, key=lambda engine: _expected(engine.precision, speed))
+        return sorted(same, key=lambda engine: (_expected(engine.precision, speed), not engine.is_native))
 
+    if backend == "tensorrt":
+        return ways(backend, options.device), "asked for"
     if backend != "auto":
         # A backend asked for by name gets its own engines only: OpenVINO reads ONNX when the bundle has no IR.
-        return ways(backend, options.device)[:1] if backend != "tensorrt" else ways(
-            backend, options.device
-        ), "asked for"
+        first = ways(backend, options.device)[:1]
+        on_cpu = (options.device or "cpu") == "cpu"
+        same = [e for way in first for e in by_speed(way) if e.precision == way.engine.precision] if on_cpu else []
+        return [replace(first[0], engine=e) for e in same] or first, "asked for"
     choices = []
     for name, kind in AUTO_ORDER:
         asked = options.device

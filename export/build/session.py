@@ -23,6 +23,7 @@ from harmonyrt.export.build.gate import ENGINE, NOT_MEASURED, Gate, OutOfRange, 
 from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import recipe_sha256, tool_versions
 from harmonyrt.export.build.running import open_engine, run_file
+from harmonyrt.export.rewrites import plain
 from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity, Skipped
@@ -93,13 +94,20 @@ class BuildSession(Generic[R]):
         self.outcome.problems.append(f"{where}: {'; '.join(reasons)}")
 
     def _built(self, component: Component, target: str, precision: str) -> list[EngineSpec]:
-        """The engines of one component, target and precision; when tuning, with the fastest set of rewrites."""
+        """The engines of one component, target and precision; when tuning, with the fastest set of rewrites.
+
+        By one that needs the native kernels a plain one stands, for machines that have none.
+        """
         rewrites, seconds = self.recipe.rewrites, self.recipe.tune
         sets = (rewrites,) if seconds is None else tune.candidates(rewrites)
         found: dict[tuple[str, ...], tuple[Path, list[EngineSpec]]] = {}
         with contextlib.ExitStack() as stack:
+
+            def new_folder() -> Path:
+                return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.scratch, prefix=".candidate-")))
+
             for names in sets:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.scratch, prefix=".candidate-")))
+                folder = new_folder()
                 start = time.perf_counter()
                 try:
                     typed = component.typed(target, precision, names)
@@ -119,11 +127,21 @@ class BuildSession(Generic[R]):
                 budget = seconds * tune.SHARE_FOR_CANDIDATES / len(self.recipe.targets)
                 kept = tune.fastest([folder for folder, _ in found.values()], target, budget, self._say)
             folder, engines = list(found.values())[kept]
-            return self._kept(component, target, folder, engines)
+            standing_by: list[EngineSpec] = []
+            if any(engine.is_native for engine in engines):
+                start = time.perf_counter()
+                typed = component.typed(target, precision, plain(rewrites))
+                if typed.rewrites not in found:
+                    scratch = new_folder()
+                    made = self._engines(component, target, precision, typed, scratch, start)
+                    found[typed.rewrites] = scratch, made
+                standing_by = self._kept(component, target, *found[typed.rewrites])
+            return [*standing_by, *self._kept(component, target, folder, engines)]
 
     def _kept(self, component: Component, target: str, folder: Path, engines: list[EngineSpec]) -> list[EngineSpec]:
         """Move the files of engines to where the bundle has them."""
         prefix = "" if component.name == NETWORK else f"{component.name}/{target}/"
+        prefix += "native/" if any(engine.is_native for engine in engines) else ""
         (self.scratch / prefix).mkdir(parents=True, exist_ok=True)
         for name in {file.path for engine in engines for file in engine.files}:
             (folder / name).rename(self.scratch / prefix / name)

@@ -21,7 +21,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.programs import module_command
-from harmonyrt.export.rewrites import FASTER
+from harmonyrt.export.rewrites import FASTER, KERNELS, plain
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.compiled_cache import NONE
@@ -39,8 +39,10 @@ Say = Callable[[str], object]
 
 
 def candidates(rewrites: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Sets of rewrites to time, the plainest first: without those that cost memory and loading time, and as asked."""
-    return tuple(name for name in rewrites if name not in FASTER), tuple(rewrites)
+    """Sets of rewrites to time, the plainest first: without those that cost memory and loading time, without native
+    kernels, and as asked."""
+    without = tuple(name for name in plain(rewrites) if name not in FASTER)
+    return tuple(dict.fromkeys((without, plain(rewrites), tuple(rewrites))))
 
 
 def milliseconds(bundle: Path, backend: str, target: str, threads: int, seconds: float) -> float | None:
@@ -124,7 +126,7 @@ def fastest(folders: Sequence[Path], target: str, seconds: float, say: Say) -> i
             times[number] = min(taken, times.get(number, taken))
     kept = 0
     for number, taken in times.items():
-        costly = ", ".join(name for name in manifests[number].engines[0].rewrites if name in FASTER)
+        costly = ", ".join(name for name in manifests[number].engines[0].rewrites if name in (*FASTER, *KERNELS))
         say(f"tuning: {target} {f'with {costly}' if costly else 'in little memory'}: {taken:.1f} ms")
         if kept not in times or times[kept] >= WORTH * taken:
             kept = number

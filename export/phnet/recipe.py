@@ -11,8 +11,9 @@ from harmonyrt.export import rewrites
 from harmonyrt.export.build.recipe import ROOMS, check_known, file_sha256, parse_size, recipes_of, size_name
 from harmonyrt.export.phnet.given_calibration import GivenCalibration, given_calibration
 from harmonyrt.export.targets import BuildOptions, Size
+from harmonyrt.runtime import native
 from harmonyrt.runtime.cpu_speed import measured_once
-from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, Skipped
+from harmonyrt.runtime.manifest import BACKEND_OF_TARGET, PRECISIONS, TARGETS, Skipped
 
 SHIPPED_CHECKPOINT = ROOMS / "weights" / "phnet-10m-residual.safetensors"
 
@@ -140,6 +141,9 @@ def expand_recipes(
         if speed is not None and speed.plain_is_faster("bf16"):
             chosen["bf16"] = rewrites.names_of(rewrite_names, rewrites.SLOWER_THAN_PLAIN)
 
+    for precision, names in chosen.items():
+        _check_kernels(names, parsed, precision, targets)
+
     def make(
         precision: str, targets: tuple[str, ...], skipped: tuple[Skipped, ...], options: BuildOptions
     ) -> PHNetRecipe:
@@ -148,3 +152,12 @@ def expand_recipes(
         return PHNetRecipe(path, sha256, size, precision, targets, skipped, names, options, tune, given, about)
 
     return recipes_of(parsed, precisions, targets, options, make)
+
+
+def _check_kernels(names: Sequence[str], sizes: Sequence[Size], precision: str, targets: Sequence[str]) -> None:
+    """Refuse native engines where this machine has no kernels to prove them with, before any work is done."""
+    for target in targets:
+        fits = any(set(rewrites.KERNELS) & set(rewrites.fitting(names, size, target, precision)) for size in sizes)
+        reason = native.why_not(native.VERSION, BACKEND_OF_TARGET[target]) if fits else None
+        if reason is not None:
+            raise HarmonyError(f"an engine for {target} cannot be built: {reason}")

@@ -12,7 +12,7 @@ from harmonyrt.common import WorkFailed
 from harmonyrt.export.precision.mark_islands import COMPUTE
 from harmonyrt.export.targets import TYPE_OF_PRECISION
 
-COMPUTE_OPS = COMPUTE | {"Gemm", "MatMul"}
+COMPUTE_OPS = COMPUTE | {"Gemm", "MatMul", "FusedConvolution"}
 LEAST_SHARE = 0.5
 """Of what should leave FP32, for FP16 and BF16. Calibration chooses INT8 layers one by one: there, one is enough."""
 

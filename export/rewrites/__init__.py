@@ -84,7 +84,7 @@ REWRITES = {
             "fused-convolutions",
             "convolutions as the operator of runtime/native, which keeps Winograd's tiles in the cache",
             static_only=True,
-            targets=("openvino",),
+            targets=("onnx", "openvino"),
             precisions=("fp32",),
             module="native",
         ),
@@ -125,6 +125,10 @@ LOW_MEMORY = (
 FASTER = ("recast-transposed", "winograd")
 """Those that buy speed with memory and time to load."""
 
+KERNELS = ("fused-convolutions",)
+"""Those whose engines need the libraries of runtime/native. They take the place of Winograd as graph operations, and a
+plain engine stands by each of theirs."""
+
 SLOWER_THAN_PLAIN = ("gate-fold", *FASTER)
 """Those that slow BF16 down where the CPU convolves fast in BF16: with AMX a plain convolution runs near the rate of
 its tiles, and weights that are computed for each picture and Winograd's transforms only add traffic."""
@@ -132,7 +136,7 @@ its tiles, and weights that are computed for each picture and Winograd's transfo
 SETS = {
     "fast": LOW_MEMORY + FASTER,
     "low-memory": LOW_MEMORY,
-    "native": (*LOW_MEMORY, "fused-convolutions"),
+    "native": (*LOW_MEMORY, *KERNELS, *FASTER),
     "none": (),
 }
 """Names that stand for several rewrites; what an engine cannot take of them is left out."""
@@ -146,7 +150,7 @@ def names_of(asked: Sequence[str], without: Collection[str] = ()) -> tuple[str, 
 
     Args:
         asked: names of rewrites and of sets.
-        without: what ``"fast"`` does not stand for; named by themselves they stay.
+        without: what ``"fast"`` and ``"native"`` do not stand for; named by themselves they stay.
 
     Raises:
         HarmonyError: a name that is not known.
@@ -155,7 +159,8 @@ def names_of(asked: Sequence[str], without: Collection[str] = ()) -> tuple[str, 
         if name not in REWRITES and name not in SETS:
             raise HarmonyError(f"rewrite {name!r} is not known; choose from {', '.join((*SETS, *REWRITES))}")
     sets: dict[str, tuple[str, ...]] = dict(SETS)
-    sets["fast"] = tuple(name for name in sets["fast"] if name not in without)
+    for name in ("fast", "native"):
+        sets[name] = tuple(one for one in sets[name] if one not in without)
     return tuple(dict.fromkeys(name for given in asked for name in sets.get(given, (given,))))
 
 
@@ -164,4 +169,12 @@ def fitting(
 ) -> tuple[str, ...]:
     """Those of the names that an engine of this kind can have, in order of application."""
     wanted = names_of(names)
-    return tuple(r.name for r in REWRITES.values() if r.name in wanted and r.fits(size, target, precision))
+    found = tuple(r.name for r in REWRITES.values() if r.name in wanted and r.fits(size, target, precision))
+    if not set(KERNELS) & set(found):
+        return found
+    return tuple(name for name in found if name not in (*FASTER, "winograd-f2"))
+
+
+def plain(names: Sequence[str]) -> tuple[str, ...]:
+    """The same for the engine that stands by a native one."""
+    return tuple(name for name in names_of(names) if name not in KERNELS)

@@ -20,7 +20,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import sha256_of, utf8_name
-from harmonyrt.runtime import forks
+from harmonyrt.runtime import forks, native
 from harmonyrt.runtime.backends import SessionOptions, cuda, failures
 from harmonyrt.runtime.backends import onnxruntime_providers as providers
 from harmonyrt.runtime.backends.onnxruntime_cuda import Held, OnnxRuntimeCudaSession
@@ -69,6 +69,8 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         return str(error)
     device = options.device or "cpu"
     if _is_cuda(device):
+        if native.NEED in engine.needs:
+            return f"its native kernels compute on CPUs, not on {device}: build it without --rewrites native for a GPU"
         return providers.why_not(ort, engine, replace(options, device=device))
     if options.provider is not None:
         return f"provider {options.provider} runs on NVIDIA GPUs, and device {device} was asked for: give device cuda"
@@ -76,7 +78,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         return f"it knows no device {device!r}: give cpu, cuda or cuda:N"
     if engine.precision == "bf16":
         return "ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda"
-    return None
+    return native.why_not(engine.needs.get(native.NEED), NAME)
 
 
 def open_session(
@@ -97,7 +99,9 @@ def open_session(
     device = options.device or "cpu"
     if _is_cuda(device):
         return _open_on_gpu(ort, path, engine, options, int(device.partition(":")[2] or 0))
-    session = _load(ort, path, _settings(ort, options), ["CPUExecutionProvider"])
+    settings = _settings(ort, options)
+    add_native_kernels(settings, engine.needs)
+    session = _load(ort, path, settings, ["CPUExecutionProvider"])
     return OnnxRuntimeSession(session, device)
 
 
@@ -108,6 +112,31 @@ def _settings(ort: Any, options: SessionOptions) -> Any:
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3  # errors; our own messages cover the rest
     return settings
+
+
+def add_native_kernels(settings: Any, needs: Mapping[str, str]) -> None:
+    """Have a session know the fused kernels where its engine needs them.
+
+    Args:
+        settings: ONNX Runtime's `SessionOptions`, with the number of threads set.
+        needs: of the engine.
+
+    Raises:
+        HarmonyError: there are none for this machine, or this ONNX Runtime does not take them.
+    """
+    if native.NEED not in needs:
+        return
+    reason = native.why_not(needs[native.NEED], NAME)
+    if reason is not None:
+        raise HarmonyError(f"the engine cannot be used: {reason}")
+    path = native.library(NAME)
+    settings.add_session_config_entry("harmonyrt.threads", str(settings.intra_op_num_threads or cores()))
+    try:
+        settings.register_custom_ops_library(str(path))
+    except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
+        raise HarmonyError(
+            f"the native kernels of {path} do not fit this ONNX Runtime ({_first_line(error)}): install them again"
+        ) from None
 
 
 def _load(ort: Any, path: Path, settings: Any, wanted: list[Any]) -> Any:

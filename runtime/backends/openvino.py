@@ -77,7 +77,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         openvino = require("openvino", "openvino", _WHO)
     except HarmonyError as error:
         return str(error)
-    without_kernels = native.why_not(engine.needs.get(native.NEED))
+    without_kernels = native.why_not(engine.needs.get(native.NEED), NAME)
     if without_kernels is not None:
         return without_kernels
     needed = _CAPABILITY.get(engine.precision)
@@ -135,15 +135,16 @@ def add_native_kernels(core: Any, needs: Mapping[str, str]) -> None:
     """
     if native.NEED not in needs:
         return
-    reason = native.why_not(needs[native.NEED])
+    reason = native.why_not(needs[native.NEED], NAME)
     if reason is not None:
         raise HarmonyError(f"the engine cannot be used: {reason}")
-    path = native.library()
+    path = native.library(NAME)
     try:
         core.add_extension(str(path))
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         raise HarmonyError(
-            f"the native kernels of {path} do not fit this OpenVINO ({_last_line(error)}): run make native again"
+            f"the native kernels of {path} do not fit this OpenVINO, {_version()} ({_last_line(error)}): install"
+            " the one that they were built with, or run make native again"
         ) from None
 
 
@@ -238,6 +239,12 @@ class _Export(io.BytesIO):
 
     def flush(self) -> None:
         """Nothing to do: the cache flushes the file."""
+
+
+def _version() -> str:
+    import openvino
+
+    return openvino.__version__.split("-")[0]
 
 
 def _last_line(error: BaseException) -> str:

@@ -1,10 +1,13 @@
-"""Finds the library of fused CPU kernels that engines built with ``--rewrites native`` need (`make native`).
+"""Finds the libraries of fused CPU kernels that engines built with ``--rewrites native`` need.
 
-The kernels themselves are C++, in `src`; OpenVINO loads them as an extension.
+The kernels themselves are C++, in `src`; each inference engine loads them from a library of its own: OpenVINO as an
+extension, ONNX Runtime as custom operators. `make native` builds both; the package ``harmonyrt-native`` brings them.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 from pathlib import Path
 
@@ -15,25 +18,35 @@ NEED = "native"
 VERSION = "1"
 """Of the operator: its inputs and attributes. Libraries compute engines of their own version."""
 VARIABLE = "HARMONYRT_NATIVE_LIBRARY"
-"""Environment variable: path of the library, where it is not in its usual place."""
+"""Environment variable: folder of the libraries, or path of one of them, where they are not in their usual place."""
+PACKAGE = "harmonyrt-native"
+"""The distribution that brings the libraries; of the same version as `harmonyrt`."""
 
-_NAME = "libharmonyrt_native_openvino.so"
-_HERE = Path(__file__).parent
-_PLACES = (_HERE / "lib" / _NAME, _HERE.parents[1] / "build/native" / _NAME)
+_NAMES = {
+    "openvino": "libharmonyrt_native_openvino.so",
+    "onnxruntime": "libharmonyrt_native_onnxruntime.so",
+}
+_MODULE = "harmonyrt_native"
+_CHECKOUT = Path(__file__).parents[2] / "build/native"
 
 
-def library() -> Path | None:
-    """Path of the OpenVINO extension, absolute; None if there is none."""
+def library(backend: str = "openvino") -> Path | None:
+    """Path of the library for a backend, absolute; None if there is none.
+
+    Args:
+        backend: ``"openvino"`` or ``"onnxruntime"``.
+    """
     named = os.environ.get(VARIABLE)
-    places = (Path(named),) if named else _PLACES
+    places = (_named(Path(named), backend),) if named else _usual(_NAMES[backend])
     return next((place.absolute() for place in places if place.is_file()), None)
 
 
-def why_not(needed: str | None) -> str | None:
+def why_not(needed: str | None, backend: str = "openvino") -> str | None:
     """Why an engine cannot have its kernels here, with what to do; None when it can, or needs none.
 
     Args:
         needed: what its manifest says under :data:`NEED`.
+        backend: that would run it.
     """
     if needed is None:
         return None
@@ -42,8 +55,50 @@ def why_not(needed: str | None) -> str | None:
     flags = cpu_model_and_flags()[1]
     if not {"avx2", "fma"} <= flags:
         return "its native kernels need a CPU with AVX2 and FMA: build it without --rewrites native"
-    if library() is None:
-        named = os.environ.get(VARIABLE)
-        found = f"{VARIABLE} names {named}, which is no file" if named else "they are not built here"
-        return f"it needs the native kernels, and {found}: run make native, or build it without --rewrites native"
+    if library(backend) is None:
+        return f"it needs the native kernels, and {_missing(backend)}, or build it without --rewrites native"
     return None
+
+
+def _named(given: Path, backend: str) -> Path:
+    """What the environment names: a folder of libraries, one of them (the others are next to it), or any file."""
+    if given.is_dir():
+        return given / _NAMES[backend]
+    return given.with_name(_NAMES[backend]) if given.name in _NAMES.values() else given
+
+
+def _usual(name: str) -> tuple[Path, ...]:
+    installed = _installed()
+    return (_CHECKOUT / name, *([installed / name] if installed is not None and _mismatch() is None else []))
+
+
+def _installed() -> Path | None:
+    """Folder of the libraries that the package brings."""
+    found = importlib.util.find_spec(_MODULE)
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    return Path(folders[0]) / "lib" if folders else None
+
+
+def _mismatch() -> str | None:
+    """What is said of a package of another version than ours; None when they are of one version."""
+    ours, theirs = (_version(name) for name in ("harmonyrt", PACKAGE))
+    if ours == theirs:
+        return None
+    return f"{PACKAGE} {theirs} is installed next to harmonyrt {ours}: run pip install {PACKAGE}=={ours}"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
+
+
+def _missing(backend: str) -> str:
+    """What is wrong, and what to do."""
+    named, installed = os.environ.get(VARIABLE), _installed()
+    if not named and installed is not None:
+        return _mismatch() or f"{PACKAGE} has none for {backend}: install it again"
+    place = named and _named(Path(named), backend)
+    found = f"{VARIABLE} names {place}, which is no file" if named else "they are not installed"
+    return f"{found}: run pip install {PACKAGE}, in a checkout run make native"

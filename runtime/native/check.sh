@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the fused CPU kernels and OpenVINO's extension to build/native, and tests them, also under sanitizers.
+# Builds the fused CPU kernels to build/native, for OpenVINO and ONNX Runtime, and tests them, also under sanitizers.
 #
 #     runtime/native/check.sh PYTHON [quick]
 #
@@ -11,17 +11,22 @@ python=${1:-python3}
 case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
 sh "$here/../cpp/install_deps.sh"
 mkdir -p "$build"
+onnxruntime=$(sh "$here/../cpp/onnxruntime_headers.sh" "$python" "$build/onnxruntime")
 
 make_in() { # folder, then what to give to cmake
     folder=$1
     shift
-    cmake -S "$here" -B "$folder" -G Ninja "-DHRT_PYTHON=$python" "$@" >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
+    cmake -S "$here" -B "$folder" -G Ninja "-DHRT_PYTHON=$python" "-DONNXRUNTIME_ROOT=$onnxruntime" "$@" >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
     cmake --build "$folder" --parallel 2 >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
     ctest --test-dir "$folder" --output-on-failure
 }
 
 make_in "$build/release"
-cp "$build/release/libharmonyrt_native_openvino.so" "$build/libharmonyrt_native_openvino.so.partial"
-mv "$build/libharmonyrt_native_openvino.so.partial" "$build/libharmonyrt_native_openvino.so"
-echo "built build/native/libharmonyrt_native_openvino.so"
-[ "$2" = quick ] || make_in "$build/asan-ubsan" -DHRT_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHRT_NATIVE_OPENVINO=OFF
+for face in openvino onnxruntime; do
+    library=libharmonyrt_native_$face.so
+    [ -f "$build/release/$library" ] || { rm -f "$build/$library"; continue; }
+    cp "$build/release/$library" "$build/$library.partial"
+    mv "$build/$library.partial" "$build/$library"
+    echo "built build/native/$library"
+done
+[ "$2" = quick ] || make_in "$build/asan-ubsan" -DHRT_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHRT_NATIVE_OPENVINO=OFF -DHRT_NATIVE_ONNXRUNTIME=OFF

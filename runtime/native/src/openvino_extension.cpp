@@ -1,7 +1,4 @@
-// OpenVINO's face of the kernel: the operator FusedConvolution of the operator set "harmonyrt".
-//
-// Inputs: source (N,C,H,W), packed weights, bias (outputs), and for gated weights the second packed weights and the
-// gates (N,C,1,1). Packed: see winograd.h. Attributes: those of hrt::native::Convolution.
+// OpenVINO's face of the kernels: an extension with the operator of fused_convolution.h.
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -11,13 +8,12 @@
 #include <openvino/frontend/onnx/extension/op.hpp>
 #include <openvino/op/op.hpp>
 
-#include "winograd.h"
+#include "fused_convolution.h"
 #include "workspace.h"
 
 namespace {
 
-using hrt::native::Activation;
-using hrt::native::Convolution;
+using hrt::native::Attributes;
 using hrt::native::Kernel;
 using hrt::native::Operands;
 using hrt::native::Workspace;
@@ -50,34 +46,20 @@ public:
             NODE_VALIDATION_CHECK(
                 this, get_input_element_type(i) == ov::element::f32 && get_input_partial_shape(i).is_static(), "input ",
                 i, " must be float32 of a fixed shape");
-        const ov::Shape source = get_input_shape(0);
-        const std::int64_t c = source.size() == 4 ? static_cast<std::int64_t>(source[1]) : 0;
-        NODE_VALIDATION_CHECK(this, c > 0 && source[2] > 0 && source[3] > 0, "the source must be (N,C,H,W)");
-        NODE_VALIDATION_CHECK(this,
-                              (values_.kernel == 2 || values_.kernel == 3) && values_.outputs > 0 &&
-                                  values_.height > 0 && values_.width > 0 && values_.top >= 0 &&
-                                  values_.top < values_.kernel && values_.left >= 0 && values_.left < values_.kernel &&
-                                  values_.activation >= 0 && values_.activation <= 2,
-                              "an attribute is out of range");
-        // Every row and column of the result has the source under it, not only padding.
-        NODE_VALIDATION_CHECK(this,
-                              values_.height <= static_cast<std::int64_t>(source[2]) + values_.top &&
-                                  values_.width <= static_cast<std::int64_t>(source[3]) + values_.left,
-                              "the result is larger than the padded source");
-        const std::size_t packed =
-            static_cast<std::size_t>((values_.outputs + hrt::native::kOutputBlock - 1) / hrt::native::kOutputBlock *
-                                     hrt::native::kOutputBlock * c * values_.kernel * values_.kernel);
-        NODE_VALIDATION_CHECK(this,
-                              ov::shape_size(get_input_shape(1)) == packed &&
-                                  (count == 3 || ov::shape_size(get_input_shape(3)) == packed),
-                              "the weights are not packed for these channels");
-        NODE_VALIDATION_CHECK(this, ov::shape_size(get_input_shape(2)) == static_cast<std::size_t>(values_.outputs),
-                              "the bias must have one value per output channel");
-        NODE_VALIDATION_CHECK(this, count == 3 || ov::shape_size(get_input_shape(4)) == source[0] * source[1],
-                              "there must be one gate per picture and channel");
-        set_output_type(0, ov::element::f32,
-                        ov::Shape{source[0], static_cast<std::size_t>(values_.outputs),
-                                  static_cast<std::size_t>(values_.height), static_cast<std::size_t>(values_.width)});
+        NODE_VALIDATION_CHECK(this, get_input_shape(0).size() == 4, "the source must be (N,C,H,W)");
+        const hrt::native::Shape source = shape_of(get_input_shape(0));
+        const char *reason = why_not(values_);
+        if (reason == nullptr) reason = why_not(values_, source);
+        hrt::native::Counts counts;
+        counts.plain = ov::shape_size(get_input_shape(1));
+        counts.bias = ov::shape_size(get_input_shape(2));
+        if (count == 5) {
+            counts.gated = ov::shape_size(get_input_shape(3));
+            counts.gates = ov::shape_size(get_input_shape(4));
+        }
+        if (reason == nullptr) reason = why_not(values_, source, counts, count == 5);
+        NODE_VALIDATION_CHECK(this, reason == nullptr, reason);
+        set_output_type(0, ov::element::f32, result_shape(source));
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector &inputs) const override {
@@ -101,22 +83,9 @@ public:
     bool evaluate(ov::TensorVector &outputs, const ov::TensorVector &inputs) const override {
         static const Kernel *const kernel = hrt::native::best_kernel();
         OPENVINO_ASSERT(kernel != nullptr, "this CPU has neither AVX-512 nor AVX2");
-        const ov::Shape source = inputs[0].get_shape();
-        Convolution conv;
-        conv.batch = static_cast<int>(source[0]);
-        conv.inputs = static_cast<int>(source[1]);
-        conv.outputs = static_cast<int>(values_.outputs);
-        conv.kernel = static_cast<int>(values_.kernel);
-        conv.source_height = static_cast<int>(source[2]);
-        conv.source_width = static_cast<int>(source[3]);
-        conv.top = static_cast<int>(values_.top);
-        conv.left = static_cast<int>(values_.left);
-        conv.height = static_cast<int>(values_.height);
-        conv.width = static_cast<int>(values_.width);
-        conv.activation = static_cast<Activation>(values_.activation);
-        conv.slope = values_.slope;
-        outputs[0].set_shape({source[0], static_cast<std::size_t>(values_.outputs),
-                              static_cast<std::size_t>(values_.height), static_cast<std::size_t>(values_.width)});
+        const hrt::native::Shape source = shape_of(inputs[0].get_shape());
+        const hrt::native::Convolution conv = convolution_of(values_, source);
+        outputs[0].set_shape(result_shape(source));
         Operands with;
         with.source = inputs[0].data<const float>();
         with.plain = inputs[1].data<const float>();
@@ -133,10 +102,18 @@ public:
     }
 
 private:
-    struct Values {
-        std::int64_t kernel = 3, outputs = 0, top = 0, left = 0, height = 0, width = 0, activation = 0;
-        float slope = 0.0F;
-    } values_;
+    static hrt::native::Shape shape_of(const ov::Shape &shape) {
+        hrt::native::Shape sides = {};
+        for (std::size_t i = 0; i < sides.size(); ++i) sides[i] = static_cast<std::int64_t>(shape[i]);
+        return sides;
+    }
+
+    ov::Shape result_shape(const hrt::native::Shape &source) const {
+        return {static_cast<std::size_t>(source[0]), static_cast<std::size_t>(values_.outputs),
+                static_cast<std::size_t>(values_.height), static_cast<std::size_t>(values_.width)};
+    }
+
+    Attributes values_;
 };
 
 } // namespace

@@ -120,6 +120,7 @@ def test_another_machine_has_tables_of_its_own(tmp_path):
         (names_of(["fast"], SLOWER_THAN_PLAIN), "openvino bf16, for AMX"),
         (names_of(["low-memory"]), "openvino bf16, low memory"),
         (names_of(["fast"]), "openvino bf16"),
+        ((*names_of(["low-memory"]), "fused-convolutions"), "openvino bf16, native kernels"),
         ((), "openvino bf16, no rewrites"),
     ],
 )

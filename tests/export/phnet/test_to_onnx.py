@@ -7,19 +7,21 @@ from collections import Counter
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
 from harmonyrt.export.phnet import to_onnx
-from harmonyrt.export.rewrites import DEFAULT, LOW_MEMORY, REWRITES
+from harmonyrt.export.rewrites import DEFAULT, KERNELS, LOW_MEMORY, REWRITES
 from harmonyrt.models import PHNet
 from harmonyrt.runtime import native
-from harmonyrt.runtime.backends.openvino import add_native_kernels
+from harmonyrt.runtime.backends import onnxruntime as onnxruntime_backend
+from harmonyrt.runtime.backends import openvino as openvino_backend
 
 MODELS = ("phnet", "phnet_iharmony4")
 GOLDEN_ONNX_TOLERANCE = 1e-4
-FOR_ONNX_RUNTIME = [name for name, rewrite in REWRITES.items() if rewrite.targets is None or "onnx" in rewrite.targets]
-"""All but those whose operators only other engines know."""
+PLAIN = [name for name in REWRITES if name not in KERNELS]
+"""All but those whose operators need libraries of our own."""
 
 
 def test_the_dynamic_graph_reproduces_every_golden_case(golden, golden_graph, run_onnx, phnet_case):
@@ -44,7 +46,7 @@ def _one_by_one(run_onnx, model: onnx.ModelProto, image: np.ndarray, mask: np.nd
     return np.concatenate([run_onnx(model, image=i[None], mask=m[None])[0] for i, m in zip(image, mask, strict=True)])
 
 
-@pytest.mark.parametrize("name", FOR_ONNX_RUNTIME)
+@pytest.mark.parametrize("name", PLAIN)
 def test_each_rewrite_keeps_the_function(golden, golden_graph, run_onnx, name):
     data = golden.case("phnet_iharmony4_batch3_64")
     image, mask = golden.phnet_inputs(data)
@@ -56,26 +58,38 @@ def test_all_rewrites_together_reproduce_every_golden_case(golden, golden_graph,
     """In FP32 at 90 dB and better."""
     data = golden.case(phnet_case)
     image, mask = golden.phnet_inputs(data)
-    model = golden_graph(data["meta"].get("model", "phnet"), image.shape[-2:], tuple(FOR_ONNX_RUNTIME))
+    model = golden_graph(data["meta"].get("model", "phnet"), image.shape[-2:], tuple(PLAIN))
     output = _one_by_one(run_onnx, model, image, mask)
     assert golden.phnet_error(output, data) <= GOLDEN_ONNX_TOLERANCE
     if "output" in data:
         assert 10 * np.log10(1 / np.mean((output - data["output"]) ** 2)) >= 90
 
 
-@pytest.mark.skipif(native.library() is None, reason="needs the native kernels in C++: run make native")
-@pytest.mark.parametrize("case", ["phnet_odd264x248", "phnet_iharmony4_m256"])
-def test_native_kernels_reproduce_golden_cases(golden, golden_graph, case):
+def _run_openvino(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
     openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    openvino_backend.add_native_kernels(core, {native.NEED: native.VERSION})
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)(feeds)[0]
+
+
+def _run_onnxruntime(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    settings = onnxruntime.SessionOptions()
+    onnxruntime_backend.add_native_kernels(settings, {native.NEED: native.VERSION})
+    return onnxruntime.InferenceSession(model.SerializeToString(), settings).run(None, feeds)[0]
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("case", ["phnet_odd264x248", "phnet_iharmony4_m256"])
+def test_native_kernels_reproduce_golden_cases(golden, golden_graph, case, backend):
+    if native.library(backend) is None:
+        pytest.skip("needs the native kernels in C++: run make native")
     data = golden.case(case)
     image, mask = golden.phnet_inputs(data)
     model = golden_graph(data["meta"].get("model", "phnet"), image.shape[-2:], (*LOW_MEMORY, "fused-convolutions"))
     assert Counter(node.op_type for node in model.graph.node)["FusedConvolution"] >= 15
-    core = openvino.Core()
-    add_native_kernels(core, {native.NEED: native.VERSION})
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
-    assert golden.phnet_error(compiled({"image": image, "mask": mask})[0], data) <= GOLDEN_ONNX_TOLERANCE
+    run = {"openvino": _run_openvino, "onnxruntime": _run_onnxruntime}[backend]
+    assert golden.phnet_error(run(model, {"image": image, "mask": mask}), data) <= GOLDEN_ONNX_TOLERANCE
 
 
 @pytest.mark.parametrize("model", MODELS)

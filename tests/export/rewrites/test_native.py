@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from harmonyrt.export.build.tracing import tidy
-from harmonyrt.export.rewrites import REWRITES, fitting, gate_fold, native
+from harmonyrt.export.rewrites import LOW_MEMORY, REWRITES, fitting, gate_fold, native, plain
 
 CONV = """g (float[{batch},64,{height},{width}] x) => (float[b,h,v,u] y) {{
     c = Conv <pads = [{pads}], strides = [{stride},{stride}]> (x, w, b)
@@ -146,9 +146,20 @@ def test_the_weights_keep_their_size(random):
     assert sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer) == 64 * 64 * 9 + 64
 
 
-def test_only_openvino_in_fp32_takes_it():
-    assert "fused-convolutions" in fitting(["native"], (256, 256), "openvino", "fp32")
-    for target, precision in (("onnx", "fp32"), ("openvino", "bf16"), ("openvino", "int8"), ("tensorrt", "fp32")):
+def test_only_engines_for_cpus_in_fp32_take_it():
+    for target in ("onnx", "openvino"):
+        assert fitting(["native"], (256, 256), target, "fp32") == (*LOW_MEMORY, "fused-convolutions")
+    for target, precision in (("onnx", "fp16"), ("openvino", "bf16"), ("openvino", "int8"), ("tensorrt", "fp32")):
         assert "fused-convolutions" not in fitting(["native"], (256, 256), target, precision)
     assert "fused-convolutions" not in fitting(["native"], None, "openvino", "fp32")
     assert REWRITES["fused-convolutions"].static_only
+
+
+@pytest.mark.parametrize("names", [["native"], ["fast", "fused-convolutions"]])
+def test_the_engine_that_stands_by_is_the_fast_one(names):
+    for target in ("onnx", "openvino"):
+        assert fitting(plain(names), (256, 256), target, "fp32") == fitting(["fast"], (256, 256), target, "fp32")
+
+
+def test_who_asks_for_little_memory_gets_it_in_the_engine_that_stands_by():
+    assert plain(["low-memory", "fused-convolutions"]) == LOW_MEMORY

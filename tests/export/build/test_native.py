@@ -1,0 +1,93 @@
+"""`build --rewrites native`: an engine for the kernels, and a plain one that stands by it where they are missing."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from harmonyrt.common import HarmonyError
+from harmonyrt.export.phnet import to_onnx
+from harmonyrt.export.rewrites import LOW_MEMORY, fitting, native
+from harmonyrt.runtime import Harmonizer
+from harmonyrt.runtime import native as kernels
+from harmonyrt.runtime.bundle import open_bundle
+
+TARGETS = {"onnx": "onnxruntime", "openvino": "openvino"}
+built = pytest.mark.skipif(
+    any(kernels.library(backend) is None for backend in TARGETS.values()), reason="needs the kernels: run make native"
+)
+
+
+@pytest.fixture(scope="module")
+def native_bundle(tiny_checkpoint, tiny_trace, tmp_path_factory):
+    """A tiny bundle with native engines of both targets; its layers are far below where the kernels gain anything."""
+    from harmonyrt.export.build_engines import main
+
+    output = tmp_path_factory.mktemp("native")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "FEWEST_CHANNELS", 8)
+        patch.setattr(native, "FEWEST_OUTPUTS", 4)
+        patch.setattr(to_onnx, "trace", lambda network: tiny_trace())
+        given = ["phnet", "--sizes", "64", "--rewrites", "native", "--targets", *TARGETS, "--output", str(output)]
+        assert main([*given, "--checkpoint", str(tiny_checkpoint)]) == 0
+    return output / "phnet-64-fp32"
+
+
+@built
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_plain_engine_stands_by_the_native_one(native_bundle, target):
+    engines = [engine for engine in open_bundle(native_bundle).manifest.engines if engine.target == target]
+    plain, ours = engines
+    assert (plain.needs, ours.needs) == ({}, {"native": kernels.VERSION})
+    assert plain.rewrites == fitting(["fast"], (64, 64), target)
+    assert ours.rewrites == (*LOW_MEMORY, "fused-convolutions")
+    assert all(file.path.startswith("native/") for file in ours.files)
+    assert all("/" not in file.path for file in plain.files)
+    assert ours.parity.gate == plain.parity.gate
+    assert ours.parity.max_abs_error <= 1e-4
+
+
+@built
+@pytest.mark.parametrize(("target", "backend"), TARGETS.items())
+def test_the_plain_engine_runs_where_the_kernels_are_missing_and_a_warning_says_so(
+    native_bundle, target, backend, monkeypatch, tmp_path, caplog
+):
+    rng = np.random.default_rng(0)
+    composite, mask = rng.integers(0, 256, (64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    mask[16:40, 10:50] = 255
+
+    def harmonized(**options):
+        with Harmonizer.open(native_bundle, cache="", **options) as harmonizer:
+            return harmonizer.harmonize(composite, mask).astype(int), harmonizer.info
+
+    with caplog.at_level(logging.WARNING, "harmonyrt.runtime"):
+        expected, info = harmonized(backend=backend)
+    assert (info.native, info.skipped, caplog.text) == (True, (), "")
+    monkeypatch.setenv(kernels.VARIABLE, str(tmp_path))
+    for asked in (backend, "auto") if target == "openvino" else (backend,):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "harmonyrt.runtime"):
+            found, info = harmonized(backend=asked, target=target)
+        assert np.abs(found - expected).max() <= 1
+        assert (info.native, info.backend) == (False, backend)
+        assert f"{backend} ({target} fp32 native, " in info.skipped[0][0]
+        assert f"{backend} ({target} fp32, " in caplog.text
+        assert "slower than with native kernels" in caplog.text
+        assert "pip install harmonyrt-native" in caplog.text
+
+
+@built
+def test_a_gpu_gets_the_plain_engine(native_bundle):
+    with pytest.raises(HarmonyError, match=r"onnxruntime \(onnx fp32, cuda\): device cuda needs"):
+        Harmonizer.open(native_bundle, backend="onnxruntime", device="cuda")
+
+
+def test_without_the_kernels_the_build_says_what_to_do(command, tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv(kernels.VARIABLE, str(tmp_path / "none"))
+    ask = ("phnet", "--sizes", "64", "--rewrites", "native", "--checkpoint", tiny_checkpoint)
+    code, _, said = command(*ask, "--output", tmp_path / "out")
+    assert code == 2
+    assert "run make native, or build it without --rewrites native" in said
+    assert not (tmp_path / "out").exists()
