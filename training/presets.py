@@ -1,16 +1,17 @@
-"""Training courses by name: runs in sequence, each from the weights of the previous one, and the final steps.
+"""Training courses by name: runs in sequence, each from the weights of the ones before, and the final steps.
 
 A course is a JSON file in ``training/plans/``: ``about`` (a sentence), ``hours`` (on what machine), ``runs`` and
 ``finish``. A run has a ``name``, a ``plan`` (a file next to it), ``stages`` (:class:`Stage`'s attributes), ``steps``,
-and any other attribute of :class:`TrainConfig`. ``finish`` says which runs' weights are averaged, by which shares, and
-the ``change_shrinkage`` and ``trained_sizes`` of the file that comes out.
+and any other attribute of :class:`TrainConfig`; with ``start`` it begins with the mean of earlier runs' weights, by the
+shares given there. ``finish`` says the same of the file that comes out, and its ``change_shrinkage`` and
+``trained_sizes``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from harmonyrt.training.plan import read_plan
 from harmonyrt.training.shipping import ship
 
 PLANS = Path(__file__).parent / "plans"
+WEIGHTS = "weights.safetensors"
+"""In the folder of a run, and of a course."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,12 @@ def configs(course: Course, data: Path, out: Path, init: Path | None, **changes:
     made: list[TrainConfig] = []
     for number, run in enumerate(course.runs, 1):
         settings = dict(run)
+        mean = settings.pop("start", None)
         folder = out / f"{number}-{settings.pop('name')}"
         settings["plan"] = read_plan(PLANS / settings["plan"])
         settings["stages"] = tuple(map(stage_of, settings["stages"]))
-        begin = init if number == 1 else made[-1].out / "weights.safetensors"
+        before = made[-1].out / WEIGHTS if made else init
+        begin = folder.with_name(f"{folder.name}-start.safetensors") if mean else before
         made.append(TrainConfig(data, folder, init=begin, **settings | changes))
     return made
 
@@ -111,17 +116,24 @@ def run_course(
         The finished weights, ``out/weights.safetensors`` (None if a run was interrupted: the same command resumes it),
         and the last run's result.
     """
-    finished, result = train_in_turn(runs, train)
+    named = {run["name"]: config.out / WEIGHTS for run, config in zip(course.runs, runs, strict=True)}
+
+    def begun() -> Iterator[TrainConfig]:
+        for run, config in zip(course.runs, runs, strict=True):
+            if "start" in run and config.init is not None:
+                average([named[name] for name in run["start"]], config.init, list(run["start"].values()))
+            yield config
+
+    finished, result = train_in_turn(begun(), train)
     if not finished:
         return None, result
-    named = {run["name"]: config.out / "weights.safetensors" for run, config in zip(course.runs, runs, strict=True)}
     shares = course.finish.get("average", {course.runs[-1]["name"]: 1.0})
     return finish({named[name]: share for name, share in shares.items()}, out, course.finish), result
 
 
 def finish(shares: dict[Path, float], out: Path, settings: dict[str, Any]) -> Path:
     """The final steps: average weights by share, set how much of small changes is withheld, and the trained sizes."""
-    path = out / "weights.safetensors"
+    path = out / WEIGHTS
     files = list(shares)
     mean = average(files, path, list(shares.values())) if len(files) > 1 else files[0]
     network = load_phnet(mean)

@@ -6,6 +6,7 @@ import itertools
 import json
 
 import pytest
+import torch
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.models import load_phnet
@@ -23,8 +24,16 @@ def test_the_courses_of_the_project_can_be_read_and_lead_one_into_the_other(tmp_
         assert course.about.endswith(".")
         assert "hour" in course.hours
         assert runs[0].init is None
-        for before, after in itertools.pairwise(runs):
-            assert after.init == before.out / "weights.safetensors"
+        for (before, after), run in zip(itertools.pairwise(runs), course.runs[1:], strict=True):
+            if "start" in run:
+                assert after.init == after.out.with_name(f"{after.out.name}-start.safetensors")
+            else:
+                assert after.init == before.out / "weights.safetensors"
+        earlier: list[str] = []
+        for run in course.runs:
+            assert set(run.get("start", {})) <= set(earlier)
+            assert sum(run.get("start", {"": 1}).values()) == pytest.approx(1)
+            earlier.append(run["name"])
 
 
 def test_every_plan_of_the_project_can_be_read():
@@ -50,6 +59,8 @@ def short(tmp_path, monkeypatch):
          "stages": [{"size": 48, "batch": 4, "head_alone": True}]},
         {"name": "all", "plan": "mine.json", "loss": "scene", "steps": 2,
          "stages": [{"size": 48, "batch": 4, "settled_norms": True}]},
+        {"name": "longer", "start": {"head": 0.5, "all": 0.5}, "plan": "mine.json", "loss": "scene", "steps": 1,
+         "stages": [{"size": 48, "batch": 4, "lr": 0.0}], "weight_decay": 0.0},
     ]  # fmt: skip
     last_steps = {"average": {"head": 0.25, "all": 0.75}, "change_shrinkage": 0.2, "trained_sizes": [48]}
     course = {"about": "Short.", "hours": "no hours", "runs": runs, "finish": last_steps}
@@ -68,5 +79,7 @@ def test_a_course_runs_to_its_end(short, small_data, tmp_path):
     config = load_phnet(weights).config
     assert config.colour_head
     assert (config.change_shrinkage, config.trained_sizes) == (0.2, (48,))
-    head, both = (load_phnet(run.out / "weights.safetensors").state_dict() for run in runs)
-    assert not head["encoder.0.0.weight"].equal(both["encoder.0.0.weight"])  # the second run trained it
+    head, both, longer = (load_phnet(run.out / "weights.safetensors").state_dict() for run in runs)
+    name = "encoder.0.0.weight"
+    assert not head[name].equal(both[name])  # the second run trained it
+    torch.testing.assert_close(longer[name], (head[name] + both[name]) / 2, atol=1e-3, rtol=1e-3)  # stored in fp16
