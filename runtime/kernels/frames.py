@@ -83,6 +83,11 @@ def _semiplanar(value: Any, name: str, index: int, stream: int, space: Any) -> G
     bits = highest.bit_length()
     if bits != (8 if luma.dtype == np.uint8 else 10):
         raise HarmonyError(f"{name} is {luma.dtype} and its colour space is of {bits} bits: NV12 has 8, P010 has 10")
+    if getattr(space, "to_srgb", None) is not None:
+        raise HarmonyError(
+            f"{name} has primaries far from sRGB's, which are not converted on the GPU: give its clip to the video"
+            " tools, or convert it to BT.709 first"
+        )
     planes = (
         Plane.of(luma.address, luma_pitch, (height, width), 1, bits),
         Plane.of(chroma.address, chroma_pitch, wanted[:2], 2, bits),

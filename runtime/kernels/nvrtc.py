@@ -17,7 +17,7 @@ from pathlib import Path
 from harmonyrt.common import HarmonyError, WorkFailed
 
 MAIN = "harmonize.cu"
-HEADERS = ("common.cuh", "fit.cu", "maps.cu", "apply.cu")
+HEADERS = ("structures.cuh", "common.cuh", "fit.cu", "maps.cu", "apply.cu")
 OPTIONS = ("--std=c++17",)
 ARCHITECTURES = ((7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 """Compute capabilities that the tests compile for; others work where NVRTC knows them."""

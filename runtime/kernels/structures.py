@@ -1,4 +1,4 @@
-"""The structures of `common.cuh`, and frames in device memory that are made of them."""
+"""The structures of `structures.cuh`, and frames in device memory that are made of them."""
 
 from __future__ import annotations
 

@@ -36,16 +36,29 @@ void body(void **given) {
     unpacked<kernel>(given, kernel, std::make_index_sequence<count_of(kernel)>());
 }
 
+template <class... Arguments>
+int sizes_of(void (*)(Arguments...), unsigned *sizes) {
+    const unsigned found[] = {sizeof(Arguments)...};
+    std::copy(std::begin(found), std::end(found), sizes);
+    return static_cast<int>(sizeof...(Arguments));
+}
+
+template <auto kernel>
+int argument_sizes(unsigned *sizes) {
+    return sizes_of(kernel, sizes);
+}
+
 struct Kernel {
     const char *name;
     Body body;
+    int (*argument_sizes)(unsigned *sizes);
     bool synchronizes;
 };
 
 #define PLAIN(name) \
-    { #name, body < name>, false }
+    { #name, body < name>, argument_sizes<name>, false }
 #define IN_STEP(name) \
-    { #name, body < name>, true }
+    { #name, body < name>, argument_sizes<name>, true }
 constexpr Kernel KERNELS[] = {
     PLAIN(begin),           PLAIN(resize_rows),
     PLAIN(resize_columns),  PLAIN(image_of_colours),
@@ -162,6 +175,14 @@ extern "C" int shim_launch(const char *name, const unsigned *grid, const unsigne
         if (running.unexpected) return UNEXPECTED_BARRIER;
     }
     return RAN;
+}
+
+// Bytes of each of a kernel's arguments, of which there are at most 16: a driver copies them when a kernel is launched. The
+// answer is how many there are, 0 where there is no such kernel.
+extern "C" int shim_arguments(const char *name, unsigned *sizes) {
+    const Kernel *kernel = std::find_if(std::begin(KERNELS), std::end(KERNELS),
+                                        [&](const Kernel &one) { return std::strcmp(one.name, name) == 0; });
+    return kernel == std::end(KERNELS) ? 0 : kernel->argument_sizes(sizes);
 }
 
 // Sizes that runtime/kernels/structures.py has to agree with, in the order that its test asks for.

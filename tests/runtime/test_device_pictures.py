@@ -167,6 +167,13 @@ def test_a_video_frame_stays_in_its_planes(world):
     np.testing.assert_array_equal(world.get(new[1])[still], chroma[still])
 
 
+def test_primaries_that_would_be_taken_for_srgbs_are_refused(world):
+    given = (world.put(np.full((64, 96), 90, np.uint8)), world.put(np.full((32, 48, 2), 120, np.uint8)))
+    wide = colour_space(Tags(matrix=9, range=1, primaries=9), "yuv", 8, (96, 64))
+    with pytest.raises(HarmonyError, match="primaries far from sRGB's"):
+        world.harmonizer.harmonize_on_device(given, world.put(soft_mask(64, 96)), space=wide)
+
+
 def test_it_runs_in_the_order_of_the_callers_stream(world):
     composite, mask = picture(100, 140), soft_mask(100, 140)
     given, levels = world.put(np.zeros_like(composite)), world.put(mask)

@@ -37,6 +37,8 @@
  * and the process is never ended; running out of memory is HRT_OUT_OF_MEMORY. An output buffer is untouched unless
  * HRT_OK came back, apart from HRT_CANCELLED and HRT_ENGINE_FAILED inside a batch, where the finished pictures stay.
  *
+ * GPUs. harmonyrt_device.h is for pictures that lie in a GPU's memory.
+ *
  * Growing. Every option struct begins with its size, which hrt_..._default() fills in. A program that was compiled
  * against an older header runs with a newer library as long as HRT_ABI_VERSION is the same.
  */
@@ -297,7 +299,6 @@ HRT_DEFAULT_FUNCTION(hrt_picture)
 HRT_DEFAULT_FUNCTION(hrt_mask)
 HRT_DEFAULT_FUNCTION(hrt_harmonize_options)
 HRT_DEFAULT_FUNCTION(hrt_report)
-#undef HRT_DEFAULT_FUNCTION
 
 #ifdef __cplusplus
 }

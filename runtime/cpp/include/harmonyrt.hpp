@@ -14,7 +14,7 @@
 #ifndef HARMONYRT_HPP
 #define HARMONYRT_HPP
 
-#include "harmonyrt.h"
+#include "harmonyrt_device.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -298,6 +298,12 @@ public:
     }
     void run(Span<const float> image, Span<const float> mask, Span<float> output, int batch, int height, int width) {
         check(try_run(image, mask, output, batch, height, width));
+    }
+    // A picture in a GPU's memory; harmonyrt_device.h says how.
+    void harmonize_on_device(const hrt_device_picture &picture, const hrt_device_mask &mask,
+                             const hrt_device_picture &output,
+                             const hrt_device_options &options = hrt_device_options_default()) {
+        check(hrt_harmonize_on_device(get(), &picture, &mask, &output, &options));
     }
     hrt_report report() const {
         hrt_report report = hrt_report_default();

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define HRT_MODULE_ABI 4
+#define HRT_MODULE_ABI 5
 
 /* Where a function writes why it failed. */
 typedef struct hrt_module_message {
@@ -21,7 +21,7 @@ typedef struct hrt_module_message {
 
 enum { HRT_MODULE_F32 = 0, HRT_MODULE_I64 = 1 };
 
-/* A tensor in the host's memory, packed. */
+/* A packed tensor in the host's memory, or for run_on_device() in the GPU's. */
 typedef struct hrt_module_tensor {
     void *data;   /* of an input only read */
     int32_t type; /* HRT_MODULE_F32 or HRT_MODULE_I64 */
@@ -50,6 +50,14 @@ typedef struct hrt_module_request {
     const char *need_native; /* OpenVINO: version of the native kernels that the graph names; NULL if none */
 } hrt_module_request;
 
+/* How an engine runs on tensors in a GPU's memory. */
+enum {
+    HRT_MODULE_NOT_ON_DEVICE = 0, /* it does not */
+    HRT_MODULE_WAITS = 1,         /* it knows no streams: everything that it reads must be there, and it waits for the result */
+    HRT_MODULE_IN_ORDER = 2,      /* it puts its work on the stream */
+    HRT_MODULE_RECORDABLE = 3     /* and after a first run the stream may be one that is being recorded into a CUDA graph */
+};
+
 /* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */
 enum { HRT_MODULE_NO_MEMORY = 2 }; /* they ran out of it */
 
@@ -69,6 +77,10 @@ typedef struct hrt_backend_module {
     void (*close_session)(void *session);
     /* The request's inputs and then its outputs, one tensor for each name. */
     int (*run)(void *session, const hrt_module_tensor *tensors, hrt_module_message *message);
+    /* One of HRT_MODULE_NOT_ON_DEVICE and so on. */
+    int (*device_runs)(const void *engine);
+    /* Like run(), on memory of the engine's GPU. `stream` is CUDA's (CUstream, cudaStream_t). */
+    int (*run_on_device)(void *session, const hrt_module_tensor *tensors, void *stream, hrt_module_message *message);
 } hrt_backend_module;
 
 typedef const hrt_backend_module *(*hrt_backend_module_function)(void);

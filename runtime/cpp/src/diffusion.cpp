@@ -81,6 +81,11 @@ void Diffusion::run(const float *, const float *, float *, int, int, int) {
                 "hrt_run_f32 is for bundles of one network, and DiffHarmony is several; use hrt_harmonize_u8");
 }
 
+void Diffusion::harmonize_on_device(device::Picture, void *, bool) {
+    throw Error(HRT_UNSUPPORTED, "hrt_harmonize_on_device is for bundles of one network, not for diffharmony: use "
+                                 "hrt_harmonize_u8");
+}
+
 void Diffusion::encode(const Fitted &inside) {
     encoder_.run({picture_tensor(inside.image, inside.size), picture_tensor(inside.network_mask, inside.size, 1),
                   latent_tensor(noise_), latent_tensor(condition_, 1)});

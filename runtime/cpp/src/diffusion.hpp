@@ -26,6 +26,7 @@ public:
     const float *run(const std::vector<Prepared> &pictures, const RunOptions &options) override;
     // Refused: it is several networks.
     void run(const float *image, const float *mask, float *output, int batch, int height, int width) override;
+    void harmonize_on_device(device::Picture picture, void *stream, bool wait) override;
 
 private:
     void encode(const Fitted &inside);

@@ -1,8 +1,10 @@
 #include "feed_forward.hpp"
 
+#include "device/frames.hpp"
 #include "status.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace hrt {
 namespace {
@@ -15,7 +17,8 @@ std::size_t pixels_of(Size size) {
 
 } // namespace
 
-FeedForward::FeedForward(const Model &model) : manifest_(model.bundle.manifest), engine_(model.main().engine) {}
+FeedForward::FeedForward(const Model &model)
+    : model_(model), manifest_(model.bundle.manifest), engine_(model.main().engine) {}
 
 std::size_t FeedForward::most() const {
     return manifest_.batch ? static_cast<std::size_t>(*manifest_.batch) : kLargestGroup;
@@ -68,6 +71,37 @@ void FeedForward::run(const float *image, const float *mask, float *output, int 
     }
     engine_.run({planes(image, batch, 3, height, width), planes(mask, batch, 1, height, width),
                  planes(output, batch, 3, height, width)});
+}
+
+void FeedForward::harmonize_on_device(device::Picture picture, void *stream, bool wait) {
+    const auto order = static_cast<device::Stream>(stream);
+    device::OnDevice &there = on_device(order);
+    const device::Current current(there.device());
+    device::check_places(picture, there.device());
+    const Size size = network_size(manifest_, picture.composite.width(), picture.composite.height());
+    picture.height = size.height;
+    picture.width = size.width;
+    there.run(picture, order, wait);
+}
+
+device::OnDevice &FeedForward::on_device(device::Stream order) {
+    if (on_device_) return *on_device_;
+    if (engine_.device_runs() == DeviceRuns::kNo) {
+        throw Error(HRT_UNSUPPORTED, "pictures in device memory need an engine on a GPU, and this one runs on " +
+                                         model_.device + " with " + model_.main().backend +
+                                         ": open the bundle with device cuda, or give hrt_harmonize_u8 host memory");
+    }
+    if (manifest_.batch && *manifest_.batch != 1) {
+        throw Error(HRT_UNSUPPORTED, "pictures in device memory need an engine of batch 1, this one has " +
+                                         std::to_string(*manifest_.batch) +
+                                         ": build one, or give hrt_harmonize_batch_u8 host memory");
+    }
+    const std::size_t colon = model_.device.find(':');
+    const int index = colon == std::string::npos ? 0 : std::stoi(model_.device.substr(colon + 1));
+    device::check_not_recorded(device::Device::get(index), order);
+    on_device_ =
+        std::make_unique<device::OnDevice>(engine_, index, manifest_.binary_mask, CompiledCache(model_.cache()));
+    return *on_device_;
 }
 
 } // namespace hrt

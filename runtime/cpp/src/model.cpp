@@ -51,6 +51,7 @@ Model::Model(const std::string &path, const EngineOptions &options, std::uint64_
     : bundle(open_bundle(path)),
       schedule(schedule_of(bundle)),
       steps(steps_of(schedule)),
+      cache_folder(options.cache != nullptr ? std::optional<std::string>(options.cache) : std::nullopt),
       threads(options.threads > 0 ? options.threads : cores()),
       max_pixels(most_pixels),
       process(getpid()) {

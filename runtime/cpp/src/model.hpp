@@ -20,6 +20,9 @@ struct Model {
     // The engine that does all of the work, or nearly all of it.
     const Selected &main() const { return schedule ? parts[1] : parts[0]; }
 
+    // What the caller gave as the cache's folder; null for the user's.
+    const char *cache() const { return cache_folder ? cache_folder->c_str() : nullptr; }
+
     // Throws Error (HRT_UNSUPPORTED) in a forked child of the process that opened it.
     void check_not_forked() const;
 
@@ -30,6 +33,7 @@ struct Model {
     std::string device;                       // of main()
     std::string engine_version;
     std::vector<std::int32_t> steps; // that the bundle can run, its own number first; empty for one network
+    std::optional<std::string> cache_folder;
     int threads;
     std::uint64_t max_pixels;
     long process; // that opened it

@@ -118,10 +118,20 @@ EngineSession::~EngineSession() {
     if (engine_->process_ == getpid()) engine_->table_.close_session(handle_);
 }
 
+void EngineSession::check_count(const std::vector<Tensor> &tensors) const {
+    if (tensors.size() != engine_->tensors_) throw Error(HRT_INTERNAL, "an engine was given tensors of another one");
+}
+
 void EngineSession::run(const std::vector<Tensor> &tensors) {
     Message message;
-    if (tensors.size() != engine_->tensors_) throw Error(HRT_INTERNAL, "an engine was given tensors of another one");
+    check_count(tensors);
     check(engine_->table_.run(handle_, tensors.data(), &message.c), message);
+}
+
+void EngineSession::run_on_device(const std::vector<Tensor> &tensors, void *stream) {
+    Message message;
+    check_count(tensors);
+    check(engine_->table_.run_on_device(handle_, tensors.data(), stream, &message.c), message);
 }
 
 std::string default_module_folders() {

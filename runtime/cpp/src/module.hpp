@@ -33,6 +33,14 @@ inline Tensor planes(const float *data, int batch, int channels, int height, int
     return {const_cast<float *>(data), HRT_MODULE_F32, 4, {batch, channels, height, width}};
 }
 
+// How an engine runs on tensors in a GPU's memory.
+enum class DeviceRuns {
+    kNo = HRT_MODULE_NOT_ON_DEVICE,
+    kWaits = HRT_MODULE_WAITS,
+    kInOrder = HRT_MODULE_IN_ORDER,
+    kRecordable = HRT_MODULE_RECORDABLE
+};
+
 // Weights, shared by threads.
 class Engine {
 public:
@@ -44,6 +52,7 @@ public:
 
     std::string device() const { return table_.device(handle_); }
     std::string version() const { return table_.version(handle_); }
+    DeviceRuns device_runs() const { return static_cast<DeviceRuns>(table_.device_runs(handle_)); }
     const std::string &note() const { return note_; } // what the user should know; "" for nothing
 
 private:
@@ -67,7 +76,13 @@ public:
     // Throws Error (HRT_ENGINE_FAILED).
     void run(const std::vector<Tensor> &tensors);
 
+    DeviceRuns device_runs() const { return engine_->device_runs(); }
+    // The same on memory of the engine's GPU, put on a CUDA stream where device_runs() says so.
+    void run_on_device(const std::vector<Tensor> &tensors, void *stream);
+
 private:
+    void check_count(const std::vector<Tensor> &tensors) const;
+
     std::shared_ptr<Engine> engine_;
     void *handle_ = nullptr;
 };

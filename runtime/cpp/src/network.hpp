@@ -3,6 +3,7 @@
 #pragma once
 
 #include "controls.hpp"
+#include "device/structures.hpp"
 #include "fit.hpp"
 #include "model.hpp"
 
@@ -57,6 +58,8 @@ public:
     virtual const float *run(const std::vector<Prepared> &pictures, const RunOptions &options) = 0;
     // One network alone, on the caller's tensors.
     virtual void run(const float *image, const float *mask, float *output, int batch, int height, int width) = 0;
+    // A picture in a GPU's memory, whose size at the network is filled in here; see harmonyrt_device.h.
+    virtual void harmonize_on_device(device::Picture picture, void *stream, bool wait) = 0;
 };
 
 std::unique_ptr<Network> open_network(const Model &model);

@@ -1,6 +1,7 @@
 // Sized option structs: older and newer callers are both understood.
 #pragma once
 
+#include "harmonyrt_device.h"
 #include "status.hpp"
 
 #include <cstring>
@@ -8,7 +9,7 @@
 
 namespace hrt {
 
-// The library's own default of each struct; see api.cpp.
+// The library's own default of each struct; see api.cpp and api_device.cpp.
 template <class Options>
 Options defaults() noexcept;
 template <>
@@ -23,6 +24,14 @@ template <>
 hrt_harmonize_options defaults() noexcept;
 template <>
 hrt_report defaults() noexcept;
+template <>
+hrt_device_picture defaults() noexcept;
+template <>
+hrt_device_mask defaults() noexcept;
+template <>
+hrt_colour_space defaults() noexcept;
+template <>
+hrt_device_options defaults() noexcept;
 
 // A copy of what the caller gave: fields that an older caller does not have keep their defaults; fields that only a
 // newer caller has must be zero, since this library cannot obey them.

@@ -216,4 +216,9 @@ void Session::run(const float *image, const float *mask, float *output, int batc
     network_->run(image, mask, output, batch, height, width);
 }
 
+void Session::harmonize_on_device(const device::Picture &picture, void *stream, bool wait) {
+    model_->check_not_forked();
+    network_->harmonize_on_device(picture, stream, wait);
+}
+
 } // namespace hrt

@@ -30,6 +30,9 @@ public:
     // The network alone.
     void run(const float *image, const float *mask, float *output, int batch, int height, int width);
 
+    // One picture in a GPU's memory.
+    void harmonize_on_device(const device::Picture &picture, void *stream, bool wait);
+
     const Model &model() const noexcept { return *model_; }
     const hrt_report &report() const noexcept { return report_; }
 

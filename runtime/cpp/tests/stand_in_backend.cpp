@@ -3,13 +3,19 @@
 // Environment variables make it misbehave: HRT_STAND_IN=open, run, allocate, allocate-by-words or
 // run-out-of-memory fails there, and HRT_STAND_IN=nan gives
 // one value that is no number from the component that HRT_STAND_IN_PART names (by its output).
+//
+// HRT_STAND_IN_GPU=waits, in-order or recordable makes it take device cuda too, and memory of the GPU that
+// $HARMONYRT_CUDA (tests/fake_cuda.cpp) simulates.
 
 #include "backends/module.hpp"
 
 #include "stand_in_diffusion.hpp"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -26,25 +32,37 @@ bool asked_to(const char *what) {
     return value != nullptr && std::string(value) == what;
 }
 
+int gpu() {
+    const char *value = std::getenv("HRT_STAND_IN_GPU");
+    const std::string asked = value == nullptr ? "" : value;
+    return asked == "waits"        ? HRT_MODULE_WAITS
+           : asked == "in-order"   ? HRT_MODULE_IN_ORDER
+           : asked == "recordable" ? HRT_MODULE_RECORDABLE
+                                   : HRT_MODULE_NOT_ON_DEVICE;
+}
+
 class Engine {
 public:
     static void why_not(const hrt_module_request &request) {
+        if (gpu() != HRT_MODULE_NOT_ON_DEVICE && request.device != nullptr && std::string(request.device).rfind("cuda", 0) == 0) return;
         if (request.device != nullptr && std::string(request.device) != "cpu") {
             throw std::runtime_error("the stand-in runs on device cpu");
         }
     }
     explicit Engine(const hrt_module_request &request)
-        : names_(hrt::backends::names_of(request)), inputs_(static_cast<std::size_t>(request.input_count)) {
+        : device_(request.device == nullptr ? "cpu" : request.device), names_(hrt::backends::names_of(request)), inputs_(static_cast<std::size_t>(request.input_count)) {
         if (asked_to("open")) throw std::runtime_error("the stand-in was asked to fail when it opens");
         if (asked_to("allocate")) throw std::bad_alloc();
         if (asked_to("allocate-by-words")) throw std::runtime_error("Exception during initialization: std::bad_alloc");
     }
-    const char *device() const { return "cpu"; }
+    const char *device() const { return device_.c_str(); }
+    int device_runs() const { return device_ == "cpu" ? HRT_MODULE_NOT_ON_DEVICE : gpu(); }
     const char *version() const { return "stand-in 1"; }
     std::size_t inputs() const { return inputs_; }
     const std::string &output() const { return names_.back(); } // every network here has one
 
 private:
+    std::string device_;
     std::vector<std::string> names_;
     std::size_t inputs_;
 };
@@ -90,8 +108,29 @@ public:
         }
     }
 
+    // The work is put on the simulated stream, and computes on what is in memory when it runs.
+    void run_on_device(const hrt_module_tensor *tensors, void *stream) {
+        if (asked_to("run")) throw std::runtime_error("the stand-in was asked to fail when it runs");
+        if (engine_.device_runs() == HRT_MODULE_WAITS) return run(tensors);
+        using Enqueue = int (*)(void *, void (*)(void *), void *);
+        void *library = dlopen(std::getenv("HARMONYRT_CUDA"), RTLD_NOW);
+        const auto enqueue = reinterpret_cast<Enqueue>(dlsym(library, "fake_cuda_enqueue"));
+        kept_.push_back(std::make_unique<Put>(Put{this, {tensors, tensors + 3}}));
+        const auto work = [](void *put) {
+            auto &one = *static_cast<Put *>(put);
+            one.session->run(one.tensors.data());
+        };
+        if (enqueue(stream, work, kept_.back().get()) != 0) throw std::runtime_error("the simulated GPU refused it");
+    }
+
 private:
+    struct Put {
+        Session *session;
+        std::vector<hrt_module_tensor> tensors;
+    };
+
     Engine &engine_;
+    std::vector<std::unique_ptr<Put>> kept_; // recordings run them again
 };
 
 } // namespace

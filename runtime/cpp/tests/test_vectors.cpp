@@ -1,8 +1,8 @@
 // The shared vectors: what Python made of a picture, every backend that was built makes too, within a level of 255.
 #include "face.hpp"
+#include "png.hpp"
 
 #include <nlohmann/json.hpp>
-#include <png.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,23 +13,6 @@
 using namespace face;
 
 namespace {
-
-struct Png {
-    int width = 0, height = 0;
-    std::vector<std::uint8_t> data;
-};
-
-Png read_png(const std::string &path, int channels) {
-    png_image image;
-    std::memset(&image, 0, sizeof image);
-    image.version = PNG_IMAGE_VERSION;
-    REQUIRE_MESSAGE(png_image_begin_read_from_file(&image, path.c_str()) != 0, path);
-    image.format = channels == 1 ? PNG_FORMAT_GRAY : channels == 4 ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
-    Png png{static_cast<int>(image.width), static_cast<int>(image.height), {}};
-    png.data.resize(PNG_IMAGE_SIZE(image));
-    REQUIRE(png_image_finish_read(&image, nullptr, png.data.data(), 0, nullptr) != 0);
-    return png;
-}
 
 // Largest difference to Python inside the mask; outside it every byte must be the composite's.
 int difference(hrt_session *session, const nlohmann::json &one) {

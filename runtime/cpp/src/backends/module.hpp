@@ -6,10 +6,12 @@
 //         explicit Engine(const hrt_module_request &);
 //         const char *device() const; const char *version() const;
 //         std::string note() const;                          // may be absent: what the user should know
+//         int device_runs() const;                           // may be absent: HRT_MODULE_WAITS and so on
 //     };
 //     class Session {
 //         explicit Session(Engine &);
 //         void run(const hrt_module_tensor *tensors);        // the request's inputs, then its outputs
+//         void run_on_device(const hrt_module_tensor *tensors, void *stream);  // with device_runs(), on the GPU's memory
 //     };
 #pragma once
 
@@ -19,6 +21,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -89,6 +92,25 @@ std::string note_of(const Engine &, long) {
     return "";
 }
 
+// Engines without device_runs() take nothing that lies in a GPU's memory.
+template <class Engine>
+auto device_runs_of(const Engine &engine, int) noexcept -> decltype(engine.device_runs()) {
+    return engine.device_runs();
+}
+template <class Engine>
+int device_runs_of(const Engine &, long) noexcept {
+    return HRT_MODULE_NOT_ON_DEVICE;
+}
+template <class Session>
+auto run_on_device(Session &session, const hrt_module_tensor *tensors, void *stream, int)
+    -> decltype(session.run_on_device(tensors, stream)) {
+    session.run_on_device(tensors, stream);
+}
+template <class Session>
+void run_on_device(Session &, const hrt_module_tensor *, void *, long) {
+    throw std::runtime_error("this backend takes no tensors in a GPU's memory: give it the host's");
+}
+
 template <class Engine, class Session>
 const hrt_backend_module *module_table(const char *backend) noexcept {
     static const hrt_backend_module table = {
@@ -113,6 +135,10 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
         [](void *session) { delete static_cast<Session *>(session); },
         [](void *session, const hrt_module_tensor *tensors, hrt_module_message *message) {
             return guarded(message, [&] { static_cast<Session *>(session)->run(tensors); });
+        },
+        [](const void *engine) { return device_runs_of(*static_cast<const Engine *>(engine), 0); },
+        [](void *session, const hrt_module_tensor *tensors, void *stream, hrt_module_message *message) {
+            return guarded(message, [&] { run_on_device(*static_cast<Session *>(session), tensors, stream, 0); });
         },
     };
     return &table;
