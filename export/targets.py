@@ -40,6 +40,8 @@ class BuildOptions:
         optimization_level: TensorRT's builder optimisation level; None for its default.
         workspace_mib: TensorRT's workspace limit; None for its default.
         version_compatible: TensorRT: plans that newer minor versions can open.
+        lean_runtime: TensorRT: library that opens version-compatible plans, which carry no lean runtime then; None:
+            each plan carries its own.
         hardware_compatible: TensorRT: plans that later GPUs can open.
         weight_streaming: TensorRT: engines whose weights need not all be on the GPU.
         cache: folder for timing caches that outlive the build; None for none.
@@ -53,6 +55,7 @@ class BuildOptions:
     optimization_level: int | None = None
     workspace_mib: int | None = None
     version_compatible: bool = False
+    lean_runtime: Path | None = None
     hardware_compatible: bool = False
     weight_streaming: bool = False
     cache: Path | None = None

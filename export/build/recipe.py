@@ -96,6 +96,13 @@ def check_options(options: BuildOptions) -> None:
         raise HarmonyError(f"--optimization-level {level} is not possible; give a number from {first} to {last}")
     for text in options.compute_capabilities:
         tensorrt_versions.parse_capability(text)
+    if options.lean_runtime is not None and not options.version_compatible:
+        raise HarmonyError("--lean-runtime opens version-compatible plans alone; add --version-compatible")
+    if options.lean_runtime is not None and not options.lean_runtime.is_file():
+        raise HarmonyError(
+            f"--lean-runtime {options.lean_runtime} is not a file; give libnvinfer_lean.so of the installed TensorRT"
+            " (the package tensorrt-lean has it)"
+        )
 
 
 def check_packages(targets: set[str]) -> None:

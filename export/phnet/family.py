@@ -36,6 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--optimization-level", type=int, metavar="N", help="TensorRT: builder optimisation level")
     add("--workspace", type=int, metavar="MIB", help="TensorRT: workspace limit")
     add("--version-compatible", action="store_true", help="TensorRT: plans that later versions open too")
+    about = "TensorRT: with --version-compatible: leave the lean runtime out of the plans; this library opens them"
+    add("--lean-runtime", type=Path, metavar="FILE", help=about)
     add("--hardware-compatible", action="store_true", help="TensorRT: plans that later GPUs run too")
     add("--tune", nargs="?", type=float, const=60.0, metavar="SECONDS", help=_TUNE_HELP)
 
@@ -47,6 +49,7 @@ def recipes(arguments: argparse.Namespace) -> list[PHNetRecipe]:
         optimization_level=arguments.optimization_level,
         workspace_mib=arguments.workspace,
         version_compatible=arguments.version_compatible,
+        lean_runtime=arguments.lean_runtime,
         hardware_compatible=arguments.hardware_compatible,
     )
     meaning = {

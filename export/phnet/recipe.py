@@ -73,6 +73,7 @@ class PHNetRecipe:
             "workspace_mib": options.workspace_mib,
             "version_compatible": options.version_compatible,
             "hardware_compatible": options.hardware_compatible,
+            **({} if options.lean_runtime is None else {"lean_runtime_sha256": file_sha256(options.lean_runtime)}),
             **({} if self.tune is None else {"tuned": True}),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256}),
             **({"meaning": dict(self.meaning)} if self.meaning else {}),

@@ -22,6 +22,7 @@ from harmonyrt.export.tensorrt_engine import network as networks
 from harmonyrt.export.tensorrt_engine import settings
 from harmonyrt.export.tensorrt_engine.opset import lower_opset
 from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends.tensorrt import lean
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt.plan import check_header
@@ -156,7 +157,7 @@ def _build_one(
         if target == "tensorrt-rtx":
             check_header(scratch, version, job.capabilities)
     if job.runs_here:
-        _check_here(trt, folder / job.file, precision, log)
+        _check_here(trt, folder / job.file, precision, options, log)
     needs = _needs(target, version, job.capabilities, options)
     return BuiltEngine((job.file,), counts, needs, job.runs_here, rewrites)
 
@@ -213,9 +214,17 @@ def _serialized(
     return bytes(plan)
 
 
-def _check_here(trt: ModuleType, path: Path, precision: str, log: Log) -> None:
+def _check_here(trt: ModuleType, path: Path, precision: str, options: BuildOptions, log: Log) -> None:
     """On the GPU that it is for, an engine must open, and its layers must run in what was asked for."""
-    runtime = trt.Runtime(log.logger)
+    parent = runtime = trt.Runtime(log.logger)
+    if options.lean_runtime is not None:
+        try:
+            runtime = lean.load(parent, options.lean_runtime, log)
+        except HarmonyError:
+            path.unlink()
+            raise
+    if options.version_compatible:
+        runtime.engine_host_code_allowed = True  # the lean runtime in the plan that was just built
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     try:
         if engine is None:
@@ -232,6 +241,8 @@ def _needs(target: str, version: str, capabilities: tuple[Capability, ...], opti
         needs["compute_capability"] = "8.0+"
     if options.version_compatible:
         needs["version_compatible"] = "true"
+    if options.lean_runtime is not None:
+        needs |= lean.needs_of(options.lean_runtime)
     major = tensorrt_versions.cuda_major(target)
     if major is not None:
         needs |= {"cuda": str(major), "driver": DRIVER_OF_CUDA[major]}

@@ -42,6 +42,8 @@ def configure(trt: ModuleType, builder: Any, network: Any, precision: str, optio
     if options.version_compatible:
         _refuse_for_rtx(options, "version-compatible engines: every release needs its own")
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.lean_runtime is not None:
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
     if options.hardware_compatible:
         _refuse_for_rtx(options, "hardware-compatible mode: name several compute capabilities instead")
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS

@@ -139,6 +139,12 @@ def engine_models(name: str, bundle: Bundle, targets: tuple[str, ...], placing: 
         if engine.target == "onnx" and engine.precision == "bf16" and placing.device != "cuda":
             yield f"{name}: ONNX Runtime has no BF16 kernels for the CPU, so its engine is left out; give --device cuda"
             continue
+        if "lean_runtime" in engine.needs:
+            yield (
+                f"{name}: Triton loads no lean runtime that lies apart from a plan, so the tensorrt engine is left out;"
+                f" {name}{HARMONIZE} runs it, and plans built without --lean-runtime run in Triton"
+            )
+            continue
         own = f"{name}-{engine.target}"
         if own in taken:  # one of another precision, or for another GPU
             own = f"{own}-{engine.precision}"
@@ -146,6 +152,8 @@ def engine_models(name: str, bundle: Bundle, targets: tuple[str, ...], placing: 
             own += "-2"
         taken.add(own)
         yield _engine_model(own, manifest, engine, placing)
+        if engine.needs.get("version_compatible") == "true":
+            yield f"{own} opens in tritonserver --backend-config=tensorrt,version-compatible=true alone"
         if engine.target == "openvino" and engine.precision != "bf16":
             yield (
                 f"{own}: Triton's OpenVINO backend cannot be told to stay in {engine.precision}: on CPUs that compute"

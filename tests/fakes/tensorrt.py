@@ -131,6 +131,7 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
     major = int(version.split(".")[0])
     trt = types.SimpleNamespace(__version__=version, major=major, DataType=DataType, LayerType=LayerType)
     trt.configs, trt.networks, trt.plan, trt.engine_type = [], [], b"ptrt plan", None
+    trt.runtimes, trt.loads_lean = [], True
     bits = {"EXPLICIT_BATCH": 0, "EXPLICIT_PRECISION": 1} if major == 8 else {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}
     known = tensorrt_api.members(version, "NetworkDefinitionCreationFlag")
     flags = {name: bit for name, bit in bits.items() if name in known}
@@ -206,9 +207,16 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
                 self.logger.log(ILogger.Severity.ERROR, "out of\nworkspace")
             return trt.plan
 
-    class Runtime:
-        def __init__(self, logger):
-            pass
+    class Runtime(Strict):
+        api = (version, "Runtime")
+        own = frozenset({"logger", "library"})
+
+        def __init__(self, logger, library=None):
+            self.logger, self.library = logger, library
+            trt.runtimes.append(self)
+
+        def load_runtime(self, path):
+            return Runtime(self.logger, path) if trt.loads_lean else None
 
         def deserialize_cuda_engine(self, serialized_engine):
             stated = trt.engine_type or ("Row major linear FP16 format" if major < 11 else "Half")

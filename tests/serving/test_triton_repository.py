@@ -20,7 +20,9 @@ from harmonyrt.serving.triton.repository import write_repository
 from harmonyrt.serving.triton.text import Word, written
 
 
-def remade(bundle: Path, folder: Path, *targets: str, dynamic: bool = False, **changes) -> Path:
+def remade(
+    bundle: Path, folder: Path, *targets: str, dynamic: bool = False, needs: dict[str, str] | None = None, **changes
+) -> Path:
     """A copy of a bundle whose manifest says something else; engines of `targets` are files of a few bytes."""
     shutil.copytree(bundle, folder)
     manifest = Manifest.from_json((folder / FILE_NAME).read_text())
@@ -30,7 +32,7 @@ def remade(bundle: Path, folder: Path, *targets: str, dynamic: bool = False, **c
         for name in names:
             (folder / name).write_bytes(f"{target} {name}".encode())
         files = tuple(FileSpec(name, sha256_of(folder / name), (folder / name).stat().st_size) for name in names)
-        engines.append(dataclasses.replace(manifest.engines[0], target=target, files=files))
+        engines.append(dataclasses.replace(manifest.engines[0], target=target, files=files, needs=needs or {}))
     if targets:
         changes["engines"] = tuple(engines)
     if dynamic:
@@ -135,6 +137,20 @@ def test_kinds_follow_the_device_and_what_the_bundle_has(bundle, tmp_path):
         True,
         True,
     ]
+
+
+def test_version_compatible_plans_need_a_word_to_triton(bundle, tmp_path):
+    notes: list[str] = []
+    needs = {"version_compatible": "true"}
+    source = remade(bundle, tmp_path / "plan", "tensorrt", needs=needs)
+    write_repository([source], tmp_path / "a", Placing(), harmonize=False, note=notes.append)
+    assert notes == ["plan-tensorrt opens in tritonserver --backend-config=tensorrt,version-compatible=true alone"]
+    notes.clear()
+    apart = remade(bundle, tmp_path / "apart", "tensorrt", needs=needs | {"lean_runtime": "libnvinfer_lean.so.11"})
+    made = write_repository([apart], tmp_path / "b", Placing(), note=notes.append)
+    assert [path.name for path in made] == ["apart-harmonize"]
+    (note,) = notes
+    assert note.startswith("apart: Triton loads no lean runtime that lies apart from a plan")
 
 
 def test_what_cannot_be_written_is_said(bundle, tmp_path):

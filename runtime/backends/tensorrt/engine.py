@@ -12,7 +12,7 @@ from typing import Any
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.runtime.backends import cuda
-from harmonyrt.runtime.backends.tensorrt import validity, weight_streaming
+from harmonyrt.runtime.backends.tensorrt import lean, validity, weight_streaming
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME
@@ -21,7 +21,12 @@ from harmonyrt.runtime.manifest import EngineSpec
 
 @dataclass
 class Plan:
-    """A deserialised engine on one GPU: weights that sessions share."""
+    """A deserialised engine on one GPU: weights that sessions share.
+
+    Attributes:
+        runtime: what opened the engine: TensorRT's own, or the lean runtime that lies apart from the plan.
+        parent: what loaded that lean runtime, else None; the last to go.
+    """
 
     trt: ModuleType
     target: str
@@ -31,6 +36,7 @@ class Plan:
     device: cuda.Cuda
     index: int
     device_name: str
+    parent: Any = None
 
 
 _plans: weakref.WeakValueDictionary[tuple[str, int], Plan] = weakref.WeakValueDictionary()
@@ -57,9 +63,11 @@ def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
     log = open_log(trt)
     if spec.target == "tensorrt" and hasattr(trt, "init_libnvinfer_plugins"):
         trt.init_libnvinfer_plugins(log.logger, "")
-    runtime = trt.Runtime(log.logger)
+    runtime, parent = trt.Runtime(log.logger), None
+    if lean.is_apart(spec.needs):
+        parent, runtime = runtime, lean.load(runtime, lean.find(spec.needs, path.parent), log)
     if spec.needs.get("version_compatible") == "true" and hasattr(runtime, "engine_host_code_allowed"):
-        runtime.engine_host_code_allowed = True  # such a plan carries its own lean runtime; its hash was checked
+        runtime.engine_host_code_allowed = True  # the lean runtime in such a plan; the plan's hash was checked
     data = path.read_bytes()
     refusal, remark = validity.ask(trt, runtime, data)
     if refusal is not None:
@@ -74,4 +82,4 @@ def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
             " build the bundle again"
         )
     weight_streaming.choose_budget(engine, device, path.name)
-    return Plan(trt, spec.target, engine, runtime, log, device, index, device.name(index))
+    return Plan(trt, spec.target, engine, runtime, log, device, index, device.name(index), parent)

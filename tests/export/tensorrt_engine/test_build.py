@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fakes.tensorrt import fake_tensorrt
 from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common.files import sha256_of
+from harmonyrt.export.build.recipe import check_options
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 from harmonyrt.export.tensorrt_engine import settings as tensorrt_settings
@@ -142,6 +144,42 @@ def test_limits_and_compatibility_are_passed_on(machine, tmp_path):
     assert config.hardware_compatibility_level is trt.HardwareCompatibilityLevel.AMPERE_PLUS
     assert engine.needs["compute_capability"] == "8.0+"
     assert engine.needs["version_compatible"] == "true"
+
+
+def test_plans_can_leave_their_lean_runtime_out(machine, tmp_path):
+    trt = machine("11.4.0")
+    library, bundle = tmp_path / "libnvinfer_lean.so.11", tmp_path / "bundle"
+    library.write_bytes(b"lean")
+    bundle.mkdir()
+    wishes = options(version_compatible=True, lean_runtime=library)
+    (engine,) = to_tensorrt.build(ir.from_proto(graph()), bundle, "fp16", wishes)
+    assert {"VERSION_COMPATIBLE", "EXCLUDE_LEAN_RUNTIME"} <= trt.configs[0].flags
+    assert engine.needs["lean_runtime"] == library.name
+    assert engine.needs["lean_runtime_sha256"] == sha256_of(library)
+    assert trt.runtimes[-1].library == str(library), "it opened the engine that was just built"
+
+    trt.loads_lean = False
+    with pytest.raises(HarmonyError, match="cannot load the lean runtime"):
+        to_tensorrt.build(ir.from_proto(graph()), bundle, "fp16", wishes)
+    assert not list(bundle.iterdir())
+
+
+def test_a_version_compatible_plan_that_was_just_built_may_run_its_own_code(machine, tmp_path):
+    trt = machine("11.4.0")
+    to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(version_compatible=True))
+    assert trt.runtimes[-1].engine_host_code_allowed
+    to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options())
+    assert not hasattr(trt.runtimes[-1], "engine_host_code_allowed")
+
+
+def test_a_lean_runtime_is_for_version_compatible_plans_and_a_file(tmp_path):
+    library = tmp_path / "libnvinfer_lean.so.11"
+    with pytest.raises(HarmonyError, match="add --version-compatible"):
+        check_options(options(lean_runtime=library))
+    with pytest.raises(HarmonyError, match=r"is not a file; give libnvinfer_lean\.so"):
+        check_options(options(lean_runtime=library, version_compatible=True))
+    library.write_bytes(b"lean")
+    check_options(options(lean_runtime=library, version_compatible=True))
 
 
 def test_dynamic_sizes_get_profiles(machine, tmp_path):
