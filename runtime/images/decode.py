@@ -88,10 +88,14 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
         if page is not None and page.pages > 1:
             notes.append(f"{where} has {page.pages} pages; the first is taken")
         exif, orientation, dpi = _tags_of(image, page, where, notes)
-        orientation = orientation if orientation in _UPRIGHT else 1
+        turn = orientation if orientation in _UPRIGHT else 1
+        if page is not None and page.orientation in _UPRIGHT:
+            orientation = page.orientation  # which Pillow has applied, and forgotten, when it decoded a TIFF
+        else:
+            orientation = turn
         meaning = meaning_of(image, page, file, where, grey=pixels.shape[2] <= 2)
         return Stored(
-            pixels=turned(pixels, orientation),
+            pixels=turned(pixels, turn),
             profile=meaning.profile,
             chunks=meaning.chunks,
             exif=exif,
@@ -100,7 +104,7 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
             mode=mode,
             notes=(*notes, *meaning.notes),
             orientation=orientation,
-            indices=turned(np.asarray(image), orientation) if image is not None and mode == "P" else None,
+            indices=turned(np.asarray(image), turn) if image is not None and mode == "P" else None,
         )
 
 
@@ -181,7 +185,10 @@ def _depth_lost(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> list[
 def _tags_of(
     image: ImageFile.ImageFile | None, page: tiff_files.FirstPage | None, where: str, notes: list[str]
 ) -> tuple[bytes | None, int, tuple[float, float] | None]:
-    """EXIF without what described the stored pixels; the orientation; dots per inch. Notes are added to `notes`."""
+    """EXIF without what described the stored pixels; the orientation that is still to be applied; dots per inch.
+
+    Notes are added to `notes`.
+    """
     if image is None:
         assert page is not None
         return None, page.orientation, _plain_dpi(page.dpi)

@@ -41,6 +41,37 @@ def test_a_mask_of_the_stored_pixels_is_turned_like_its_photo(orientation, facto
     assert found.notes == (said,)
 
 
+def tiff(pixels, orientation):
+    """Of 8 bits by Pillow, which turns it by itself; of 16 by tifffile."""
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    if pixels.dtype == np.uint8:
+        Image.fromarray(pixels).save(stream, "TIFF", exif=exif)
+    else:
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(stream, pixels, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+@pytest.mark.parametrize("factor", [1, 257])
+def test_tiffs_are_turned_as_other_photos_are(orientation, factor):
+    photo = tiff(STORED.astype(np.uint8 if factor == 1 else np.uint16) * factor, orientation)
+    expected = read_picture_file(png(STORED, orientation))
+    picture = read_picture_file(photo, name="photo.png")
+    np.testing.assert_array_equal(picture.native, expected.native.astype(picture.native.dtype) * factor)
+    assert picture.orientation == orientation
+    mask = both(photo, png(MASK))
+    if orientation >= 5:
+        np.testing.assert_array_equal(mask.values, read_mask_file(png(MASK, orientation)).values)
+    assert f"photo.png has the EXIF orientation {orientation} and mask.png has none" in mask.notes[0]
+
+
+def test_a_tiff_mask_that_kept_an_orientation_is_taken_as_stored():
+    found = both(png(STORED), tiff(MASK, 6))
+    np.testing.assert_array_equal(found.values, MASK)
+
+
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_mask_that_kept_an_orientation_which_its_photo_lost_is_taken_as_stored(orientation):
     found = both(png(STORED), png(MASK, orientation))
