@@ -44,7 +44,7 @@ class Bundle:
         return self.path / engine.files[0].path
 
 
-def open_bundle(path: str | Path) -> Bundle:
+def open_bundle(path: str | os.PathLike) -> Bundle:
     """Read a bundle's manifest.
 
     Args:
@@ -53,10 +53,18 @@ def open_bundle(path: str | Path) -> Bundle:
     Raises:
         HarmonyError: no such folder, no manifest (an interrupted build leaves none), or a manifest that cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
+    try:
+        path = Path(os.fsdecode(path))
+        exists = path.exists()
+    except (TypeError, ValueError, OSError) as error:  # no path, one with a zero byte, one that is too long
+        raise HarmonyError(
+            f"{path!r} was given as a bundle ({error}); give the path of a folder that `harmonyrt build` wrote"
+        ) from None
+    if not exists:
         raise HarmonyError(f"{path} does not exist; build it with: harmonyrt build phnet")
     manifest = path / FILE_NAME
+    if path.is_file():
+        raise HarmonyError(f"{path} is a file; give the folder of a bundle, which `harmonyrt build` wrote")
     if not path.is_dir() or not manifest.is_file():
         raise HarmonyError(f"{path} is not a bundle: it has no {FILE_NAME}; give a folder that `harmonyrt build` wrote")
     try:

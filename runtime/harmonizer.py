@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 import threading
 import time
@@ -39,6 +40,7 @@ from harmonyrt.runtime.tensors import run_tensors
 from harmonyrt.runtime.transfer import upsample_edit, upsample_edit_own
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
+_MOST_ASKED = 4096  # threads and sessions, in C++ too; more is a mistake
 _SESSIONS = 2  # 1.00 to 1.15 times a plain lock's calls; see benchmarks/results/sharing.json
 _WORTH_THREADS = 2_000_000  # pixels; below, handing strips to threads costs more than it saves
 
@@ -85,6 +87,12 @@ class Harmonizer:
         self._last = threading.local()
         self.info = info
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise HarmonyError(
+            "a Harmonizer holds an engine and threads, which cannot be copied or sent to another process;"
+            " open the bundle there, or share this one between threads"
+        )
+
     @property
     def timings(self) -> Timings:
         """Where the last call that ended in this thread spent its time; zeros before the first one."""
@@ -93,7 +101,7 @@ class Harmonizer:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | os.PathLike,
         backend: str = "auto",
         threads: int | None = None,
         device: str | None = None,
@@ -130,10 +138,7 @@ class Harmonizer:
         Raises:
             HarmonyError: no bundle, a damaged or tampered one, or what was asked for cannot run here.
         """
-        if threads is not None and threads < 1:
-            raise HarmonyError(f"threads is {threads}; give 1 or more, or None for all cores")
-        if sessions is not None and sessions < 1:
-            raise HarmonyError(f"sessions is {sessions}; give 1 or more, or None for the default")
+        threads, sessions = _count("threads", threads, "all cores"), _count("sessions", sessions, "the default")
         if (provider or provider_options) and backend != "onnxruntime":
             raise HarmonyError(f"provider is ONNX Runtime's, and backend is {backend!r}: give backend='onnxruntime'")
         bundle = open_bundle(path)
@@ -434,6 +439,18 @@ class Harmonizer:
             results = [self._result(job, None if job.prepared is None else next(outputs)) for job in jobs]
             self._last.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
             return results
+
+
+def _count(what: str, given: Any, otherwise: str) -> int | None:
+    if given is None:
+        return None
+    try:
+        count = operator.index(given)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= _MOST_ASKED or isinstance(given, bool):
+        raise HarmonyError(f"{what} is {given!r}; give 1 to {_MOST_ASKED}, or None for {otherwise}")
+    return count
 
 
 def _several(given: Any, what: str, axes: int) -> list[Any]:

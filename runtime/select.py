@@ -24,6 +24,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+import re
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -80,6 +81,9 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
     """
     if backend != "auto" and backend not in BACKENDS:
         raise HarmonyError(f"backend {backend!r} is not known; give auto or one of {', '.join(BACKENDS)}")
+    device = options.device
+    if device is not None and (not isinstance(device, str) or re.fullmatch(r"cpu|cuda(:\d+)?", device) is None):
+        raise HarmonyError(f"device {device!r} is not known; give cpu, cuda or cuda:N, or none for any")
     if target is not None and target not in TARGETS:
         raise HarmonyError(f"target {target!r} is not known; give one of {', '.join(TARGETS)}")
     speed = _speed(bundle.manifest, target, options) if backend == "auto" else None

@@ -89,10 +89,7 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
             notes.append(f"{where} has {page.pages} pages; the first is taken")
         exif, orientation, dpi = _tags_of(image, page, where, notes)
         turn = orientation if orientation in _UPRIGHT else 1
-        if page is not None and page.orientation in _UPRIGHT:
-            orientation = page.orientation  # which Pillow has applied, and forgotten, when it decoded a TIFF
-        else:
-            orientation = turn
+        said = turn if page is None else page.orientation  # Pillow applies a TIFF's when it decodes it, and forgets it
         meaning = meaning_of(image, page, file, where, grey=pixels.shape[2] <= 2)
         return Stored(
             pixels=turned(pixels, turn),
@@ -103,7 +100,7 @@ def decode(source: Source, where: str, max_megapixels: float) -> Stored:
             file_format="TIFF" if image is None else "JPEG" if image.format == "MPO" else str(image.format),
             mode=mode,
             notes=(*notes, *meaning.notes),
-            orientation=orientation,
+            orientation=said if said in _UPRIGHT else 1,
             indices=turned(np.asarray(image), turn) if image is not None and mode == "P" else None,
         )
 

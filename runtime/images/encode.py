@@ -97,7 +97,7 @@ def check_layer(path: str | Path) -> None:
         raise HarmonyError(f"{path}: {format_for(path)} has no transparency for a layer; choose .png, .tif or .webp")
 
 
-def write_picture_file(picture: PictureFile, path: str | Path) -> list[str]:
+def write_picture_file(picture: PictureFile, path: str | os.PathLike) -> list[str]:
     """Write a picture in the format that the suffix says; on any error nothing is left behind.
 
     Returns:
@@ -107,6 +107,13 @@ def write_picture_file(picture: PictureFile, path: str | Path) -> list[str]:
         HarmonyError: unknown suffix, an unwritable path, or alpha in a format that has none.
         WorkFailed: the disk is full.
     """
+    if not isinstance(picture, PictureFile):
+        raise HarmonyError(
+            f"the picture is a {type(picture).__name__}; give what read_picture_file() returned, or"
+            " harmonize() made of it (PIL writes arrays and its own images)"
+        )
+    if not isinstance(path, (str, os.PathLike)):
+        raise HarmonyError(f"{path!r} was given as the output; give a path")
     path = Path(path)
     file_format = format_for(path)
     with written_whole(path) as scratch:

@@ -169,7 +169,10 @@ def chosen_labels(values: np.ndarray, label: int | Sequence[int], subject: str =
     Raises:
         HarmonyError: no label, or one that occurs nowhere.
     """
-    wanted = [int(one) for one in np.atleast_1d(np.asarray(label))]
+    given = np.atleast_1d(np.asarray(label))
+    if given.size and given.dtype.kind not in "ui":
+        raise HarmonyError(f"the label is {label!r}; give a whole number, or a list of them")
+    wanted = [int(one) for one in given]
     result = np.zeros(values.shape, bool)
     for one in wanted:
         here = values == one

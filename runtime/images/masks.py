@@ -80,7 +80,7 @@ def read_mask(mask: Any, width: int, height: int, fit_mask: bool = False, label:
     elif isinstance(mask, Image.Image):
         levels, remarks = _mask_from_pil(mask, label)
     elif isinstance(mask, np.ndarray):
-        levels, remarks = _mask_from_array(mask, label)
+        levels, remarks = _mask_from_array(np.asarray(mask), label)  # not a matrix, whose parts are matrices
     else:
         raise HarmonyError(_other_type(mask))
     for remark in remarks:

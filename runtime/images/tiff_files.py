@@ -66,7 +66,8 @@ class FirstPage:
     @property
     def orientation(self) -> int:
         """Orientation as EXIF numbers it."""
-        return int(self.tags.get(274, 1))
+        found = self.tags.get(274, 1)
+        return found if isinstance(found, int) else 1
 
     @property
     def dpi(self) -> tuple[float, float] | None:

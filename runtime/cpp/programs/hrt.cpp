@@ -197,9 +197,27 @@ void refuse_what_phnet_ignores(const hrt_model_info &info, const harmonyrt::Harm
     wrong_usage(std::string("--seed, --sample and --steps are for diffharmony and this bundle holds ") + info.family);
 }
 
+void say(const std::vector<std::string> &notes) {
+    for (const std::string &note : notes) std::fprintf(stderr, "%s\n", note.c_str());
+}
+
 void harmonize(const Arguments &arguments) {
     hrt_set_log(say_warning, nullptr);
     const auto start = std::chrono::steady_clock::now();
+    const std::string &composite_path = arguments.paths[1], &mask_path = arguments.paths[2];
+    Image image = read_composite(composite_path);
+    Image mask = read_mask(mask_path, arguments.label);
+    match_turn(mask, image, mask_path, composite_path);
+    std::vector<std::string> inputs = {composite_path, mask_path};
+    Image match;
+    if (!arguments.match.empty()) {
+        match = read_mask(arguments.match, 0);
+        match_turn(match, image, arguments.match, composite_path);
+        inputs.push_back(arguments.match);
+    }
+    check_output(arguments.paths[3], image, inputs);
+    for (const Image *read : {&image, &mask, &match}) say(read->notes);
+
     const harmonyrt::Model model(arguments.paths[0], arguments.options);
     harmonyrt::Session session(model);
     const double opened = milliseconds_since(start);
@@ -213,14 +231,7 @@ void harmonize(const Arguments &arguments) {
     harmonyrt::HarmonizeOptions run = arguments.run;
     run.progress = show_progress;
 
-    Image image = read_image(arguments.paths[1], false);
-    const Image mask = read_image(arguments.paths[2], true);
-    Image match;
-    if (!arguments.match.empty()) {
-        match = read_image(arguments.match, true);
-        run.match = harmonyrt::MaskView{match.data.data(), match.width, match.height};
-    }
-    check_output(arguments.paths[3], image.channels);
+    if (!match.data.empty()) run.match = harmonyrt::MaskView{match.data.data(), match.width, match.height};
     const harmonyrt::Format format = image.channels == 4 ? harmonyrt::Format::rgba : harmonyrt::Format::rgb;
     harmonyrt::MaskView view{mask.data.data(), mask.width, mask.height};
     view.label = arguments.label;
@@ -247,7 +258,7 @@ void harmonize(const Arguments &arguments) {
 
 int main(int argc, char **argv) {
     prepare_streams();
-    setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // no events to its maker; who has set it keeps that
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0); // no events to its maker; who has set it keeps that
     const Arguments arguments = parse(argc, argv);
     try {
         if (arguments.only_print) {

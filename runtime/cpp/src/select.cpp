@@ -132,6 +132,16 @@ void check_target(const std::string &target) {
                 "target " + quoted(target) + " is not known; give onnx, openvino, tensorrt or tensorrt-rtx");
 }
 
+// cpu, cuda or cuda:N; "" is any. The twin of open_best in runtime/select.py.
+void check_device(const std::string &device) {
+    if (device.empty() || device == "cpu" || device == "cuda") return;
+    if (device.size() > 5 && device.compare(0, 5, "cuda:") == 0 &&
+        std::all_of(device.begin() + 5, device.end(), [](char c) { return c >= '0' && c <= '9'; }))
+        return;
+    throw Error(HRT_INVALID_ARGUMENT,
+                "device " + quoted(device) + " is not known; give cpu, cuda or cuda:N, or none for any");
+}
+
 std::vector<const char *> pointers(const std::vector<std::string> &names) {
     std::vector<const char *> out;
     out.reserve(names.size());
@@ -203,6 +213,7 @@ Part only_part(const Manifest &manifest) {
 Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &options) {
     if (options.backend != "auto") (void)targets_of(options.backend);
     check_target(options.target);
+    check_device(options.device);
     const std::string prefix = part.component.empty() ? "" : part.component + ": ";
     std::string why, skipped, notes;
     bool no_memory = false;

@@ -66,6 +66,11 @@ TEST_CASE("a backend that was asked for opens or fails: nothing falls back") {
     CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
     CHECK(last_error_has("backend 'coreml' is not known"));
     options.backend = nullptr;
+    for (const char *device : {"npu", "CPU", "cuda:", "cuda:x", "cudax"}) {
+        options.device = device;
+        CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
+        CHECK(last_error_has("give cpu, cuda or cuda:N"));
+    }
     options.device = "cuda";
     CHECK(hrt_model_open(kBundle, &options, &model) == HRT_NO_BACKEND);
     CHECK(last_error_has("the stand-in runs on device cpu"));
