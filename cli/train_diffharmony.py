@@ -82,7 +82,15 @@ def train_diffharmony(
         Path | None, typer.Option(help="Folder of the refiner's inputs, shared by runs. Default: in the run folder.")
     ] = None,
     variants: Annotated[int, typer.Option(min=1, help="Stage-one results per composite for the refiner.")] = 1,
-    denoising_steps: Annotated[int, typer.Option(min=1, help="Of stage one, for the refiner's inputs.")] = 5,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Harmony VAE: decode stage one's latents of composites, not encoded real pictures."
+        ),
+    ] = False,
+    denoising_steps: Annotated[
+        int, typer.Option(min=1, help="Of stage one, for the refiner's inputs and --online.")
+    ] = 5,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Gradient checkpointing: less memory, a third more time.")
     ] = False,
@@ -115,7 +123,12 @@ def train_diffharmony(
     settings |= {"accumulate": accumulate, "lr": lr, "weight_decay": weight_decay, "warmup_steps": warmup_steps}
     settings |= {"optimizer": optimizer.value, "ema": ema, "foreground": not nofg, "refiner": refiner.value}
     settings |= {"refiner_channels": refiner_channels, "stage_one": stage_one, "refiner_variants": variants}
-    settings |= {"denoising_steps": denoising_steps, "checkpointing": checkpointing, "precision": precision.value}
+    settings |= {
+        "online": online,
+        "denoising_steps": denoising_steps,
+        "checkpointing": checkpointing,
+        "precision": precision.value,
+    }
     settings |= {"seed": seed, "device": device, "workers": workers, "checkpoint_every": checkpoint_every}
     settings |= {"validate_every": validate_every}
     result = run(DiffusionConfig(stage.value, data, output, **settings))

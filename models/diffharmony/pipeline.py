@@ -96,6 +96,25 @@ class DiffHarmony:
             HarmonyError: sizes or values outside these ranges.
         """
         mask = self._checked(composite, mask)
+        trace = self.denoise(composite, mask, noise)
+        latents = trace.latents[-1] / self.vae.config.scaling_factor
+        if isinstance(self.vae, HarmonyVAE):
+            if noise.condition is None:
+                raise HarmonyError(
+                    "the harmony VAE needs a further posterior draw and the noise has none; draw it with this pipeline"
+                )
+            trace.decoded = self.vae.decode_with(latents, torch.cat([composite, mask], 1), noise.condition)
+        else:
+            trace.decoded = self.vae.decode(latents)
+        trace.image = (trace.decoded / 2 + 0.5).clamp(0, 1)
+        return trace
+
+    @torch.no_grad()
+    def denoise(self, composite: Tensor, mask: Tensor, noise: Noise) -> Trace:
+        """Stage one up to its decoder, which takes ``latents[-1]`` over the scaling factor.
+
+        Arguments are those of :meth:`harmonize`, and nothing is checked: the mask is 0 or 1.
+        """
         steps = len(noise.ancestral)
         scaling = self.vae.config.scaling_factor
         latents = noise.initial * sampler.initial_scale(self.sampler, steps)
@@ -111,15 +130,6 @@ class DiffHarmony:
             trace.unet_inputs.append(unet_input)
             trace.predictions.append(predicted)
             trace.latents.append(latents)
-        if isinstance(self.vae, HarmonyVAE):
-            if noise.condition is None:
-                raise HarmonyError(
-                    "the harmony VAE needs a further posterior draw and the noise has none; draw it with this pipeline"
-                )
-            trace.decoded = self.vae.decode_with(latents / scaling, torch.cat([composite, mask], 1), noise.condition)
-        else:
-            trace.decoded = self.vae.decode(latents / scaling)
-        trace.image = (trace.decoded / 2 + 0.5).clamp(0, 1)
         return trace
 
     @torch.no_grad()

@@ -55,7 +55,9 @@ class DiffusionConfig:
         refiner_channels: 7 (harmonised, mask, composite), 4 (harmonised, mask) or 3.
         stage_one: folder of the refiner's inputs, to share them between runs; None for one in the run folder.
         refiner_variants: stage-one results per composite that the refiner's inputs are drawn from.
-        denoising_steps: of stage one, where it makes the refiner's inputs.
+        online: the harmony VAE decodes what stage one (`checkpoint`) makes of the composites, run in each step with
+            new noise, instead of encoded real pictures (DiffHarmony++'s online variant).
+        denoising_steps: of stage one, where it makes the refiner's inputs or the online variant's latents.
         precision: ``bf16`` autocast, or ``fp32``; frozen networks compute in float32 either way.
         checkpointing: compute blocks again in the backward pass instead of keeping their features.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -88,6 +90,7 @@ class DiffusionConfig:
     refiner_channels: int = 7
     stage_one: Path | None = None
     refiner_variants: int = 1
+    online: bool = False
     denoising_steps: int = 5
     precision: str = "bf16"
     checkpointing: bool = False
@@ -111,6 +114,10 @@ class DiffusionConfig:
             raise HarmonyError(
                 f"stage {self.stage} has no use for a harmony VAE; leave it out (one to go on with is given as start)"
             )
+        if self.online and self.stage != "harmony-vae":
+            raise HarmonyError(f"the online variant is the harmony VAE's, and the stage is {self.stage}; leave it out")
+        if self.inference_size is not None and self.stage in ("harmony-vae", "classifier"):
+            raise HarmonyError(f"stage {self.stage} works at one size; leave the inference size out, and give its size")
         if self.optimizer not in OPTIMIZERS:
             raise HarmonyError(f"optimizer {self.optimizer!r} is not known; choose {' or '.join(OPTIMIZERS)}")
         if self.refiner not in REFINERS or self.refiner_channels not in (7, 4, 3):

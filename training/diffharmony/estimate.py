@@ -26,10 +26,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from harmonyrt.common.errors import require
-from harmonyrt.models.diffharmony import AutoencoderKL, HarmonyVAE, Refiner, SamplerConfig, UNetConfig, VAEConfig
+from harmonyrt.models.diffharmony import (
+    AutoencoderKL,
+    HarmonyVAE,
+    Refiner,
+    SamplerConfig,
+    UNet,
+    UNetConfig,
+    VAEConfig,
+)
 from harmonyrt.models.diffharmony.blocks import ResnetBlock, SpatialAttention
 from harmonyrt.models.diffharmony.refiner import BASE, LARGE, SMALL
-from harmonyrt.models.diffharmony.sampler import alphas_cumprod
+from harmonyrt.models.diffharmony.sampler import DEFAULT_STEPS, alphas_cumprod
 from harmonyrt.training.diffharmony.objectives import (
     Autocast,
     HarmonyVAEObjective,
@@ -50,7 +58,14 @@ _ATTENTION: dict[Any, Any] = {
     ),
 }
 """The counter of PyTorch knows the attention of GPUs alone."""
-SIZES = {"unet": 512, "refiner small": 256, "refiner base": 256, "refiner large": 256, "harmony-vae": 256}
+SIZES = {
+    "unet": 512,
+    "refiner small": 256,
+    "refiner base": 256,
+    "refiner large": 256,
+    "harmony-vae": 256,
+    "harmony-vae online": 256,
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,8 @@ def estimate(stage: str) -> Estimate:
     Raises:
         HarmonyError: diffusers is missing, for the UNet.
     """
+    if stage == "harmony-vae online":
+        return _online(estimate("harmony-vae"))
     schedule = alphas_cumprod(SamplerConfig())
     with FakeTensorMode(allow_non_fake_inputs=True):
         network, objective, frozen = _full_size(stage, SIZES[stage], schedule)
@@ -100,6 +117,20 @@ def estimate(stage: str) -> Estimate:
             objective(network, one).backward()
     flops = counter.get_total_flops()
     return Estimate(stage, SIZES[stage], trained, still + frozen, per_sample, per_step, flops)
+
+
+def _online(harmony_vae: Estimate) -> Estimate:
+    """The harmony VAE with stage one in each step: it keeps nothing for the backward pass, and encodes as much."""
+    size = SIZES["harmony-vae online"]
+    with FakeTensorMode(), torch.no_grad():
+        shape = UNetConfig()
+        unet, vae = UNet(shape), AutoencoderKL(VAEConfig())
+        latents = torch.zeros(1, shape.in_channels, size // 8, size // 8)
+        with FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
+            unet(latents, torch.zeros(()), torch.zeros(1, 77, shape.cross_attention_dim))
+    frozen = sum(p.numel() for network in (unet, vae) for p in network.parameters())
+    flops = harmony_vae.flops + DEFAULT_STEPS * counter.get_total_flops()
+    return replace(harmony_vae, stage="harmony-vae online", size=size, frozen=harmony_vae.frozen + frozen, flops=flops)
 
 
 def _full_size(stage: str, size: int, schedule: np.ndarray) -> tuple[nn.Module, Any, int]:

@@ -6,7 +6,7 @@ batch's tensors, so a batch divided among processes is the same batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harmonyrt.models.diffharmony import AutoencoderKL, HarmonyVAE
+from harmonyrt.models.diffharmony import AutoencoderKL, DiffHarmony, HarmonyVAE, Noise
 from harmonyrt.models.diffharmony.noise_loss import add_noise, foreground_noise_loss
 
 Tensors = tuple[Tensor, ...]
@@ -132,23 +132,46 @@ class RefinerObjective(Objective):
 class HarmonyVAEObjective(Objective):
     """DiffHarmony++'s autoencoder: absolute error of the real picture, decoded with the composite as condition.
 
-    Both posteriors are sampled; no other term.
+    What is decoded is the encoded real picture, or (the online variant) what stage one makes of the composite, with
+    new noise each time: the errors of the latents that the decoder will meet. All posteriors are sampled; no other
+    term.
+
+    Attributes:
+        latent_channels, factor: of the autoencoder.
+        autocast: of the autoencoder.
+        stage_one: frozen, for the online variant; None for the encoded real picture.
+        denoising_steps: of stage one.
     """
 
     latent_channels: int
     factor: int
     autocast: Autocast = field(default_factory=Autocast)
+    stage_one: DiffHarmony | None = None
+    denoising_steps: int = 5
 
     def draws(self, composite: Tensor, generator: torch.Generator) -> Tensors:
         side = composite.shape[-1] // self.factor
-        target, condition = torch.randn((2, len(composite), self.latent_channels, side, side), generator=generator)
-        return target, condition
+        # of the latents' posterior, or of stage one (start, composite's posterior, steps); then of the condition's
+        count = 2 if self.stage_one is None else 3 + self.denoising_steps
+        shape = (count, len(composite), self.latent_channels, side, side)
+        return tuple(torch.randn(shape, generator=generator))
+
+    def to(self, device: str) -> None:
+        if self.stage_one is not None:
+            for _, part in self.stage_one.parts():
+                part.to(device)
+            self.stage_one = replace(self.stage_one, text=self.stage_one.text.to(device))
 
     def __call__(self, network: nn.Module, part: Tensors) -> Tensor:
-        composite, mask, real, target_draw, condition_draw = part
+        composite, mask, real, first_draw, *draws, condition_draw = part
         assert isinstance(network, HarmonyVAE)
         with torch.no_grad():
-            latents = network.encode(real).sample(target_draw)
+            if self.stage_one is None:
+                latents = network.encode(real).sample(first_draw)
+            else:
+                noise = Noise(first_draw, draws[0], tuple(draws[1:]))
+                scaled = self.stage_one.denoise(composite, mask, noise).latents[-1]
+                latents = scaled / self.stage_one.vae.config.scaling_factor
         with self.autocast():
             decoded = network.decode_with(latents, torch.cat([composite, mask], 1), condition_draw)
         return F.l1_loss(decoded.float(), real)

@@ -17,6 +17,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.models.diffharmony import (
     AutoencoderKL,
+    DiffHarmony,
     HarmonyVAE,
     Refiner,
     load_refiner,
@@ -25,7 +26,7 @@ from harmonyrt.models.diffharmony import (
     load_vae,
 )
 from harmonyrt.models.diffharmony.blocks import ResnetBlock, SpatialAttention
-from harmonyrt.models.diffharmony.folders import load_null_text, unet_config, vae_config
+from harmonyrt.models.diffharmony.folders import load_null_text, load_parts, unet_config, vae_config
 from harmonyrt.models.diffharmony.parts import CONFIG, Parts, check_parts, find_parts, read_json
 from harmonyrt.models.diffharmony.refiner import BASE, LARGE, SMALL
 from harmonyrt.models.diffharmony.sampler import alphas_cumprod
@@ -143,8 +144,9 @@ def fresh_refiner(config: DiffusionConfig) -> Refiner:
 
 
 def _harmony_vae(config: DiffusionConfig, autocast: Autocast) -> Subject:
-    folder = parts_of(config).folders["vae"] if config.start is None else config.start
+    folder = config.start or parts_of(config).folders["vae"]
     plain = load_vae(folder)
+    stage_one = _stage_one(parts_of(config), plain) if config.online else None
     network = plain if isinstance(plain, HarmonyVAE) else harmony_vae_from(plain)
     network.requires_grad_(False)
     for part in (network.conditional_encoder, network.latent_skip_conv, network.decoder):
@@ -154,8 +156,25 @@ def _harmony_vae(config: DiffusionConfig, autocast: Autocast) -> Subject:
     def write(averaged: nn.Module, out: Path) -> Path:
         return write_network(averaged, settings, out / "condition_vae")
 
-    objective = HarmonyVAEObjective(network.config.latent_channels, network.factor, autocast)
-    return Subject(network, objective, write, str(network.config))
+    objective = HarmonyVAEObjective(
+        network.config.latent_channels, network.factor, autocast, stage_one, config.denoising_steps
+    )
+    about = f"{network.config}, latents of {config.denoising_steps} steps" if config.online else str(network.config)
+    return Subject(network, objective, write, about)
+
+
+def _stage_one(parts: Parts, vae: AutoencoderKL) -> DiffHarmony:
+    """The frozen stage one whose latents `vae` is trained to decode."""
+    model = load_parts(parts)
+    for _, network in model.parts():
+        network.requires_grad_(False)
+    found, needed = vae.config.latent_channels, model.vae.config.latent_channels
+    if (found, vae.factor) != (needed, model.vae.factor):
+        raise HarmonyError(
+            f"the VAE to begin with has latents of {found} channels at 1/{vae.factor} of the size, stage one's have"
+            f" {needed} at 1/{model.vae.factor}; give a VAE of the checkpoint's kind as start"
+        )
+    return model
 
 
 def harmony_vae_from(plain: AutoencoderKL) -> HarmonyVAE:

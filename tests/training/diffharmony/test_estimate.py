@@ -38,6 +38,15 @@ def test_a_full_size_refiner_is_counted():
     assert found.flops == pytest.approx(3 * 1076.3e9, rel=0.02)
 
 
+@pytest.mark.slow
+def test_the_online_harmony_vae_adds_a_frozen_stage_one():
+    plain, online = estimate("harmony-vae"), estimate("harmony-vae online")
+    assert online.frozen - plain.frozen == 859_535_364 + 83_653_863
+    assert (online.trained, online.activations) == (plain.trained, plain.activations)
+    # five steps of the UNet at a quarter of 512's 803.4 GFLOP (docs/diffharmony.md), its attention less than that
+    assert 0.8 < (online.flops - plain.flops) / (5 * 803.4e9 / 4) < 1
+
+
 def test_the_table_adds_up():
     kept, copies = {"fp32": 2**30, "bf16": 2**29}, {"fp32": 0, "bf16": 2**28}
     row = table([Estimate("unet", 512, 1_000_000_000, 0, kept, copies, 10**12)]).splitlines()[-1]

@@ -27,9 +27,10 @@ def run(config):
     return train_diffusion(config, Reporter(config.out / "log.jsonl", stream)), stream.getvalue()
 
 
-@pytest.mark.parametrize("stage", ["unet", "inverse", "refiner", "harmony-vae"])
+@pytest.mark.parametrize("stage", ["unet", "inverse", "refiner", "harmony-vae", "harmony-vae online"])
 def test_the_loss_of_held_out_toys_falls(stage, config):
-    result, said = run(config(stage, steps=12, lr=4e-3))
+    name, _, online = stage.partition(" ")
+    result, said = run(config(name, steps=12, lr=4e-3, online=bool(online), denoising_steps=1))
     assert result.finished
     first, last = result.losses
     assert last < 0.9 * first, said
@@ -133,8 +134,10 @@ def test_photos_without_pairs_serve_the_unet_and_not_the_refiner(config, small_d
         ({"size": 64, "inference_size": 32}, "never reduced"),
         ({"refiner_channels": 5}, "with 5 input channels is not known"),
         ({"optimizer": "sgd"}, "optimizer 'sgd' is not known"),
+        ({"online": True}, "the online variant is the harmony VAE's, and the stage is unet"),
+        ({"stage": "harmony-vae", "inference_size": 64}, "stage harmony-vae works at one size"),
     ],
 )
 def test_wrong_settings_are_one_sentence(config, changes, words):
     with pytest.raises(HarmonyError, match=words):
-        config("unet", **changes)
+        config(**{"stage": "unet", **changes})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,18 @@ from PIL import Image
 
 from fakes.diffharmony_toys import write_toys
 from harmonyrt.common import HarmonyError
-from harmonyrt.models.diffharmony import load_vae
-from harmonyrt.training.diffharmony.objectives import NoiseObjective, RefinerObjective, enlarged, noise_loss
+from harmonyrt.models.diffharmony import AutoencoderKL, Noise, load_diffharmony, load_vae
+from harmonyrt.models.diffharmony.folders import vae_config
+from harmonyrt.training.diffharmony.objectives import (
+    HarmonyVAEObjective,
+    NoiseObjective,
+    RefinerObjective,
+    enlarged,
+    noise_loss,
+)
 from harmonyrt.training.diffharmony.pairs import Pairs
-from harmonyrt.training.diffharmony.stages import fresh_refiner, harmony_vae_from, recompute_blocks
+from harmonyrt.training.diffharmony.saving import write_network
+from harmonyrt.training.diffharmony.stages import fresh_refiner, harmony_vae_from, recompute_blocks, subject_of
 from harmonyrt.training.loading import PairedDataset
 from harmonyrt.training.optimizers import build_optimizer
 
@@ -83,6 +93,33 @@ def test_a_fresh_harmony_vae_decodes_as_the_plain_one(base):
     z, condition = torch.rand(1, 4, 4, 4), torch.rand(1, 4, 32, 32)
     with torch.no_grad():
         assert torch.equal(harmony.decode_with(z, condition, z), plain.decode(z))
+
+
+def test_the_online_variant_decodes_what_stage_one_makes_of_the_composite(base):
+    """At first the harmony VAE is the plain one, so its picture is the pipeline's with the same noise."""
+    model = load_diffharmony(base)
+    objective = HarmonyVAEObjective(4, 8, stage_one=model, denoising_steps=2)
+    generator = torch.Generator().manual_seed(3)
+    composite, real = torch.rand(2, 2, 3, 32, 32, generator=generator) * 2 - 1
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[:, :, 8:24] = 1
+    draws = objective.draws(composite, generator)
+    initial, posterior, first, second, _ = draws
+    decoded = model.harmonize(composite, mask, Noise(initial, posterior, (first, second))).decoded
+    loss = objective(harmony_vae_from(model.vae), (composite, mask, real, *draws))
+    assert loss.item() == pytest.approx(float((decoded - real).abs().mean()), rel=1e-5)
+    again = objective(harmony_vae_from(model.vae), (composite, mask, real, *objective.draws(composite, generator)))
+    assert again.item() != pytest.approx(loss.item(), rel=1e-5)  # new noise, other latents
+
+
+def test_the_online_variant_takes_a_vae_of_the_checkpoints_kind(base, config, tmp_path):
+    other = tmp_path / "vae"
+    shape = {**json.loads((base / "vae" / "config.json").read_text())}
+    shape["block_out_channels"] = shape["block_out_channels"][1:]
+    shape["down_block_types"], shape["up_block_types"] = ["DownEncoderBlock2D"] * 3, ["UpDecoderBlock2D"] * 3
+    write_network(AutoencoderKL(vae_config(shape, other)), shape, other)
+    with pytest.raises(HarmonyError, match="at 1/4 of the size, stage one's have 4 at 1/8; give a VAE of"):
+        subject_of(config("harmony-vae", online=True, start=other))
 
 
 def test_recomputed_blocks_have_the_same_gradients(base):
