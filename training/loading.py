@@ -209,12 +209,16 @@ def batches(
     first_step: int,
     workers: int,
     first_of_stage: int | None = None,
+    every: int = 1,
 ) -> Iterator[Tensors]:
-    """Batches of step `first_step` and on, without end; with `first_of_stage` in epochs, as :class:`_Steps` has it."""
+    """Batches of step `first_step` and on, without end; with `first_of_stage` in epochs, as :class:`_Steps` has it.
+
+    `every` leaves steps out: those between are other processes' to make.
+    """
     loader = DataLoader(
         _Steps(source, size, batch, seed, first_of_stage),
         batch_size=None,
-        sampler=range(first_step, first_step + 10_000_000),
+        sampler=range(first_step, first_step + 10_000_000 * every, every),
         num_workers=workers,
         prefetch_factor=3 if workers else None,
         multiprocessing_context="fork" if workers else None,  # the album's pictures are shared, not copied

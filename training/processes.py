@@ -1,6 +1,7 @@
 """Several processes that train one network together, as ``torchrun`` starts them: each computes a part of every batch.
 
 The batch is the one that a single process would have, so the number of processes changes the speed and not the run.
+The processes make batches in turn, and the one that made a step's gives each of the others its part.
 The default group carries gradients (nccl between GPUs, gloo between CPUs); a second one, always gloo, carries what the
 processes agree on.
 """
@@ -8,6 +9,7 @@ processes agree on.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from harmonyrt.training import losses
 
 PATIENCE = timedelta(hours=2)
 """How long a process waits for the others: the first one validates and writes while they wait."""
+Batch = tuple[Tensor, ...]
+"""The first axis of the tensors is the sample."""
 LossOf = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
 
 
@@ -66,8 +70,8 @@ class Processes:
             )
         return f"cuda:{self.local_rank}"
 
-    def part(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
-        """This process's samples of a batch, and their share of it.
+    def parts(self, batch: Batch) -> list[Batch]:
+        """Each process's samples of a batch, nearly as many for all.
 
         Raises:
             HarmonyError: there are fewer samples than processes.
@@ -77,8 +81,37 @@ class Processes:
                 f"a batch of {len(batch[0])} cannot be divided among {self.count} processes; give a larger batch, or"
                 " start fewer processes"
             )
-        mine = tuple(tensor.tensor_split(self.count)[self.rank] for tensor in batch)
-        return mine, len(mine[0]) / len(batch[0])
+        return list(zip(*(tensor.tensor_split(self.count) for tensor in batch), strict=True))
+
+    def first_turn(self, step: int) -> int:
+        """The first step from `step` on whose batch is this process's to make; it is each :attr:`count`-th of them."""
+        return step + (self.rank - step) % self.count
+
+    def parts_in_turn(self, made: Iterator[Batch], step: int) -> Iterator[Batch]:
+        """This process's part of every step's batch; a single process has all of it.
+
+        Args:
+            made: batches of the steps that are this process's turn (:meth:`first_turn`).
+            step: the first.
+
+        Raises:
+            HarmonyError: in every process what went wrong in the one whose turn it was.
+        """
+        if self.count == 1:
+            yield from made
+            return
+        for number in itertools.count(step):
+            parts: list[Any] = []
+            if number % self.count == self.rank:
+                try:
+                    parts = [tuple(tensor.numpy() for tensor in part) for part in self.parts(next(made))]
+                except HarmonyError as error:
+                    parts = [error] * self.count
+            mine: list[Any] = [None]
+            dist.scatter_object_list(mine, parts or None, src=number % self.count, group=self.control)
+            if isinstance(mine[0], HarmonyError):
+                raise mine[0]
+            yield tuple(torch.from_numpy(array) for array in mine[0])
 
     def sums(self, *values: float) -> list[float]:
         """The sums of every process's numbers, the same in all of them."""
@@ -161,17 +194,17 @@ class JointBackward:
 
         Args:
             loss_of: mean loss of a network on a part of the batch.
-            batch: the whole batch, the same in every process; the first axis of its tensors is the sample.
+            batch: this process's part of it.
         """
         for parameter in self.network.parameters():
             parameter.grad = None
-        mine, share = self.processes.part(batch)
+        samples = self.processes.sums(len(batch[0]))[0]
         pieces = [
-            piece for piece in zip(*(t.tensor_split(self.accumulate) for t in mine), strict=True) if len(piece[0])
+            piece for piece in zip(*(t.tensor_split(self.accumulate) for t in batch), strict=True) if len(piece[0])
         ]
         total = 0.0
         for number, piece in enumerate(pieces, 1):
-            weight = share * len(piece[0]) / len(mine[0])
+            weight = len(piece[0]) / samples
             with self._apart(number < len(pieces)):
                 loss = self.loss(loss_of, piece) * weight
                 (loss * self.processes.count).backward()  # DistributedDataParallel divides by it

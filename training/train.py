@@ -203,7 +203,9 @@ class _Run:
         config = self.config
         kind = torch.device(config.device).type
         start = self.timeline.first_step(index)
-        stream = batches(self.source, stage.size, stage.batch, config.seed, self.step, config.workers, start)
+        first, every = self.processes.first_turn(self.step), self.processes.count
+        made = batches(self.source, stage.size, stage.batch, config.seed, first, config.workers, start, every)
+        stream = self.processes.parts_in_turn(made, self.step)
         last_validation = last_checkpoint = self.minutes
         threads = (config.threads or os.cpu_count() or 1) if kind == "cpu" else 1
         loss_of = PartLoss(config.loss, kind, config.precision == "bf16", stage.head_alone, self.processes.batch())

@@ -1,17 +1,24 @@
-"""Runs that training/test_processes.py does in one process and, by torchrun, in two. Arguments: data, toys, output."""
+"""Runs that training/test_processes.py does in one process and, by torchrun, in two. Arguments: data, toys, output.
+
+Steps whose batches a process makes are noted in ``output/made.RANK``, for each run in its order.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
 import torch
 
+from harmonyrt.common import HarmonyError
 from harmonyrt.models import PHNetConfig
 from harmonyrt.models.diffharmony import VAEConfig
 from harmonyrt.training import train as training
 from harmonyrt.training.config import Stage, TrainConfig
+from harmonyrt.training.diffharmony import loop
 from harmonyrt.training.diffharmony.config import DiffusionConfig
 from harmonyrt.training.diffharmony.loop import train_diffusion
 from harmonyrt.training.processes import joined
@@ -43,10 +50,30 @@ def few(composites):
     return lambda root, split, size: composites(root, split, 32)[:1]
 
 
+def noted(batches, made: list[list[int]]):
+    """Batches as before; those that were taken from them are noted by their steps."""
+
+    def noting(source, size, batch, seed, first_step, workers, first_of_stage, every):
+        steps: list[int] = []
+        made.append(steps)
+        stream = batches(source, size, batch, seed, first_step, workers, first_of_stage, every)
+        for step, taken in zip(itertools.count(first_step, every), stream):
+            steps.append(step)
+            yield taken
+
+    return noting
+
+
 def train_all(data: Path, toys: Path, out: Path) -> None:
     for name in PHNET_RUNS:
         training.train(phnet_config(name, data, out), Reporter(None))
     train_diffusion(vae_config(toys, out), Reporter(None))
+
+
+def unreadable():
+    """What a process makes whose picture cannot be read."""
+    raise HarmonyError("no such picture")
+    yield
 
 
 if __name__ == "__main__":
@@ -56,5 +83,12 @@ if __name__ == "__main__":
         written = []
         save = training.save_checkpoint
         training.save_checkpoint = lambda *a, **k: (written.append(1), save(*a, **k))
+        made = []
+        for module in (training, loop):
+            module.batches = noted(module.batches, made)
         train_all(*map(Path, sys.argv[1:]))
+        with contextlib.suppress(HarmonyError):
+            next(processes.parts_in_turn(unreadable() if processes.rank == 1 else iter(()), 1))
+            raise AssertionError("every process is told what failed in one of them")
+        (Path(sys.argv[3]) / f"made.{processes.rank}").write_text(repr(made))
         assert bool(written) == processes.first, "only the first process writes"

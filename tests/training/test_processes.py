@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import os
 import signal
@@ -61,7 +62,8 @@ def trained(small_data, tmp_path_factory):
     assert stopped.steps == 2
     done = torchrun("-m", together.__name__, small_data, toys, both)
     assert done.returncode == 0, done.stderr[-3000:]
-    return {
+    made = [ast.literal_eval((both / f"made.{rank}").read_text()) for rank in range(2)]
+    return {"made": made} | {
         name: [torch.load(folder / name / "checkpoint.pt", weights_only=True) for folder in (alone, both)]
         for name in RUNS
     }
@@ -103,17 +105,29 @@ def test_two_processes_train_the_network_of_one(name, trained):
     torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-4)
 
 
+def test_each_batch_is_made_by_one_of_the_processes_in_turn(trained):
+    """Runs of 4, 2 and 2 steps, one that went on from step 2 to 4, and the harmony VAE's 2."""
+    assert trained["made"] == [[[0, 2], [0], [0], [2], [0]], [[1, 3], [1], [1], [3], [1]]]
+
+
 def test_a_batch_smaller_than_the_processes_is_refused():
     with pytest.raises(HarmonyError, match="a batch of 2 cannot be divided among 3 processes"):
-        Processes(0, 3).part((torch.zeros(2, 1),))
+        Processes(0, 3).parts((torch.zeros(2, 1),))
 
 
 @pytest.mark.parametrize("samples", [7, 8])
 def test_parts_are_the_batch(samples):
     batch = (torch.arange(samples), torch.arange(samples))
-    parts = [Processes(rank, 3).part(batch) for rank in range(3)]
-    assert torch.equal(torch.cat([part[0] for part, _ in parts]), batch[0])
-    assert sum(share for _, share in parts) == pytest.approx(1)
+    parts = Processes(0, 3).parts(batch)
+    assert [len(part[0]) for part in parts] == [(samples + 2 - rank) // 3 for rank in range(3)]
+    assert torch.equal(torch.cat([part[0] for part in parts]), batch[0])
+
+
+def test_turns_go_round_from_any_step():
+    for step in (0, 4, 5):
+        firsts = [Processes(rank, 3).first_turn(step) for rank in range(3)]
+        assert sorted(firsts) == [step, step + 1, step + 2]
+        assert [first % 3 for first in firsts] == [0, 1, 2]
 
 
 def test_a_gpu_for_each_process_or_a_sentence():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,14 +158,15 @@ class _Run:
         """Train to the end; True when a signal to any process ended it before."""
         config = self.config
         backward = JointBackward(self.network, self.processes, config.accumulate)
-        stream = batches(self.source, config.side, config.batch, config.seed, self.step, config.workers, 0)
+        stream = self.processes.parts_in_turn(self._made(), self.step)
         while self.step < self.steps:
             if self.processes.sums(len(interrupted))[0]:
                 return True
             rate = config.rate * min(1.0, (self.step + 1) / max(config.warmup_steps, 1))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = backward.backward(self.subject.objective, self._batch(next(stream)))
+            part = tuple(tensor.to(self.device) for tensor in next(stream))
+            loss = backward.backward(self.subject.objective, part)
             norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
             if torch.isfinite(norm):
                 self.optimizer.step()
@@ -181,11 +184,14 @@ class _Run:
                     self._held_out_loss(at_first)
         return False
 
-    def _batch(self, pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The step's pictures and its random numbers, which follow from seed and step alone."""
-        generator = torch.Generator().manual_seed(seed_of([self.config.seed, self.step]))
-        draws = self.subject.objective.draws(pictures[0], generator)
-        return tuple(tensor.to(self.device) for tensor in (*pictures, *draws))
+    def _made(self) -> Iterator[tuple[Tensor, ...]]:
+        """Pictures and random numbers of this process's steps, which follow from seed and step alone."""
+        config, every = self.config, self.processes.count
+        first = self.processes.first_turn(self.step)
+        made = batches(self.source, config.side, config.batch, config.seed, first, config.workers, 0, every)
+        for step, pictures in zip(itertools.count(first, every), made):
+            generator = torch.Generator().manual_seed(seed_of([config.seed, step]))
+            yield (*pictures, *self.subject.objective.draws(pictures[0], generator))
 
     @torch.no_grad()
     def _held_out_loss(self, at_first: float | None) -> float | None:
