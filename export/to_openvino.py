@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 FILES = ("openvino.xml", "openvino.bin")
-_COMPUTE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul", "FusedConvolution")
+_COMPUTE = (
+    "Convolution",
+    "ConvolutionBackpropData",
+    "GroupConvolution",
+    "MatMul",
+    "FusedConvolution",
+    "QuantizedConvolution",
+)
 _TYPE_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _LONGEST_DEQUANTIZATION = 5
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16"}
@@ -54,7 +61,8 @@ def _precision_counts(model) -> dict[str, int]:
     for operation in model.get_ops():
         if operation.get_type_name() not in _COMPUTE:
             continue
-        if all(_dequantized(operation.input_value(i).get_node()) for i in range(2)):
+        quantized = operation.get_type_name() == "QuantizedConvolution"
+        if quantized or all(_dequantized(operation.input_value(i).get_node()) for i in range(2)):
             counts["int8"] += 1
         else:
             kind = operation.get_input_element_type(0).get_type_name()

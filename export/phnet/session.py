@@ -99,6 +99,7 @@ class PHNetSession:
 
         from harmonyrt.export.precision import typed_graph
         from harmonyrt.export.precision.mark_islands import is_convolution
+        from harmonyrt.export.rewrites import native_int8
         from harmonyrt.export.rewrites.winograd import is_winograd
 
         if recipe.precision == "fp32":
@@ -106,6 +107,10 @@ class PHNetSession:
         if recipe.precision != "int8":
             computes = lambda node: is_convolution(node) or is_winograd(node)  # noqa: E731
             return typed_graph(ir.from_proto(graph), recipe.precision, computes)
+        if "quantized-convolutions" in fitting(recipe.rewrites, recipe.size, target, recipe.precision):
+            model = ir.from_proto(graph)
+            native_int8.apply(model)
+            return model
         if recipe.calibration is not None:
             return ir.from_proto(recipe.calibration.found.apply(graph, target))
         if recipe.rewrites not in self._calibrations:

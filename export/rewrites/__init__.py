@@ -89,6 +89,14 @@ REWRITES = {
             module="native",
         ),
         Rewrite(
+            "quantized-convolutions",
+            "convolutions as the INT8 operator of runtime/native, which needs no calibration",
+            static_only=True,
+            targets=("openvino",),
+            precisions=("int8",),
+            module="native_int8",
+        ),
+        Rewrite(
             "recast-transposed",
             "transposed convolutions of stride 2 as convolutions",
             static_only=True,
@@ -125,7 +133,7 @@ LOW_MEMORY = (
 FASTER = ("recast-transposed", "winograd")
 """Those that buy speed with memory and time to load."""
 
-KERNELS = ("fused-convolutions",)
+KERNELS = ("fused-convolutions", "quantized-convolutions")
 """Those whose engines need the libraries of runtime/native. They take the place of Winograd as graph operations, and a
 plain engine stands by each of theirs."""
 

@@ -7,6 +7,7 @@ are: it applies them to a block of weights as it transforms it. Weights keep the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ _SLOPE = 0.01  # ONNX's default of LeakyRelu
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """Of one operator: (outputs, inputs, kernel, kernel) each; with a gate, gated * gate + plain."""
 
     plain: np.ndarray
@@ -37,10 +38,14 @@ class _Weights:
     gate: ir.Value | None = None
 
 
+Emit = Callable[..., ir.Value]
+"""Writes one operator; takes what :func:`write_fused` takes."""
+
+
 def apply(model: ir.Model) -> int:
     """Conv 3x3 and 2x2 of stride 1, Conv and ConvTranspose 4x4 of stride 2, with a Relu or LeakyRelu that follows."""
-    places = tools.rewrite_each(model, {"ConvTranspose"}, _transposed)
-    places += tools.rewrite_each(model, {"Conv"}, _convolution)
+    places = tools.rewrite_each(model, {"ConvTranspose"}, transposed)
+    places += tools.rewrite_each(model, {"Conv"}, convolution)
     if places:
         model.opset_imports[DOMAIN] = 1
     return places
@@ -49,13 +54,15 @@ def apply(model: ir.Model) -> int:
 def packed(weight: np.ndarray) -> np.ndarray:
     """(O,C,k,k) -> (ceil(O / 16), C, k * k, 16): what the kernel loads at once lies together."""
     outputs, inputs, kernel, _ = weight.shape
-    padded = np.zeros((-(-outputs // _OUTPUT_BLOCK) * _OUTPUT_BLOCK, inputs, kernel * kernel), np.float32)
+    padded = np.zeros((-(-outputs // _OUTPUT_BLOCK) * _OUTPUT_BLOCK, inputs, kernel * kernel), weight.dtype)
     padded[:outputs] = weight.reshape(outputs, inputs, kernel * kernel)
     blocks = padded.reshape(-1, _OUTPUT_BLOCK, inputs, kernel * kernel)
     return np.ascontiguousarray(blocks.transpose(0, 2, 3, 1))
 
 
-def _convolution(graph: ir.Graph, node: ir.Node) -> None:
+def convolution(graph: ir.Graph, node: ir.Node, emit: Emit | None = None) -> None:
+    """A Conv; `emit` None writes FP32."""
+    emit = emit or write_fused
     must(attribute(node, "group", 1) == 1, "it has groups")
     must(all(step == 1 for step in attribute(node, "dilations", [1])), "it dilates")
     must(attribute(node, "auto_pad", "NOTSET") == "NOTSET", "it pads itself")
@@ -72,7 +79,7 @@ def _convolution(graph: ir.Graph, node: ir.Node) -> None:
         top, left, bottom, right = pads
         size = (height + top + bottom - kernel + 1, width + left + right - kernel + 1)
         last, fields = _activation(node)
-        _write(write, "", source, weights, (top, left), size, **fields)
+        emit(write, "", source, weights, (top, left), size, **fields)
         write.replace(node, *last)
         return
     must(kernel == 4 and strides == [2, 2], "neither a kernel of 2 or 3 with stride 1 nor one of 4 with stride 2")
@@ -81,8 +88,8 @@ def _convolution(graph: ir.Graph, node: ir.Node) -> None:
     deep = write("pairs", "SpaceToDepth", padded, blocksize=2)
     deep.shape, deep.type = ir.Shape([1, 4 * inputs, height // 2 + 1, width // 2 + 1]), source.type
     last, fields = _activation(node)
-    halved = _Weights(_by_pairs(weights.plain), weights.bias)
-    _write(write, "", deep, halved, (0, 0), (height // 2, width // 2), **fields)
+    halved = Weights(_by_pairs(weights.plain), weights.bias)
+    emit(write, "", deep, halved, (0, 0), (height // 2, width // 2), **fields)
     write.replace(node, *last)
 
 
@@ -93,7 +100,9 @@ def _by_pairs(weight: np.ndarray) -> np.ndarray:
     return pairs.transpose(0, 3, 5, 1, 2, 4).reshape(outputs, 4 * inputs, 2, 2)
 
 
-def _transposed(graph: ir.Graph, node: ir.Node) -> None:
+def transposed(graph: ir.Graph, node: ir.Node, emit: Emit | None = None) -> None:
+    """A ConvTranspose; `emit` None writes FP32."""
+    emit = emit or write_fused
     kernels = phase_kernels(node)
     _, inputs, height, width = tools.known_shape(operand(node, 0))
     outputs = len(kernels[0])
@@ -103,7 +112,7 @@ def _transposed(graph: ir.Graph, node: ir.Node) -> None:
     last, fields = _activation(node)
     write = Writer(graph, node.name)
     phases = [
-        _write(write, f"phase_{down}{across}", operand(node, 0), _Weights(kernel, bias), (1 - down, 1 - across),
+        emit(write, f"phase_{down}{across}", operand(node, 0), Weights(kernel, bias), (1 - down, 1 - across),
                (height, width), **fields)
         for kernel, (down, across) in zip(kernels, PHASES, strict=True)
     ]  # fmt: skip
@@ -111,11 +120,11 @@ def _transposed(graph: ir.Graph, node: ir.Node) -> None:
     write.replace(node, *last)
 
 
-def _write(
-    write: Writer, what: str, source: ir.Value, weights: _Weights, pads: tuple[int, int], size: tuple[int, int],
+def write_fused(
+    write: Writer, what: str, source: ir.Value, weights: Weights, pads: tuple[int, int], size: tuple[int, int],
     **fields: Any,
 ) -> ir.Value:  # fmt: skip
-    outputs, _, kernel, _ = weights.plain.shape
+    """The operator in FP32: of `size` pixels, with `pads` rows above and columns to the left."""
     inputs = [
         source,
         write.constant(f"{what}weights", packed(weights.plain)),
@@ -123,7 +132,16 @@ def _write(
     ]
     if weights.gated is not None and weights.gate is not None:
         inputs += [write.constant(f"{what}gated", packed(weights.gated)), weights.gate]
-    fields |= {
+    return write_operator(OPERATOR, write, what, inputs, weights.plain.shape, pads, size, fields)
+
+
+def write_operator(
+    name: str, write: Writer, what: str, inputs: list[ir.Value], weight: tuple[int, ...], pads: tuple[int, int],
+    size: tuple[int, int], fields: dict[str, Any],
+) -> ir.Value:  # fmt: skip
+    """One of the operators of runtime/native; `weight` is the shape of its weights before they were packed."""
+    source, (outputs, _, kernel, _) = inputs[0], weight
+    fields = fields | {
         "kernel": kernel,
         "outputs": outputs,
         "top": pads[0],
@@ -131,7 +149,7 @@ def _write(
         "height": size[0],
         "width": size[1],
     }
-    node = ir.node(OPERATOR, inputs, fields, domain=DOMAIN, name=f"{write.base}/{what}".rstrip("/"))
+    node = ir.node(name, inputs, fields, domain=DOMAIN, name=f"{write.base}/{what}".rstrip("/"))
     node.outputs[0].name = node.name
     node.outputs[0].shape, node.outputs[0].type = (
         ir.Shape([*tools.known_shape(source)[:1], outputs, *size]),
@@ -141,20 +159,20 @@ def _write(
     return node.outputs[0]
 
 
-def _weights(node: ir.Node) -> _Weights:
+def _weights(node: ir.Node) -> Weights:
     """Of a Conv: constant, or gated as gate_fold leaves them."""
     value = operand(node, 1)
     outputs, inputs = tools.known_shape(value)[:2]
     bias = constant_input(node, 2) if tools.given(node, 2) else np.zeros(outputs, np.float32)
     array = tools.constant(value)
     if array is not None:
-        return _Weights(array, bias)
+        return Weights(array, bias)
     add = tools.maker(value, "Add")
     mul = tools.maker(operand(add, 0), "Mul")
     gated, gate, plain = tools.constant(mul.inputs[0]), operand(mul, 1), tools.constant(add.inputs[1])
     if gated is None or plain is None or list(gate.shape or ()) != [1, inputs, 1, 1]:
         raise Left("its weights are computed otherwise than by a gate")
-    return _Weights(plain, bias, gated, gate)
+    return Weights(plain, bias, gated, gate)
 
 
 def _activation(node: ir.Node) -> tuple[list[ir.Node], dict[str, Any]]:

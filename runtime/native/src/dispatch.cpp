@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "quantized.h"
 #include "winograd.h"
 
 namespace hrt::native {
@@ -8,6 +9,10 @@ extern const Kernel kernel;
 }
 namespace avx2 {
 extern const Kernel kernel;
+extern const QuantizedKernel quantized_kernel;
+} // namespace avx2
+namespace avx512vnni {
+extern const QuantizedKernel quantized_kernel;
 }
 
 const Kernel *kernel_named(const char *name) {
@@ -22,6 +27,20 @@ const Kernel *kernel_named(const char *name) {
 const Kernel *best_kernel() {
     const Kernel *best = kernel_named("avx512");
     return best != nullptr ? best : kernel_named("avx2");
+}
+
+const QuantizedKernel *quantized_kernel_named(const char *name) {
+    if (std::strcmp(name, "avx512vnni") == 0 && __builtin_cpu_supports("avx512vnni") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        return &avx512vnni::quantized_kernel;
+    if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &avx2::quantized_kernel;
+    return nullptr;
+}
+
+const QuantizedKernel *best_quantized_kernel() {
+    const QuantizedKernel *best = quantized_kernel_named("avx512vnni");
+    return best != nullptr ? best : quantized_kernel_named("avx2");
 }
 
 } // namespace hrt::native

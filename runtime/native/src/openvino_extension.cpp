@@ -1,7 +1,5 @@
-// OpenVINO's face of the kernels: an extension with the operator of fused_convolution.h.
-#include <oneapi/tbb/parallel_for.h>
-#include <oneapi/tbb/task_arena.h>
-
+// OpenVINO's face of the kernels: an extension with the operator of fused_convolution.h, and that of
+// openvino_quantized.cpp.
 #include <memory>
 #include <openvino/core/extension.hpp>
 #include <openvino/core/op_extension.hpp>
@@ -9,6 +7,7 @@
 #include <openvino/op/op.hpp>
 
 #include "fused_convolution.h"
+#include "openvino_threads.h"
 #include "workspace.h"
 
 namespace {
@@ -17,18 +16,6 @@ using hrt::native::Attributes;
 using hrt::native::Kernel;
 using hrt::native::Operands;
 using hrt::native::Workspace;
-
-void on_threads(int parts, const hrt::native::Parts &part) {
-    if (parts == 1) {
-        part(0);
-        return;
-    }
-    // Isolated: a thread that waits here must not begin another inference, which would want the same workspace.
-    oneapi::tbb::this_task_arena::isolate([&] {
-        oneapi::tbb::parallel_for(
-            0, parts, 1, [&](int i) { part(i); }, oneapi::tbb::static_partitioner());
-    });
-}
 
 class FusedConvolution : public ov::op::Op {
 public:
@@ -95,9 +82,9 @@ public:
             with.gate = inputs[4].data<const float>();
         }
         with.result = outputs[0].data<float>();
-        const int threads = oneapi::tbb::this_task_arena::max_concurrency();
+        const int threads = hrt::native::threads_here();
         thread_local Workspace workspace;
-        kernel->run(conv, with, workspace.at_least(kernel->workspace(conv, threads)), threads, on_threads);
+        kernel->run(conv, with, workspace.at_least(kernel->workspace(conv, threads)), threads, hrt::native::on_threads);
         return true;
     }
 
@@ -118,7 +105,15 @@ private:
 
 } // namespace
 
-OPENVINO_CREATE_EXTENSIONS(std::vector<ov::Extension::Ptr>({
-    std::make_shared<ov::OpExtension<FusedConvolution>>(),
-    std::make_shared<ov::frontend::onnx::OpExtension<FusedConvolution>>("FusedConvolution", "harmonyrt"),
-}));
+void add_quantized(std::vector<ov::Extension::Ptr> &to); // openvino_quantized.cpp
+
+static std::vector<ov::Extension::Ptr> operators() {
+    std::vector<ov::Extension::Ptr> all{
+        std::make_shared<ov::OpExtension<FusedConvolution>>(),
+        std::make_shared<ov::frontend::onnx::OpExtension<FusedConvolution>>("FusedConvolution", "harmonyrt"),
+    };
+    add_quantized(all);
+    return all;
+}
+
+OPENVINO_CREATE_EXTENSIONS(operators());

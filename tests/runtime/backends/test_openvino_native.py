@@ -10,7 +10,7 @@ import pytest
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build.tracing import tidy
-from harmonyrt.export.rewrites import gate_fold
+from harmonyrt.export.rewrites import gate_fold, native_int8
 from harmonyrt.export.rewrites import native as native_rewrite
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.to_openvino import build
@@ -102,3 +102,69 @@ def test_a_file_that_is_no_library_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv(native.VARIABLE, str(path))
     with pytest.raises(HarmonyError, match="do not fit this OpenVINO"):
         backend.add_native_kernels(openvino.Core(), {native.NEED: native.VERSION})
+
+
+INT8_LAYER = """g (float[{batch},{inputs},{height},{width}] x, float[{batch},{inputs},1,1] s) => (float[b,o,h,v] y) {{
+    gated = Mul (x, s)
+    both = Concat <axis = 1> (gated, x)
+    c = Conv <pads = [1,1,1,1]> (both, w1, b)
+    r = Relu (c)
+    d = Conv <pads = [1,1,1,1], strides = [2,2]> (r, w2, b)
+    e = ConvTranspose <pads = [1,1,1,1], strides = [2,2]> (d, w3, b)
+    y = LeakyRelu (e)
+}}"""
+
+
+def int8_layers(batch, inputs, height, width):
+    """A graph of three layers, the same in INT8, and what to feed them with."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
+    text = INT8_LAYER.format(batch=batch, inputs=inputs, height=height, width=width)
+    parsed = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 18]> {text}')
+    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
+    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    before = ir.to_proto(model)
+    assert native_int8.apply(model) == 3
+    return before, ir.to_proto(model), {"x": draw(batch, inputs, height, width), "s": draw(batch, inputs, 1, 1)}
+
+
+@built
+@pytest.mark.parametrize(("batch", "inputs", "height", "width"), [(1, 64, 8, 8), (2, 80, 34, 22), (3, 64, 6, 38)])
+def test_int8_layers_are_near_the_plain_graph_and_the_same_on_any_number_of_threads(batch, inputs, height, width):
+    before, after, feeds = int8_layers(batch, inputs, height, width)
+    expected = compiled(before)(feeds)[0]
+    found = [compiled(after, threads)(feeds)[0] for threads in (1, 2)]
+    np.testing.assert_array_equal(found[0], found[1])
+    power, noise = np.square(expected).mean(), np.square(found[0] - expected).mean()
+    assert 0 < noise < power / 10**2  # 20 dB: three layers of noise, each rounded anew
+
+
+@built
+def test_an_int8_model_keeps_its_numbers_from_call_to_call_and_through_the_cache():
+    _, after, feeds = int8_layers(1, 64, 16, 16)
+    first = compiled(after)
+    answers = [first(feeds)[0].copy() for _ in range(2)]
+    np.testing.assert_array_equal(*answers)
+    exported = first.export_model()
+    core = openvino.Core()
+    backend.add_native_kernels(core, {native.NEED: native.VERSION})
+    again = core.import_model(exported, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+    np.testing.assert_array_equal(again(feeds)[0], answers[0])
+
+
+@built
+@pytest.mark.parametrize("slot", ["w", "scales", "b"])
+def test_int8_weights_of_another_shape_are_refused(slot):
+    text = """<ir_version: 9, opset_import: ["": 18, "harmonyrt": 1]> g (float[1,8,8,8] x) => (float[1,16,8,8] y) {
+        y = harmonyrt.QuantizedConvolution
+            <kernel=3, outputs=16, top=1, left=1, height=8, width=8, activation=0, slope=0.0> (x, w, scales, b)
+    }"""
+    parsed = onnx.parser.parse_model(text)
+    shapes = {"w": (1, 8, 9, 16), "scales": (16,), "b": (16,)}
+    shapes[slot] = (1, 7, 9, 16) if slot == "w" else (15,)
+    for name, shape in shapes.items():
+        kind = np.int8 if name == "w" else np.float32
+        parsed.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, kind), name))
+    with pytest.raises(RuntimeError, match=r"not packed for these channels|one value per output channel"):
+        compiled(parsed)

@@ -1,0 +1,436 @@
+// Quantized convolutions, compiled once for each instruction set: HRT_LANES values per vector, HRT_KERNEL its name.
+//
+// A block of tiles is transformed twice: once to find the largest value of each position of each tile, once to
+// quantize with it, four channels together as the products read them. Then each block of output channels multiplies,
+// scales, and transforms the sums back while they are in the cache.
+#include <immintrin.h>
+
+#include <cmath>
+
+#include "quantized.h"
+#include "tiles.h"
+
+namespace hrt::native::HRT_KERNEL {
+namespace {
+
+constexpr int kRows = HRT_ROWS;       // output channels and
+constexpr int kVectors = HRT_VECTORS; // vectors of tiles that the product keeps in registers
+constexpr int kOutputs = HRT_OUTPUTS; // output channels per block
+constexpr int kMostTiles = HRT_TILES; // tiles per block
+constexpr int kQuad = 4;              // channels that one product adds up
+constexpr float kSteps = 127.0F;
+constexpr float kNothing = 1e-30F; // smaller values are zeros: their reciprocal would not be finite
+
+HRT_INLINE Index load_int(const void *from) {
+    typedef int Loose __attribute__((vector_size(kLanes * 4), aligned(1), may_alias));
+    return *static_cast<const Loose *>(from);
+}
+HRT_INLINE void store_int(void *to, Index value) {
+    typedef int Loose __attribute__((vector_size(kLanes * 4), aligned(1), may_alias));
+    *static_cast<Loose *>(to) = value;
+}
+HRT_INLINE Vec magnitude(Vec value) { return value < 0.0F ? -value : value; }
+HRT_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+
+// The nearest integer, in the lowest bits of each lane: adding 1.5 * 2^23 leaves no digits behind the point.
+HRT_INLINE Index rounded(Vec value) {
+    const Vec sum = value + 12582912.0F;
+    return (Index)sum;
+}
+
+// sum + the products of four unsigned and four signed bytes in each lane; one factor is the same in every lane.
+#ifdef HRT_VNNI
+struct Factor {
+    __m512i value;
+    HRT_INLINE void read(const std::int8_t *from) {
+        int four;
+        std::memcpy(&four, from, sizeof four);
+        value = _mm512_set1_epi32(four);
+    }
+};
+struct Bytes {
+    __m512i value;
+    HRT_INLINE void read(const std::uint8_t *from) { value = _mm512_loadu_si512(from); }
+};
+HRT_INLINE Index dot(Index sum, const Bytes &a, const Factor &b) {
+    return (Index)_mm512_dpbusd_epi32((__m512i)sum, a.value, b.value);
+}
+#else // in 16 bits, which hold the bytes' products exactly
+struct Factor {
+    __m256i even, odd;
+    HRT_INLINE void read(const std::int8_t *from) {
+        int four;
+        std::memcpy(&four, from, sizeof four);
+        const __m256i value = _mm256_set1_epi32(four);
+        even = _mm256_srai_epi16(_mm256_slli_epi16(value, 8), 8);
+        odd = _mm256_srai_epi16(value, 8);
+    }
+};
+struct Bytes {
+    __m256i even, odd;
+    HRT_INLINE void read(const std::uint8_t *from) {
+        const __m256i value = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
+        even = _mm256_and_si256(value, _mm256_set1_epi16(255));
+        odd = _mm256_srli_epi16(value, 8);
+    }
+};
+HRT_INLINE Index dot(Index sum, const Bytes &a, const Factor &b) {
+    const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(a.even, b.even), _mm256_madd_epi16(a.odd, b.odd));
+    return sum + (Index)both;
+}
+#endif
+
+constexpr int quads_of(const Convolution &conv, bool gated) {
+    return (gated ? 2 : 1) * ((conv.inputs + kQuad - 1) / kQuad);
+}
+
+// Prepared weights: [outputs / 16][n * n] of these, each [16 / rows][quads][rows][4] bytes, then what goes with them.
+struct Tail {
+    float scale[kOutputBlock];
+    std::int32_t start[kOutputBlock]; // takes back that sources are 128 too large
+};
+constexpr int kTogether = 4; // rows in the layout, of all kernels alike
+static_assert(kRows == kTogether && kOutputs % kOutputBlock == 0, "the layout of weights");
+
+std::size_t weight_bytes(int quads) { return static_cast<std::size_t>(quads) * kQuad * kOutputBlock + sizeof(Tail); }
+
+// One input channel of 16 outputs, transformed: u[n * n][16].
+template <int kernel>
+HRT_INLINE void transform_weights(const std::int8_t *from, float *u) {
+    using T = Transform<kernel>;
+    float taps[kernel * kernel * kOutputBlock];
+    for (int i = 0; i < kernel * kernel * kOutputBlock; ++i) taps[i] = from[i];
+    for (int lane = 0; lane < kOutputBlock; lane += kLanes) {
+        Vec half[kernel][T::n];
+        HRT_UNROLL
+        for (int x = 0; x < kernel; ++x) {
+            Vec g[kernel];
+            HRT_UNROLL
+            for (int y = 0; y < kernel; ++y) g[y] = load(taps + (y * kernel + x) * kOutputBlock + lane);
+            T::weight(g, half[x]);
+        }
+        HRT_UNROLL
+        for (int i = 0; i < T::n; ++i) {
+            Vec row[kernel], out[T::n];
+            HRT_UNROLL
+            for (int x = 0; x < kernel; ++x) row[x] = half[x][i];
+            T::weight(row, out);
+            HRT_UNROLL
+            for (int j = 0; j < T::n; ++j) store(u + (i * T::n + j) * kOutputBlock + lane, out[j]);
+        }
+    }
+}
+
+template <int kernel>
+void prepare_block(const Convolution &conv, bool gated, const std::int8_t *weights, const float *scales, int block,
+                   char *to) {
+    constexpr int products = Transform<kernel>::n * Transform<kernel>::n;
+    const int inputs = (gated ? 2 : 1) * conv.inputs, quads = quads_of(conv, gated);
+    const std::int8_t *from = weights + static_cast<std::size_t>(block) * inputs * kernel * kernel * kOutputBlock;
+    alignas(64) float u[products * kOutputBlock], most[products * kOutputBlock] = {};
+    for (int c = 0; c < inputs; ++c) {
+        transform_weights<kernel>(from + static_cast<std::size_t>(c) * kernel * kernel * kOutputBlock, u);
+        for (int i = 0; i < products * kOutputBlock; i += kLanes)
+            store(most + i, larger(load(most + i), magnitude(load(u + i))));
+    }
+    const std::size_t step = weight_bytes(quads);
+    std::memset(to, 0, step * products);
+    for (int c = 0; c < inputs; ++c) {
+        transform_weights<kernel>(from + static_cast<std::size_t>(c) * kernel * kernel * kOutputBlock, u);
+        for (int p = 0; p < products; ++p) {
+            Tail *tail = reinterpret_cast<Tail *>(to + p * step + step - sizeof(Tail));
+            auto *bytes = reinterpret_cast<std::int8_t *>(to + p * step);
+            for (int o = 0; o < kOutputBlock; ++o) {
+                const float largest = most[p * kOutputBlock + o];
+                if (largest < kNothing) continue;
+                const int value = static_cast<int>(__builtin_rintf(u[p * kOutputBlock + o] * (kSteps / largest)));
+                const std::size_t row = static_cast<std::size_t>(o / kTogether) * quads + c / kQuad;
+                bytes[(row * kTogether + o % kTogether) * kQuad + c % kQuad] = static_cast<std::int8_t>(value);
+                tail->start[o] -= 128 * value;
+            }
+        }
+    }
+    for (int p = 0; p < products; ++p)
+        for (int o = 0; o < kOutputBlock; ++o) {
+            const int output = block * kOutputBlock + o;
+            reinterpret_cast<Tail *>(to + p * step + step - sizeof(Tail))->scale[o] =
+                output < conv.outputs ? most[p * kOutputBlock + o] / kSteps * scales[output] : 0.0F;
+        }
+}
+
+// m[kRows][tiles] = the products of weights [quads][kRows][4] and tiles [quads][tiles][4], scaled on both sides.
+template <int vectors>
+HRT_INLINE void multiply(const std::int8_t *u, const Tail &tail, int first, const std::uint8_t *v, const float *scale,
+                         int quads, int tiles, float *m, const std::uint8_t *ahead) {
+    Index sum[kRows][vectors];
+    HRT_UNROLL
+    for (int r = 0; r < kRows; ++r) HRT_UNROLL
+    for (int x = 0; x < vectors; ++x) sum[r][x] = Index{} + tail.start[first + r];
+    const std::size_t step = static_cast<std::size_t>(tiles) * kQuad;
+    for (int q = 0; q < quads; ++q) {
+        Bytes b[vectors];
+        HRT_UNROLL
+        for (int x = 0; x < vectors; ++x) b[x].read(v + x * kLanes * kQuad);
+        HRT_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+            Factor w;
+            w.read(u + r * kQuad);
+            HRT_UNROLL
+            for (int x = 0; x < vectors; ++x) sum[r][x] = dot(sum[r][x], b[x], w);
+        }
+        __builtin_prefetch(ahead);
+        ahead += 32;
+        u += kRows * kQuad;
+        v += step;
+    }
+    HRT_UNROLL
+    for (int x = 0; x < vectors; ++x) {
+        const Vec by = load(scale + x * kLanes);
+        HRT_UNROLL
+        for (int r = 0; r < kRows; ++r)
+            store(m + r * tiles + x * kLanes, __builtin_convertvector(sum[r][x], Vec) * (by * tail.scale[first + r]));
+    }
+}
+
+// One position of one block of 16 outputs. Meanwhile a part of the next position's tiles comes into the cache.
+void product(const char *weights, const std::uint8_t *v, const float *scale, int quads, int tiles, float *m,
+             const std::uint8_t *next) {
+    const std::size_t bytes = weight_bytes(quads);
+    const Tail &tail = *reinterpret_cast<const Tail *>(weights + bytes - sizeof(Tail));
+    const auto *u = reinterpret_cast<const std::int8_t *>(weights);
+    for (int t = 0; t < tiles;) {
+        const int left = (tiles - t) / kLanes;
+        const int now = left >= kVectors ? kVectors : left >= 2 && kVectors > 2 ? 2 : 1;
+        for (int o = 0; o < kOutputBlock; o += kRows) {
+            const std::int8_t *rows = u + static_cast<std::size_t>(o) * quads * kQuad;
+            float *to = m + static_cast<std::size_t>(o) * tiles + t;
+            const std::uint8_t *from = v + t * kQuad, *ahead = next + static_cast<std::size_t>(o) / kRows * quads * 32;
+            if (now == kVectors)
+                multiply<kVectors>(rows, tail, o, from, scale + t, quads, tiles, to, ahead);
+            else if (now == 2)
+                multiply<2>(rows, tail, o, from, scale + t, quads, tiles, to, ahead);
+            else
+                multiply<1>(rows, tail, o, from, scale + t, quads, tiles, to, ahead);
+        }
+        t += now * kLanes;
+    }
+}
+
+// Parts of the workspace, in floats.
+struct Sizes {
+    std::size_t stride, tiles, scales, line, rows, sums;
+    template <int kernel>
+    static Sizes of(const Convolution &conv, const TileBlocks &b, bool gated) {
+        constexpr int products = Transform<kernel>::n * Transform<kernel>::n;
+        Sizes s;
+        // Bytes from one position to the next; odd in lines: strides of a power of two meet in the same cache sets.
+        s.stride = static_cast<std::size_t>(quads_of(conv, gated)) * kQuad * b.block_tiles + 64;
+        s.tiles = round_up64((products * s.stride + 4095) / sizeof(float));
+        s.scales = round_up64(products * b.block_tiles);
+        s.line = TransformedRows<kernel>::line_size(b);
+        s.rows = TransformedRows<kernel>::size(b);
+        s.sums = round_up64(products * (static_cast<std::size_t>(kOutputs) * b.block_tiles + 16) + kSlack);
+        return s;
+    }
+    std::size_t per_thread() const { return 2 * scales + std::max(line + kQuad * rows, sums); }
+};
+
+template <int kernel>
+class Run {
+public:
+    Run(const Convolution &conv, const QuantizedOperands &with, float *workspace, int threads)
+        : conv_(conv),
+          with_(with),
+          threads_(threads),
+          gated_(with.gate != nullptr),
+          quads_(quads_of(conv, false)),
+          blocks_(conv, kMostTiles),
+          sizes_(Sizes::of<kernel>(conv, blocks_, gated_)),
+          tiles_(reinterpret_cast<std::uint8_t *>(workspace)),
+          own_(workspace + sizes_.tiles) {}
+
+    void operator()(Parallel parallel) {
+        for (picture_ = 0; picture_ < conv_.batch; ++picture_)
+            for (int block = 0; block < blocks_.blocks; ++block) {
+                first_ = block * blocks_.block_tiles;
+                count_ = std::min(blocks_.block_tiles, blocks_.tiles - first_);
+                padded_ = round_up(count_, kLanes);
+                parallel(threads_, Parts([this](int thread) { measure(thread); }));
+                parallel(threads_, Parts([this](int thread) { quantize(thread); }));
+                parallel(threads_, Parts([this](int thread) { multiply_and_transform_back(thread); }));
+            }
+    }
+
+private:
+    using T = Transform<kernel>;
+    static constexpr int kProducts = T::n * T::n;
+
+    const Convolution &conv_;
+    const QuantizedOperands &with_;
+    const int threads_;
+    const bool gated_;
+    const int quads_; // of the source
+    const TileBlocks blocks_;
+    const Sizes sizes_;
+    std::uint8_t *const tiles_;
+    float *const own_;
+    int picture_ = 0, first_ = 0, count_ = 0, padded_ = 0;
+
+    float *own(int thread) const { return own_ + thread * sizes_.per_thread(); }
+    float *largest(int thread) const { return own(thread); }
+    float *factors(int thread) const { return own(thread) + sizes_.scales; }
+    float *rest(int thread) const { return own(thread) + 2 * sizes_.scales; }
+    int from(int thread, int all) const { return static_cast<int>(static_cast<long>(all) * thread / threads_); }
+    const float *gates() const {
+        return gated_ ? with_.gate + static_cast<std::size_t>(picture_) * conv_.inputs : nullptr;
+    }
+    const float *channel(int c) const {
+        const std::size_t plane = static_cast<std::size_t>(conv_.source_height) * conv_.source_width;
+        return with_.source + (static_cast<std::size_t>(picture_) * conv_.inputs + c) * plane;
+    }
+
+    // The largest value of each position of each tile, over a thread's channels.
+    void measure(int thread) const {
+        float *const most = largest(thread), *const line = rest(thread), *const rows = line + sizes_.line;
+        std::memset(most, 0, sizeof(float) * kProducts * padded_);
+        std::memset(line, 0, sizeof(float) * sizes_.line);
+        const TransformedRows<kernel> transformed(conv_, blocks_, first_, count_);
+        const int last = std::min(conv_.inputs, kQuad * from(thread + 1, quads_));
+        for (int c = kQuad * from(thread, quads_); c < last; ++c) {
+            transformed.read(channel(c), line, rows);
+            const float by = gated_ ? std::max(1.0F, std::fabs(gates()[c])) : 1.0F;
+            for (int j = 0; j < T::n; ++j)
+                for (int t = 0; t < padded_; t += kLanes) {
+                    Vec v[T::n];
+                    transformed.columns(rows, t, j, v);
+                    HRT_UNROLL
+                    for (int i = 0; i < T::n; ++i) {
+                        float *at = most + (i * T::n + j) * padded_ + t;
+                        store(at, larger(load(at), magnitude(v[i]) * by));
+                    }
+                }
+        }
+    }
+
+    void quantize(int thread) const {
+        float *const inverse = factors(thread), *const line = rest(thread), *const rows = line + sizes_.line;
+        for (int i = 0; i < kProducts * padded_; i += kLanes) {
+            Vec most{};
+            for (int other = 0; other < threads_; ++other) most = larger(most, load(largest(other) + i));
+            store(inverse + i, most > kNothing ? kSteps / most : Vec{});
+        }
+        std::memset(line, 0, sizeof(float) * sizes_.line);
+        const TransformedRows<kernel> transformed(conv_, blocks_, first_, count_);
+        for (int quad = from(thread, quads_); quad < from(thread + 1, quads_); ++quad) {
+            for (int c = 0; c < kQuad; ++c)
+                if (kQuad * quad + c < conv_.inputs)
+                    transformed.read(channel(kQuad * quad + c), line, rows + c * sizes_.rows);
+                else
+                    std::memset(rows + c * sizes_.rows, 0, sizeof(float) * sizes_.rows);
+            const std::size_t at = static_cast<std::size_t>(quad) * padded_ * kQuad;
+            if (!gated_) {
+                pack(transformed, rows, inverse, nullptr, tiles_ + at);
+                continue;
+            }
+            pack(transformed, rows, inverse, gates() + kQuad * quad, tiles_ + at);
+            pack(transformed, rows, inverse, nullptr, tiles_ + at + static_cast<std::size_t>(quads_) * padded_ * kQuad);
+        }
+    }
+
+    // Four channels to bytes, all positions of all tiles.
+    void pack(const TransformedRows<kernel> &transformed, const float *rows, const float *inverse, const float *gate,
+              std::uint8_t *to) const {
+        const Index byte = Index{} + 255, half = Index{} + static_cast<int>(0x80808080U);
+        for (int j = 0; j < T::n; ++j)
+            for (int t = 0; t < padded_; t += kLanes) {
+                Index packed[T::n];
+                HRT_UNROLL
+                for (int c = 0; c < kQuad; ++c) {
+                    Vec v[T::n];
+                    transformed.columns(rows + c * sizes_.rows, t, j, v);
+                    HRT_UNROLL
+                    for (int i = 0; i < T::n; ++i) {
+                        Vec by = load(inverse + (i * T::n + j) * padded_ + t);
+                        if (gate != nullptr) by = by * gate[c];
+                        const Index bits = (rounded(v[i] * by) & byte) << (8 * c);
+                        packed[i] = c == 0 ? bits : packed[i] | bits;
+                    }
+                }
+                HRT_UNROLL
+                for (int i = 0; i < T::n; ++i)
+                    store_int(to + (i * T::n + j) * sizes_.stride + t * kQuad, packed[i] ^ half);
+            }
+    }
+
+    void multiply_and_transform_back(int thread) const {
+        float *const scale = largest(thread), *const sums = rest(thread);
+        const float *const inverse = factors(thread);
+        for (int i = 0; i < kProducts * padded_; i += kLanes) {
+            const Vec by = load(inverse + i);
+            store(scale + i, by > 0.0F ? 1.0F / by : Vec{});
+        }
+        const int all_blocks = (conv_.outputs + kOutputBlock - 1) / kOutputBlock, quads = (gated_ ? 2 : 1) * quads_;
+        const std::size_t weight_step = weight_bytes(quads), sum_step = std::size_t{kOutputs} * padded_ + 16;
+        const std::size_t plane = static_cast<std::size_t>(conv_.height) * conv_.width;
+        const auto *weights = static_cast<const char *>(with_.weights);
+        for (int block = from(thread, all_blocks); block < from(thread + 1, all_blocks);) {
+            const int together = std::min(kOutputs / kOutputBlock, from(thread + 1, all_blocks) - block);
+            for (int p = 0; p < kProducts; ++p)
+                for (int b = 0; b < together; ++b)
+                    product(weights + (static_cast<std::size_t>(block + b) * kProducts + p) * weight_step,
+                            tiles_ + p * sizes_.stride, scale + p * padded_, quads, padded_,
+                            sums + p * sum_step + static_cast<std::size_t>(b) * kOutputBlock * padded_,
+                            tiles_ + (p + 1 == kProducts ? 0 : p + 1) * sizes_.stride);
+            const int first = block * kOutputBlock;
+            for (int o = 0; o < std::min(together * kOutputBlock, conv_.outputs - first); ++o)
+                transform_back<kernel>(
+                    conv_, blocks_, sums + static_cast<std::size_t>(o) * padded_, sum_step, first_, count_,
+                    with_.bias == nullptr ? 0.0F : with_.bias[first + o],
+                    with_.result + (static_cast<std::size_t>(picture_) * conv_.outputs + first + o) * plane);
+            block += together;
+        }
+    }
+};
+
+std::size_t prepared(const Convolution &conv, bool gated) {
+    const int n = conv.kernel == 3 ? Transform<3>::n : Transform<2>::n;
+    const std::size_t blocks = (conv.outputs + kOutputBlock - 1) / kOutputBlock;
+    return blocks * n * n * weight_bytes(quads_of(conv, gated));
+}
+
+void prepare(const Convolution &conv, bool gated, const std::int8_t *weights, const float *scales, void *to,
+             int threads, Parallel parallel) {
+    const int blocks = (conv.outputs + kOutputBlock - 1) / kOutputBlock;
+    const std::size_t step = prepared(conv, gated) / blocks;
+    parallel(threads, Parts([&](int thread) {
+                 for (int block = blocks * thread / threads; block < blocks * (thread + 1) / threads; ++block) {
+                     char *at = static_cast<char *>(to) + block * step;
+                     if (conv.kernel == 3)
+                         prepare_block<3>(conv, gated, weights, scales, block, at);
+                     else
+                         prepare_block<2>(conv, gated, weights, scales, block, at);
+                 }
+             }));
+}
+
+std::size_t workspace(const Convolution &conv, bool gated, int threads) {
+    const TileBlocks blocks(conv, kMostTiles);
+    const Sizes s = conv.kernel == 3 ? Sizes::of<3>(conv, blocks, gated) : Sizes::of<2>(conv, blocks, gated);
+    return s.tiles + s.per_thread() * threads;
+}
+
+void run(const Convolution &conv, const QuantizedOperands &with, float *space, int threads, Parallel parallel) {
+    if (conv.kernel == 3)
+        Run<3>(conv, with, space, threads)(parallel);
+    else
+        Run<2>(conv, with, space, threads)(parallel);
+}
+
+} // namespace
+
+extern const QuantizedKernel quantized_kernel;
+#define HRT_TEXT_OF(x) #x
+#define HRT_TEXT(x) HRT_TEXT_OF(x)
+const QuantizedKernel quantized_kernel{HRT_TEXT(HRT_KERNEL), prepared, prepare, workspace, run};
+
+} // namespace hrt::native::HRT_KERNEL
