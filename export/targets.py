@@ -44,6 +44,8 @@ class BuildOptions:
             each plan carries its own.
         hardware_compatible: TensorRT: plans that later GPUs can open.
         weight_streaming: TensorRT: engines whose weights need not all be on the GPU.
+        tactics: TensorRT: file of the kernels that were chosen; None leaves the choice to timing.
+        record_tactics: time what is not in that file, and add it; otherwise that fails the build.
         cache: folder for timing caches that outlive the build; None for none.
         progress: told what is going on.
     """
@@ -58,6 +60,8 @@ class BuildOptions:
     lean_runtime: Path | None = None
     hardware_compatible: bool = False
     weight_streaming: bool = False
+    tactics: Path | None = None
+    record_tactics: bool = False
     cache: Path | None = None
     progress: Progress = field(default=silent, compare=False)
 

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harmonyrt.common import HarmonyError
@@ -56,6 +57,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
     add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: GPUs to build for")
+    about = "TensorRT: add the kernels that timing chooses to a file; what is in it already is used"
+    add("--record-tactics", type=Path, metavar="FILE", help=about)
+    add("--tactics", type=Path, metavar="FILE", help="TensorRT: use the kernels of such a file, and time none")
     add("--threads", type=int, metavar="N", help="CPU threads; default: all")
     add("--dry-run", action="store_true", help="print the plan and build nothing")
     add("--force", action="store_true", help="build even what is unchanged")

@@ -78,7 +78,18 @@ def check_known(what: str, given: Sequence[str], known: Sequence[str], verdict: 
 def options_of(arguments: argparse.Namespace, **more: Any) -> BuildOptions:
     """What a command line tells target builders, with fields that only one family's options set."""
     capabilities, cache = tuple(arguments.compute_capabilities), Path(arguments.output) / ".cache"
+    recorded, given = arguments.record_tactics, arguments.tactics
+    if recorded is not None and given is not None:
+        raise HarmonyError("--record-tactics adds to a file and --tactics adds nothing; leave one of them out")
+    more |= {"tactics": recorded or given, "record_tactics": recorded is not None}
     return BuildOptions("", None, arguments.threads, capabilities, cache=cache, **more)
+
+
+def tactics_facts(options: BuildOptions) -> dict[str, str]:
+    """What a recipe says of a tactics file: a build that uses one depends on its content."""
+    if options.tactics is None:
+        return {}
+    return {"tactics": "recorded"} if options.record_tactics else {"tactics_sha256": file_sha256(options.tactics)}
 
 
 def check_options(options: BuildOptions) -> None:
@@ -96,6 +107,8 @@ def check_options(options: BuildOptions) -> None:
         raise HarmonyError(f"--optimization-level {level} is not possible; give a number from {first} to {last}")
     for text in options.compute_capabilities:
         tensorrt_versions.parse_capability(text)
+    if options.tactics is not None and not options.record_tactics and not options.tactics.is_file():
+        raise HarmonyError(f"--tactics {options.tactics} is not a file; record one with --record-tactics")
     if options.lean_runtime is not None and not options.version_compatible:
         raise HarmonyError("--lean-runtime opens version-compatible plans alone; add --version-compatible")
     if options.lean_runtime is not None and not options.lean_runtime.is_file():

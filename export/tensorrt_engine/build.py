@@ -21,6 +21,7 @@ from harmonyrt.export.targets import BuildOptions, BuiltEngine
 from harmonyrt.export.tensorrt_engine import network as networks
 from harmonyrt.export.tensorrt_engine import settings
 from harmonyrt.export.tensorrt_engine.opset import lower_opset
+from harmonyrt.export.tensorrt_engine.tactics import TacticsFile
 from harmonyrt.runtime.backends import cuda
 from harmonyrt.runtime.backends.tensorrt import lean
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
@@ -194,23 +195,31 @@ def _serialized(
 ) -> bytes:
     name = DISPLAY_NAME[options.target]
     config = settings.configure(trt, builder, network, precision, options)
-    timing = None
+    timing = chosen = None
     if options.target == "tensorrt-rtx":
+        if options.tactics is not None:
+            raise HarmonyError(f"{name} times no kernels; leave --tactics and --record-tactics out for tensorrt-rtx")
         settings.set_capabilities(trt, config, job.capabilities)
     else:
-        timing = settings.TimingCache.choose(options, trt.__version__, job.capabilities[0])
-        timing.load(config)
+        chosen = TacticsFile.choose(trt, options, job.capabilities[0])
+        if chosen is not None:
+            chosen.load(trt, config, log)
+        else:
+            timing = settings.TimingCache.choose(options, trt.__version__, job.capabilities[0])
+            timing.load(config)
     with held_signals() as interrupted:
         monitor = settings.watch(trt, config, f"building {job.file}", options.progress, interrupted)
         plan = builder.build_serialized_network(network, config)
         del monitor
     if plan is None:
-        raise WorkFailed(
-            f"{name} {trt.__version__} could not build {job.file}: {log.last_error}; try another optimization level or"
-            " workspace, or another target"
-        )
+        why = f"{log.last_error}; try another optimization level or workspace, or another target"
+        if chosen is not None and not chosen.records:
+            why = chosen.why_failed(log)
+        raise WorkFailed(f"{name} {trt.__version__} could not build {job.file}: {why}")
     if timing is not None:
         timing.save(config)
+    if chosen is not None:
+        chosen.save(config)
     return bytes(plan)
 
 

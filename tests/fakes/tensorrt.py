@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import hashlib
 import json
 import types
 
@@ -88,7 +89,10 @@ class Config(Strict):
 
     def create_timing_cache(self, serialized_timing_cache):
         blob = serialized_timing_cache
-        return None if blob == b"of another GPU" else types.SimpleNamespace(serialize=lambda: blob + b"+")
+        if blob == b"of another GPU":
+            return None
+        editable = tensorrt_api.has(self.api[0], "ITimingCache.update")
+        return (EditableTimingCache if editable else TimingCache)(blob)
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.timing = cache
@@ -98,6 +102,61 @@ class Config(Strict):
 
     def get_timing_cache(self):
         return self.timing
+
+
+class TimingCache:
+    """Choices by key; what it had when it was made is a blob."""
+
+    def __init__(self, blob):
+        self.blob, self.chosen = blob, {}
+
+    def serialize(self):
+        return self.blob + b"+"
+
+    def combine(self, input_cache, ignore_mismatch):
+        return True
+
+    def reset(self):
+        self.chosen = {}
+        return True
+
+
+class EditableTimingCache(TimingCache):
+    """From 10.8 on; a tactic that TensorRT does not have is refused."""
+
+    def queryKeys(self):
+        return [TimingCacheKey.parse(text) for text in self.chosen]
+
+    def query(self, key):
+        return self.chosen.get(str(key), TimingCacheValue(2**64 - 1, -1.0))
+
+    def update(self, key, value):
+        if value.tacticHash == NO_TACTIC:
+            return False
+        self.chosen[str(key)] = value
+        return True
+
+
+NO_TACTIC = 0xDEAD
+
+
+class TimingCacheKey:
+    def __init__(self, text):
+        self._text = text
+
+    @staticmethod
+    def parse(text):
+        if len(text) != 34 or not text.startswith("0x"):
+            raise ValueError("The text should have exactly 34 characters.")
+        return TimingCacheKey(text)
+
+    def __str__(self):
+        return self._text
+
+
+class TimingCacheValue:
+    def __init__(self, tacticHash, timingMSec):
+        self.tacticHash, self.timingMSec = tacticHash, timingMSec
 
 
 class Profile(dict):
@@ -131,7 +190,10 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
     major = int(version.split(".")[0])
     trt = types.SimpleNamespace(__version__=version, major=major, DataType=DataType, LayerType=LayerType)
     trt.configs, trt.networks, trt.plan, trt.engine_type = [], [], b"ptrt plan", None
-    trt.runtimes, trt.loads_lean = [], True
+    trt.runtimes, trt.loads_lean, trt.ignores_misses = [], True, False
+    trt.tactics = [(0x665DED9ABBF88, 0.011264, "sm80_fast"), (0x393E4EF8AD243, 0.011878, "sm80_exact")]
+    if tensorrt_api.has(version, "ITimingCache.update"):
+        trt.TimingCacheKey, trt.TimingCacheValue = TimingCacheKey, TimingCacheValue
     bits = {"EXPLICIT_BATCH": 0, "EXPLICIT_PRECISION": 1} if major == 8 else {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}
     known = tensorrt_api.members(version, "NetworkDefinitionCreationFlag")
     flags = {name: bit for name, bit in bits.items() if name in known}
@@ -142,7 +204,7 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
     trt.init_libnvinfer_plugins = lambda logger, namespace: True
 
     class ILogger:
-        Severity = enum.Enum("Severity", ["INTERNAL_ERROR", "ERROR", "WARNING"])
+        Severity = enum.Enum("Severity", ["INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"])
 
     class Monitor:
         pass
@@ -205,7 +267,30 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
                 monitor.phase_finish("build")
             if trt.plan is None:
                 self.logger.log(ILogger.Severity.ERROR, "out of\nworkspace")
+            elif "EDITABLE_TIMING_CACHE" in config.flags and not self._tactics_chosen(network, config):
+                return None
             return trt.plan
+
+        def _tactics_chosen(self, network, config):
+            """Time what is not in the cache, and say so as TensorRT does; `trt.tactics` is what is there, by speed."""
+            for layer in network.layers:
+                if layer.type is not LayerType.CONVOLUTION:
+                    continue
+                key = "0x" + hashlib.md5(layer.name.encode()).hexdigest()
+                if key in config.timing.chosen:
+                    continue
+                if "ERROR_ON_TIMING_CACHE_MISS" in config.flags and not trt.ignores_misses:
+                    self.logger.log(ILogger.Severity.ERROR, f"timing cache miss of {layer.name}")
+                    return False
+                (fastest, milliseconds, _), *_ = trt.tactics
+                config.timing.chosen[key] = TimingCacheValue(fastest, milliseconds)
+                head = "tactic_id, cost(in ms), cost/fastest_cost, prediction_correlation, kernel_name, tactic_hash"
+                self.logger.log(ILogger.Severity.VERBOSE, f"Autotuning op {layer.name}(key: {key}):")
+                self.logger.log(ILogger.Severity.VERBOSE, "Sorted table of all evaluated tactics:\n" + head)
+                for number, (tactic, cost, kernel) in enumerate(trt.tactics):
+                    row = f"   {number}, {cost:.7f}, {cost / milliseconds:.5f}, 0.50673, {kernel}, {tactic:#x},"
+                    self.logger.log(ILogger.Severity.VERBOSE, row)
+            return True
 
     class Runtime(Strict):
         api = (version, "Runtime")

@@ -25,6 +25,7 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
     "IBuilderConfig.set_timing_cache": (("cache", "ignore_mismatch"),),
     "IBuilderConfig.get_timing_cache": ((),),
     "ITimingCache.serialize": ((),),
+    "ITimingCache.reset": ((),),
     "ITimingCache.combine": (("input_cache", "ignore_mismatch"),),
     "ITimingCache.queryKeys": ((),),
     "ITimingCache.query": (("key",),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 
 @dataclass
 class Log:
-    """Errors and warnings so far; `logger` is what TensorRT's constructors want, and must outlive what they made."""
+    """Errors and warnings so far; `logger` is what TensorRT's constructors want, and must outlive what they made.
+
+    `listeners` are told every message, of any severity.
+    """
 
     logger: Any = None
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     @property
     def last_error(self) -> str:
@@ -36,6 +41,8 @@ def open_log(trt: ModuleType) -> Log:
                 log.errors.append(message)
             elif severity == severities.WARNING:
                 log.warnings.append(message)
+            for listener in log.listeners:
+                listener(message)
 
     log.logger = Logger()
     return log

@@ -22,6 +22,7 @@ def classes(version):
         "Builder": trt.Builder,
         "IBuilderConfig": fake.Config,
         "IOptimizationProfile": fake.Profile,
+        "ITimingCache": fake.EditableTimingCache,
         "OnnxParser": trt.OnnxParser,
         "ParserError": fake.ParserError if version.startswith("8") else fake.NewParserError,
         "INetworkDefinition": fake.Network,
