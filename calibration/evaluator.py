@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,24 @@ class Quality:
     mean_db: float
 
 
-class Evaluator:
-    """Compares graphs with one FP32 graph on a fixed set of composites."""
+Runner = Callable[[onnx.ModelProto], Callable[[Feed], np.ndarray]]
+"""Opens a graph: inputs by name in, the array of its `output` out."""
 
-    def __init__(self, model: onnx.ModelProto, feeds: Sequence[Feed], threads: int | None) -> None:
-        self._feeds, self._threads = feeds, threads
+
+class Evaluator:
+    """Compares graphs with one FP32 graph on a fixed set of composites.
+
+    Args:
+        model: FP32.
+        feeds: the composites.
+        threads: CPU threads; None for all.
+        runner: what runs graphs; None for ONNX Runtime.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, feeds: Sequence[Feed], threads: int | None, runner: Runner | None = None
+    ) -> None:
+        self._feeds, self._runner = feeds, runner or _onnxruntime(threads)
         self._expected = self._blended(model, lambda: None)
 
     def __call__(self, model: onnx.ModelProto, tick: Tick) -> Quality:
@@ -37,13 +50,21 @@ class Evaluator:
         return len(self._feeds)
 
     def _blended(self, model: onnx.ModelProto, tick: Tick) -> list[np.ndarray]:
-        runner = session(model, self._threads)
+        run = self._runner(model)
         images = []
         for feed in self._feeds:
-            output = runner.run(["output"], feed)[0].astype(np.float64)
+            output = run(feed).astype(np.float64)
             images.append(np.clip(output * feed["mask"] + feed["image"] * (1.0 - feed["mask"]), 0, 1))
             tick()
         return images
+
+
+def _onnxruntime(threads: int | None) -> Runner:
+    def open_graph(model: onnx.ModelProto) -> Callable[[Feed], np.ndarray]:
+        opened = session(model, threads)
+        return lambda feed: opened.run(["output"], feed)[0]
+
+    return open_graph
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from harmonyrt.models.checkpoints import OpenedPHNet
 
 CALIBRATION_COMPOSITES = 32
+JUDGED_COMPOSITES = 8
+"""By which native INT8 engines choose their layers."""
 DYNAMIC_GATE_SIZES = ((256, 256), (136, 200))
 """Sizes at which an engine of any size is gated."""
 WORKING_SIDE = 256
@@ -67,6 +69,7 @@ class PHNetSession:
             warnings.warn(note, HarmonyWarning, stacklevel=2)
         self._made: dict[tuple, Any] = {}  # by what it is, beginning with the size
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
+        self._in_float: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @cached_property
     def traced(self) -> Any:
@@ -97,9 +100,9 @@ class PHNetSession:
     def _typed(self, graph: onnx.ModelProto, recipe: PHNetRecipe, target: str) -> ir.Model:
         import onnx_ir as ir
 
+        from harmonyrt.export.phnet.int8_layers import in_native_int8
         from harmonyrt.export.precision import typed_graph
         from harmonyrt.export.precision.mark_islands import is_convolution
-        from harmonyrt.export.rewrites import native_int8
         from harmonyrt.export.rewrites.winograd import is_winograd
 
         if recipe.precision == "fp32":
@@ -108,9 +111,9 @@ class PHNetSession:
             computes = lambda node: is_convolution(node) or is_winograd(node)  # noqa: E731
             return typed_graph(ir.from_proto(graph), recipe.precision, computes)
         if "quantized-convolutions" in fitting(recipe.rewrites, recipe.size, target, recipe.precision):
-            model = ir.from_proto(graph)
-            native_int8.apply(model)
-            return model
+            model, places = in_native_int8(graph, self._layers_in_float(recipe.rewrites))
+            if places:
+                return model
         if recipe.calibration is not None:
             return ir.from_proto(recipe.calibration.found.apply(graph, target))
         if recipe.rewrites not in self._calibrations:
@@ -125,6 +128,19 @@ class PHNetSession:
         graph = self.graph(CALIBRATION_SIZE, calibration_rewrites(rewrites))
         feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, CALIBRATION_COMPOSITES)]
         return calibrate_graph(graph, feeds, CalibrationOptions(threads=self.threads, progress=self.report))
+
+    def _layers_in_float(self, rewrites: tuple[str, ...]) -> tuple[str, ...]:
+        """Layers that native INT8 engines keep in FP32, found at one size; mostly none."""
+        from harmonyrt.export.build.composites import composites
+        from harmonyrt.export.phnet.int8_layers import in_native_int8, layers_in_float
+
+        key = calibration_rewrites(rewrites)
+        if key not in self._in_float:
+            graph = self.graph(CALIBRATION_SIZE, key)
+            feeds = [{"image": c.image, "mask": c.mask} for c in composites(CALIBRATION_SIZE, JUDGED_COMPOSITES)]
+            can = in_native_int8(graph)[1] > 0
+            self._in_float[key] = layers_in_float(graph, feeds, self.threads, report=self.report) if can else ()
+        return self._in_float[key]
 
     def references(self, size: Size) -> list[Reference]:
         """Composites of this size and what the module makes of them."""

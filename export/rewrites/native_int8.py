@@ -7,6 +7,7 @@ a scale per output. A gated source (squeeze-and-excitation) is given with its ga
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,31 @@ _TOGETHER = 4
 """Channels that one product adds up: a gated source has a multiple of it."""
 
 
-def apply(model: ir.Model) -> int:
-    """The convolutions that :mod:`harmonyrt.export.rewrites.native` takes, without gates in their weights."""
-    places = tools.rewrite_each(model, {"Mul"}, _gated)
-    places += tools.rewrite_each(model, {"ConvTranspose"}, _transposed)
-    places += tools.rewrite_each(model, {"Conv"}, _convolution)
+def apply(model: ir.Model, in_float: Collection[str] = ()) -> int:
+    """The convolutions that :mod:`harmonyrt.export.rewrites.native` takes, without gates in their weights.
+
+    Args:
+        model: changed in place.
+        in_float: names of convolutions that are left as they are.
+
+    Returns:
+        How many convolutions are INT8 now.
+    """
+
+    def convolution(graph: ir.Graph, node: ir.Node) -> None:
+        must(node.name not in in_float, "it stays FP32 for the picture's sake")
+        native.convolution(graph, node, _write)
+
+    def transposed(graph: ir.Graph, node: ir.Node) -> None:
+        must(node.name not in in_float, "it stays FP32 for the picture's sake")
+        native.transposed(graph, node, _write)
+
+    def gated(graph: ir.Graph, node: ir.Node) -> None:
+        _gated(graph, node, in_float)
+
+    places = tools.rewrite_each(model, {"Mul"}, gated)
+    places += tools.rewrite_each(model, {"ConvTranspose"}, transposed)
+    places += tools.rewrite_each(model, {"Conv"}, convolution)
     if places:
         model.opset_imports[native.DOMAIN] = 1
     return places
@@ -45,21 +66,14 @@ def quantized(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(steps).astype(np.int8), scales.astype(np.float32)
 
 
-def _convolution(graph: ir.Graph, node: ir.Node) -> None:
-    native.convolution(graph, node, _write)
-
-
-def _transposed(graph: ir.Graph, node: ir.Node) -> None:
-    native.transposed(graph, node, _write)
-
-
-def _gated(graph: ir.Graph, gated: ir.Node) -> None:
+def _gated(graph: ir.Graph, gated: ir.Node, in_float: Collection[str]) -> None:
     """Mul(x, s) -> Concat with x -> Conv: the operator reads x and s."""
     concat = sole_user(gated.outputs[0], "Concat")
     must(
         len(concat.inputs) == 2 and attribute(concat, "axis", None) in (1, -3), "it does not join two sets of channels"
     )
     conv = sole_user(concat.outputs[0], "Conv")
+    must(conv.name not in in_float, "its convolution stays FP32")
     must(conv.inputs[0] is concat.outputs[0], "the convolution reads it as weights")
     position = list(concat.inputs).index(gated.outputs[0])
     feature = operand(concat, 1 - position)
