@@ -60,7 +60,8 @@ def test_all_layers_are_int8_where_the_picture_allows_it(graph, feeds):
     model, places = in_native_int8(graph)
     assert places == 2
     assert operators(model) == {
-        "inside": "Mul", "wide": "Conv", "loud": "QuantizedConvolution", "soft": "QuantizedConvolution", "last": "Conv", "sum": "Add",
+        "inside": "Mul", "wide": "Conv", "loud": "QuantizedConvolution", "soft": "QuantizedConvolution", "last": "Conv",
+        "sum": "Add",
     }  # fmt: skip
 
 
