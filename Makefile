@@ -15,7 +15,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native lint bench bench-guard bench-peers wheel docs clean
+.PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
 
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
@@ -103,9 +103,13 @@ $(FLEET)/.set-up: pyproject.toml constraints.txt
 cpp: $(SET_UP)
 	sh runtime/cpp/check.sh $(BIN)/python
 
-# Fused CPU kernels for engines built with --rewrites native, to build/native; tested, also under sanitizers.
+# Fused CPU kernels for engines built with --rewrites native, to build/native; tested, also under sanitizers. With the
+# wheel of harmonyrt-native, tried in a fresh environment; `native-wheel` makes that alone.
 native: $(SET_UP)
 	sh runtime/native/check.sh $(BIN)/python
+
+native-wheel: $(SET_UP)
+	sh runtime/native/wheel.sh $(BIN)/python
 
 lint: $(SET_UP)
 	$(BIN)/ruff format .

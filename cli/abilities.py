@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.runtime import native
 from harmonyrt.runtime.backends.tensorrt import versions as trt
 from harmonyrt.runtime.cpu_speed import WORTHWHILE, CpuSpeed
 from harmonyrt.runtime.machine_report import Machine
@@ -41,6 +42,7 @@ def abilities(machine: Machine, speed: CpuSpeed | None = None) -> list[Ability]:
     return [
         _onnxruntime(machine),
         _openvino(machine, speed),
+        _native(machine),
         _onnxruntime_cuda(machine),
         _tensorrt(machine, "tensorrt"),
         _tensorrt(machine, "tensorrt-rtx"),
@@ -67,6 +69,20 @@ def _openvino(machine: Machine, speed: CpuSpeed | None) -> Ability:
     if version is None:
         return Ability(what, False, "openvino is not installed", "pip install 'harmonyrt[openvino]'")
     return Ability(what, True, "; ".join([f"openvino {version}", *_precisions(speed)]))
+
+
+def _native(machine: Machine) -> Ability:
+    what = "run engines of native kernels (harmonyrt build --rewrites native)"
+    reasons = {
+        backend: native.why_not(native.VERSION, backend)
+        for backend in ("openvino", "onnxruntime")
+        if machine.packages[backend] is not None
+    }
+    able = [backend for backend, reason in reasons.items() if reason is None]
+    missing = [f"not in {backend}: {reason}" for backend, reason in reasons.items() if reason is not None]
+    if not reasons:
+        return Ability(what, False, "neither openvino nor onnxruntime is installed")
+    return Ability(what, bool(able), "; ".join([*([f"in {' and '.join(able)}"] if able else []), *missing]))
 
 
 def _precisions(speed: CpuSpeed | None) -> list[str]:

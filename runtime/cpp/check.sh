@@ -5,7 +5,7 @@
 #     runtime/cpp/check.sh PYTHON [quick]
 #
 # PYTHON is one that has the openvino package, whose SDK the OpenVINO backend is built with; without it that backend is
-# left out. `quick` stops after the tests.
+# left out, as is ONNX Runtime's without its C header. `quick` stops after the tests.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -35,7 +35,8 @@ tests() { # preset, then what to give to ctest
 mkdir -p "$build"
 [ "$2" = quick ] && sh "$here/install_deps.sh" || sh "$here/install_deps.sh" --hardness
 
-preset release "-DHRT_PYTHON=$python"
+onnxruntime=$(sh "$here/onnxruntime_headers.sh" "$python" "$build/onnxruntime")
+preset release "-DHRT_PYTHON=$python" "-DONNXRUNTIME_ROOT=$onnxruntime"
 tests release
 cmake --install "$build/release" --prefix "$build/install" >/dev/null
 say "installed to build/cpp/install: libharmonyrt.so has $(stat -Lc %s "$build/install/lib/libharmonyrt.so") bytes"

@@ -7,7 +7,6 @@ extension, ONNX Runtime as custom operators. `make native` builds both; the pack
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 from pathlib import Path
 
@@ -26,7 +25,7 @@ _NAMES = {
     "openvino": "libharmonyrt_native_openvino.so",
     "onnxruntime": "libharmonyrt_native_onnxruntime.so",
 }
-_MODULE = "harmonyrt_native"
+_FOLDER = "harmonyrt_native"
 _CHECKOUT = Path(__file__).parents[2] / "build/native"
 
 
@@ -74,9 +73,11 @@ def _usual(name: str) -> tuple[Path, ...]:
 
 def _installed() -> Path | None:
     """Folder of the libraries that the package brings."""
-    found = importlib.util.find_spec(_MODULE)
-    folders = [] if found is None else list(found.submodule_search_locations or ())
-    return Path(folders[0]) / "lib" if folders else None
+    try:
+        found = importlib.metadata.distribution(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return Path(str(found.locate_file(_FOLDER)))
 
 
 def _mismatch() -> str | None:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the fused CPU kernels to build/native, for OpenVINO and ONNX Runtime, and tests them, also under sanitizers.
+# Builds the fused CPU kernels to build/native, for OpenVINO and ONNX Runtime, and tests them, also under sanitizers;
+# then the wheel of harmonyrt-native.
 #
 #     runtime/native/check.sh PYTHON [quick]
 #
@@ -29,4 +30,6 @@ for face in openvino onnxruntime; do
     mv "$build/$library.partial" "$build/$library"
     echo "built build/native/$library"
 done
-[ "$2" = quick ] || make_in "$build/asan-ubsan" -DHRT_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHRT_NATIVE_OPENVINO=OFF -DHRT_NATIVE_ONNXRUNTIME=OFF
+[ "$2" = quick ] && exit 0
+sh "$here/wheel.sh" "$python"
+make_in "$build/asan-ubsan" -DHRT_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHRT_NATIVE_OPENVINO=OFF -DHRT_NATIVE_ONNXRUNTIME=OFF

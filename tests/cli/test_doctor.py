@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harmonyrt.cli.abilities import abilities
+from harmonyrt.runtime import native
 from harmonyrt.runtime.cpu_speed import CpuSpeed
 from harmonyrt.runtime.machine_report import PACKAGES, Cpu, Gpu, Machine, machine
 
@@ -35,6 +36,17 @@ def test_nothing_installed_is_no_crash_and_says_what_to_install(ability):
     assert ability(found, "ONNX Runtime on the CPU").to_do == "pip install onnxruntime"
     assert ability(found, "build bundles").to_do == "pip install 'harmonyrt[build]'"
     assert ability(found, "OpenVINO").to_do == "pip install 'harmonyrt[openvino]'"
+
+
+def test_native_kernels_are_said_of_each_engine(ability, monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "cpu_model_and_flags", lambda: ("a CPU", frozenset({"avx2", "fma"})))
+    monkeypatch.setenv(native.VARIABLE, str(tmp_path))
+    (tmp_path / "libharmonyrt_native_onnxruntime.so").touch()
+    one = ability(imagined(onnxruntime="1.31.1", openvino="2026.4.1"), "native kernels")
+    assert one.able
+    assert one.why.startswith("in onnxruntime; not in openvino: it needs the native kernels, and ")
+    assert "pip install harmonyrt-native" in one.why
+    assert not ability(imagined(openvino="2026.4.1"), "native kernels").able
 
 
 def test_a_package_that_does_not_load_is_no_ability(ability):

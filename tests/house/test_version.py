@@ -34,6 +34,17 @@ def test_the_changelog_begins_with_the_version_of_pyproject():
     assert found(r"^## (?:\[)?(\d+\.\d+\.\d+)", "CHANGELOG.md") == VERSION
 
 
+def test_the_second_wheel_has_the_version_of_pyproject_and_needs_it():
+    second = "runtime/native/pyproject.toml"
+    assert found(r'^version = "(.+)"$', second) == VERSION
+    assert found(r'"harmonyrt==([^"]+)"', second) == VERSION
+
+
+def test_the_second_wheel_is_linked_with_the_tested_openvino():
+    tested = found(r"^openvino==(\S+)$", "constraints.txt")
+    assert set(re.findall(r'"openvino==([^"]+)"', text("runtime/native/pyproject.toml"))) == {tested}
+
+
 def test_documents_ask_cmake_for_this_minor_version():
     minor = ".".join(VERSION.split(".")[:2])
     for name in ("docs/embedding.md", "runtime/cpp/tests/consumer/CMakeLists.txt"):

@@ -54,6 +54,10 @@ struct EngineSpec {
     std::vector<std::string> rewrites;
     double build_seconds = 0;
     std::string component = "network";
+
+    // It needs the native kernels; a plain one stands by it.
+    bool is_native() const { return needs.count("native") != 0; }
+    std::string label() const { return target + " " + precision + (is_native() ? " native" : ""); }
 };
 
 struct Skipped {

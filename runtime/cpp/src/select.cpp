@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -32,8 +33,7 @@ struct Choice {
     std::string device; // "": the backend's own
 
     std::string label() const {
-        return backend + " (" + spec->target + " " + spec->precision + ", " + (device.empty() ? "its device" : device) +
-               ")";
+        return backend + " (" + spec->label() + ", " + (device.empty() ? "its device" : device) + ")";
     }
 };
 
@@ -49,16 +49,25 @@ Engines engines_of(const Manifest &manifest, const Part &part, const std::string
 }
 
 const EngineSpec *engine_of(const Engines &engines, const std::string &target) {
+    const EngineSpec *native = nullptr;
     for (const EngineSpec *engine : engines) {
-        if (engine->target == target) return engine;
+        if (engine->target == target && !engine->is_native()) return engine;
+        if (engine->target == target && native == nullptr) native = engine;
     }
-    return nullptr;
+    return native;
 }
 
 void add_ways(std::vector<Choice> &choices, const Engines &engines, const std::string &backend,
               const std::string &device) {
     for (const std::string &target : targets_of(backend)) {
         if (const EngineSpec *spec = engine_of(engines, target)) {
+            // On a CPU, an engine for the native kernels goes first, and the plain one stands by it.
+            for (const EngineSpec *other : engines) {
+                const bool native = other->is_native() && other != spec && other->precision == spec->precision;
+                if (other->target == target && native && (device.empty() || device == "cpu")) {
+                    choices.push_back({backend, other, device});
+                }
+            }
             choices.push_back({backend, spec, device});
             if (backend != "tensorrt") return; // OpenVINO reads ONNX only where the bundle has no IR
         }
@@ -194,7 +203,7 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
 std::string none_found(const Bundle &bundle, const Part &part, const EngineOptions &options) {
     std::string found;
     for (const EngineSpec *engine : engines_of(bundle.manifest, part, "")) {
-        found += (found.empty() ? "" : ", ") + engine->target + " " + engine->precision;
+        found += (found.empty() ? "" : ", ") + engine->label();
     }
     return bundle.path + " has no engine for backend " + options.backend +
            (options.target.empty() ? "" : ", target " + options.target) +
@@ -216,6 +225,7 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
     check_device(options.device);
     const std::string prefix = part.component.empty() ? "" : part.component + ": ";
     std::string why, skipped, notes;
+    std::map<std::pair<std::string, std::string>, std::string> without_kernels; // by backend and target
     bool no_memory = false;
     for (const Choice &choice : choices_for(bundle.manifest, part, options, why)) {
         const std::string label = prefix + choice.label();
@@ -226,11 +236,16 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
                 notes += prefix + engine->note() + "\n";
                 log(HRT_LOG_WARNING, prefix + engine->note());
             }
+            const auto native = without_kernels.find({choice.backend, choice.spec->target});
+            if (native != without_kernels.end()) {
+                log(HRT_LOG_WARNING, label + " runs, slower than with native kernels: " + native->second);
+            }
             log(HRT_LOG_INFO, "opened " + bundle.path + " with " + label + ": " + why);
             return {std::move(engine), choice.spec, choice.backend, std::move(notes)};
         }
         log(HRT_LOG_INFO, "skipped " + label + ": " + reason);
         notes += prefix + "skipped " + choice.label() + ": " + reason + "\n";
+        if (choice.spec->is_native()) without_kernels[{choice.backend, choice.spec->target}] = reason;
         skipped += (skipped.empty() ? "" : "; ") + label + ": " + reason;
     }
     if (skipped.empty()) throw Error(HRT_NO_BACKEND, none_found(bundle, part, options));

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
+from fakes import native_engines
 from harmonyrt.export.phnet import to_onnx
 from harmonyrt.export.rewrites import DEFAULT, KERNELS, LOW_MEMORY, REWRITES
 from harmonyrt.models import PHNet
@@ -90,6 +91,20 @@ def test_native_kernels_reproduce_golden_cases(golden, golden_graph, case, backe
     assert Counter(node.op_type for node in model.graph.node)["FusedConvolution"] >= 15
     run = {"openvino": _run_openvino, "onnxruntime": _run_onnxruntime}[backend]
     assert golden.phnet_error(run(model, {"image": image, "mask": mask}), data) <= GOLDEN_ONNX_TOLERANCE
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_libharmonyrt_reproduces_a_golden_case_with_native_kernels(golden, golden_graph, backend, tmp_path):
+    if (reason := native_engines.why_not(backend)) is not None:
+        pytest.skip(reason)
+    data = golden.case("phnet_odd264x248")
+    image, mask = golden.phnet_inputs(data)
+    model = golden_graph(data["meta"].get("model", "phnet"), image.shape[-2:], (*LOW_MEMORY, "fused-convolutions"))
+    bundle = native_engines.bundle_of(model, backend, tmp_path / "bundle")
+    (tmp_path / "work").mkdir()
+    output, notes = native_engines.run(bundle, backend, image, mask, tmp_path / "work")
+    assert f"opened {backend} ({native_engines.TARGET[backend]} fp32 native, cpu)" in notes
+    assert golden.phnet_error(output, data) <= GOLDEN_ONNX_TOLERANCE
 
 
 @pytest.mark.parametrize("model", MODELS)

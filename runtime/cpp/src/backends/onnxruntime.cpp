@@ -1,9 +1,10 @@
 // ONNX Runtime: the CPU, and CUDA where the GPU build is. The twin of runtime/backends/onnxruntime.py.
 //
-// Compiled with the C API's headers alone. The library is loaded when the first engine opens, so that one build serves
+// Compiled with the C API's header (1.14 or later) alone. The library is loaded when the first engine opens, so that one build serves
 // every installation: $HARMONYRT_ONNXRUNTIME names the file, else the system's loader finds libonnxruntime.so.1.
 
 #include "module.hpp"
+#include "native.hpp"
 
 #include <onnxruntime_c_api.h>
 
@@ -20,12 +21,15 @@ namespace {
 
 // The first API version that has all that is used here; newer libraries serve it too.
 constexpr uint32_t kApiVersion = 11;
+// The first that the native kernels' custom operators know.
+constexpr uint32_t kApiVersionOfKernels = 17;
 
 struct Runtime {
     const OrtApi *api = nullptr;
     OrtEnv *env = nullptr;
     std::string version;
     std::string reason;
+    const OrtApi *kernels_api = nullptr; // null where the library is too old for the native kernels
 };
 
 Runtime load() {
@@ -52,6 +56,9 @@ Runtime load() {
         runtime.reason = "ONNX Runtime " + runtime.version + " is older than 1.11: install a newer one";
         return runtime;
     }
+    // Asked for more than it has, a library complains on stderr; its version is 1.<API version>.
+    const bool is_new = std::atoi(runtime.version.c_str() + 2) >= static_cast<int>(kApiVersionOfKernels);
+    if (is_new) runtime.kernels_api = get()->GetApi(kApiVersionOfKernels);
     OrtStatus *status = runtime.api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "harmonyrt", &runtime.env);
     if (status != nullptr) {
         runtime.reason = runtime.api->GetErrorMessage(status);
@@ -104,12 +111,23 @@ bool has_cuda_provider() {
     return found;
 }
 
+void add_native(OrtSessionOptions *options, int threads) {
+    const std::string path = hrt::backends::native::library("onnxruntime");
+    const OrtApi &api = *runtime().kernels_api;
+    check(api.AddSessionConfigEntry(options, "harmonyrt.threads", std::to_string(threads).c_str()), "take options");
+    check(api.RegisterCustomOpsLibrary_V2(options, path.c_str()), "load the native kernels of " + path);
+}
+
 class Engine {
 public:
     static void why_not(const hrt_module_request &request) {
         if (runtime().api == nullptr) throw std::runtime_error(runtime().reason);
         const std::string device = request.device == nullptr ? "cpu" : request.device;
         if (is_cuda(device)) {
+            if (request.need_native != nullptr) {
+                throw std::runtime_error("its native kernels compute on CPUs, not on " + device +
+                                         ": build it without --rewrites native for a GPU");
+            }
             if (!has_cuda_provider()) {
                 throw std::runtime_error("device " + device +
                                          " needs ONNX Runtime's GPU build, found the CPU one: set "
@@ -121,6 +139,10 @@ public:
         if (std::string(request.precision) == "bf16") {
             throw std::runtime_error(
                 "ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda");
+        }
+        hrt::backends::native::check(request.need_native, "onnxruntime");
+        if (request.need_native != nullptr && runtime().kernels_api == nullptr) {
+            throw std::runtime_error("its native kernels need ONNX Runtime 1.17 or later, found " + runtime().version);
         }
     }
 
@@ -136,6 +158,7 @@ public:
         check(api.SetSessionGraphOptimizationLevel(raw, ORT_ENABLE_ALL), "take options");
         check(api.SetIntraOpNumThreads(raw, request.threads), "take options");
         check(api.SetInterOpNumThreads(raw, 1), "take options");
+        if (request.need_native != nullptr) add_native(raw, request.threads);
         if (is_cuda(device_)) {
             OrtCUDAProviderOptionsV2 *cuda = nullptr;
             check(api.CreateCUDAProviderOptions(&cuda), "make CUDA options");

@@ -6,14 +6,11 @@
 #include "../machine.hpp"
 #include "../sha256.hpp"
 #include "module.hpp"
+#include "native.hpp"
 
 #include <openvino/openvino.hpp>
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <new>
 #include <sstream>
@@ -44,61 +41,23 @@ ov::Core &core() {
     return *core;
 }
 
-// The fused kernels of engines built with --rewrites native; the twin of runtime/native/__init__.py.
-constexpr char native_version[] = "1";
-constexpr char native_variable[] = "HARMONYRT_NATIVE_LIBRARY";
-
-// Where they are: as the variable says, else next to this module. Empty if there are none.
-std::string native_library() {
-    const char *named = std::getenv(native_variable);
-    std::filesystem::path path = named != nullptr ? named : "";
-    Dl_info info = {};
-    if (path.empty() && dladdr(native_version, &info) != 0 && info.dli_fname != nullptr) {
-        path = std::filesystem::absolute(info.dli_fname).parent_path() / "libharmonyrt_native_openvino.so";
-    }
-    std::error_code ignored;
-    return std::filesystem::is_regular_file(path, ignored) ? std::filesystem::absolute(path).string() : "";
-}
-
-void check_native(const char *needed) {
-    if (needed == nullptr) return;
-    if (std::string(needed) != native_version) {
-        throw std::runtime_error(std::string("it needs native kernels of version ") + needed + ", found " +
-                                 native_version + ": build the bundle again");
-    }
-#if defined(__x86_64__)
-    const bool fits = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-#else
-    constexpr bool fits = false;
-#endif
-    if (!fits) {
-        throw std::runtime_error("its native kernels need a CPU with AVX2 and FMA: build it without --rewrites native");
-    }
-    if (!native_library().empty()) return;
-    const char *named = std::getenv(native_variable);
-    const std::string found = named != nullptr && *named != '\0'
-                                  ? std::string(native_variable) + " names " + named + ", which is no file"
-                                  : "they are not next to the OpenVINO module";
-    throw std::runtime_error("it needs the native kernels, and " + found + ": run make native and set " +
-                             native_variable + ", or build the bundle without --rewrites native");
-}
-
 void add_native(const char *needed) {
     if (needed == nullptr) return;
-    const std::string path = native_library();
+    const std::string path = hrt::backends::native::library("openvino");
     static std::once_flag once; // the core keeps them; after a failure the next engine tries again
     try {
         std::call_once(once, [&path] { core().add_extension(path); });
     } catch (const std::exception &error) {
-        throw std::runtime_error("the native kernels of " + path + " do not fit this OpenVINO (" +
-                                 last_line(error.what()) + "): run make native again");
+        throw std::runtime_error("the native kernels of " + path + " do not fit this OpenVINO, " +
+                                 ov::get_openvino_version().buildNumber + " (" + last_line(error.what()) +
+                                 "): install the one that they were built with, or run make native again");
     }
 }
 
 class Engine {
 public:
     static void why_not(const hrt_module_request &request) {
-        check_native(request.need_native);
+        hrt::backends::native::check(request.need_native, "openvino");
         const std::string precision = request.precision, target = request.target;
         if (target == "onnx" && (precision == "fp16" || precision == "bf16")) {
             throw std::runtime_error("it computes " + precision +
