@@ -71,7 +71,6 @@ def test_with_the_kernels_it_gives_pythons_picture(tmp_path, backend):
     bundle = native_engines.bundle_of(native_engines.small_graph(), backend, tmp_path / "bundle")
     done, composite, mask, output = harmonize(bundle, tmp_path, native.library(backend), backend)
     assert done.returncode == 0, done.stderr
-    assert "fp32 native, " in done.stderr
     with Harmonizer.open(bundle, backend=backend, threads=1, cache="") as harmonizer:
         assert harmonizer.info.native
         expected = harmonizer.harmonize(composite, mask)
@@ -91,8 +90,6 @@ def test_the_plain_engine_stands_by_and_is_announced(tmp_path, backend):
     (both / "manifest.json").write_text(json.dumps(manifests[1]))
     done, *_, output = harmonize(both, tmp_path, tmp_path / "none.so", backend)
     assert done.returncode == 0, done.stderr
-    target = native_engines.TARGET[backend]
-    assert f"skipped {backend} ({target} fp32 native, " in done.stderr
-    assert f"warning: {backend} ({target} fp32, " in done.stderr
+    assert f"warning: {backend} ({native_engines.TARGET[backend]} fp32, " in done.stderr
     assert "slower than with native kernels: it needs the native kernels" in done.stderr
     assert output.exists()

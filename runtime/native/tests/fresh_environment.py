@@ -51,7 +51,7 @@ def main(folder: Path, ours: Path, kernels: Path) -> None:
     place = folder / "environment"
     venv.create(place, with_pip=True)
     python = place / "bin/python"
-    install = [python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", ours, f"{kernels}[openvino]"]
+    install = [python, "-m", "pip", "install", "-qq", "-c", ROOT / "constraints.txt", ours, f"{kernels}[openvino]"]
     subprocess.run(list(map(str, install)), check=True)
 
     asked = [(str(path), backend) for (backend, _), path in bundles.items()]
