@@ -69,6 +69,7 @@ void FeedForward::run(const float *image, const float *mask, float *output, int 
                         std::to_string(width) + "; this engine takes " +
                         (manifest_.batch ? std::to_string(*manifest_.batch) : "any number") + " x 3 x " + sides);
     }
+    if (on_device_) on_device_->finish(); // what a call without waiting left behind
     engine_.run({planes(image, batch, 3, height, width), planes(mask, batch, 1, height, width),
                  planes(output, batch, 3, height, width)});
 }

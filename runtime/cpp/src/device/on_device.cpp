@@ -95,6 +95,11 @@ void OnDevice::run(const Picture &picture, Stream stream, bool wait) {
     check_failures();
 }
 
+void OnDevice::finish() const {
+    const Current current(device_);
+    device_.synchronize(stream_);
+}
+
 bool OnDevice::recordable() const { return !refused_ && session_.device_runs() == DeviceRuns::kRecordable; }
 
 void OnDevice::launch(const Picture &picture) {

@@ -36,6 +36,9 @@ public:
     // `wait`) an earlier one: its result is the composite.
     void run(const Picture &picture, Stream stream, bool wait);
 
+    // Waits for every picture: the engine's session must not run twice at once.
+    void finish() const;
+
 private:
     struct Held { // device memory for pictures of one size
         Scratch scratch;
