@@ -41,8 +41,6 @@ std::vector<char> read_file(const std::string &path) {
     return data;
 }
 
-std::string file_name(const std::string &path) { return path.substr(path.find_last_of('/') + 1); }
-
 std::string text_of(const nvinfer1::Dims &shape) {
     std::string text = "(";
     for (int32_t d = 0; d < shape.nbDims; ++d) text += (d == 0 ? "" : ", ") + std::to_string(shape.d[d]);
