@@ -108,6 +108,7 @@ class Harmonizer:
         *,
         sessions: int | None = None,
         target: str | None = None,
+        precision: str | None = None,
         cache: str | Path | None = None,
         pin_threads: bool | None = None,
         provider: str | None = None,
@@ -126,6 +127,8 @@ class Harmonizer:
                 needs its own memory, and is made when it is first needed. None for 2, and each call has all threads;
                 with a number OpenVINO gives each its share of the threads. benchmarks/sharing.py measures it.
             target: only engines of this target, for bundles with several for one backend.
+            precision: for bundles with engines of several: only those of this one, or ``"fastest"`` for any. None: any
+                but INT8, unless nothing else can run here.
             cache: folder for compiled engines (OpenVINO, TensorRT for RTX); None for ``harmonyrt`` in the user's cache
                 folder, ``""`` for none. docs/cache.md has the rules.
             pin_threads: tie CPU threads to cores, where the backend can (OpenVINO). Every process ties its own to the
@@ -146,7 +149,7 @@ class Harmonizer:
         kept = None if cache is None else str(cache)
         asked = checked_options(provider_options)
         options = SessionOptions(threads, device, kept, pin_threads, streams, provider, asked)
-        network = open_network(bundle, backend, target, options)
+        network = open_network(bundle, backend, target, options, precision)
         manifest, selected = bundle.manifest, network.selected
         engine, model = selected.choice.engine, bundle.manifest.model
         info = Info(

@@ -1,7 +1,8 @@
 """The manifest of a bundle: what `manifest.json` says, as data classes. Builds write it, runtimes read it.
 
-Schema 1. A reader refuses other schema versions; within one, unknown keys are refused too, so that a misspelt or
-foreign manifest never half-works. `docs/bundle.md` describes every field for readers in other languages.
+Schema 1 is a bundle of one precision; schema 2 one with engines of several, which readers of schema 1 alone must not
+take for the other. A reader refuses other schema versions; within one, unknown keys are refused too, so that a misspelt
+or foreign manifest never half-works. `docs/bundle.md` describes every field for readers in other languages.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 
 SCHEMA = 1
+SEVERAL_PRECISIONS = 2
+"""Schema of a bundle with engines of several precisions."""
 FILE_NAME = "manifest.json"
 KIND = "harmonyrt-bundle"
 TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""The most exact first."""
 BACKEND_OF_TARGET = {
     "onnx": "onnxruntime",
     "openvino": "openvino",
@@ -144,13 +148,17 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A quick timing by `build --tune`: valid on the machine that it names, for one picture at a time."""
+    """A quick timing by `build --tune`: valid on the machine that it names, for one picture at a time.
+
+    `precision` is that of the engine in a bundle of several, and empty in others.
+    """
 
     backend: str
     target: str
     threads: int
     milliseconds: float
     machine: str
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,7 @@ class Manifest:
         working_size: the side that pictures are fitted to when `size` is None.
         binary_mask: the network was trained on 0/1 masks: threshold at 0.5 after resizing.
         recipe: what the build was asked for.
+        precision: of the engines; of those of several precisions, the most exact one.
         recipe_sha256: hash of recipe, checkpoint and tool versions; equal means that a rebuild changes nothing.
         tools: versions of what built it.
     """
@@ -188,9 +197,19 @@ class Manifest:
     schema: int = SCHEMA
     kind: str = KIND
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those of the engines, the most exact first."""
+        found = {engine.precision for engine in self.engines}
+        return tuple(precision for precision in PRECISIONS if precision in found)
+
     def to_json(self) -> str:
         """The text of `manifest.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
+        data = dataclasses.asdict(self)
+        for measurement in data["measurements"]:
+            if self.schema == SCHEMA:  # which does not have the field
+                del measurement["precision"]
+        return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = FILE_NAME) -> Manifest:
@@ -209,12 +228,21 @@ class Manifest:
             raise HarmonyError(f"{where} is not valid JSON ({error}); build the bundle again") from None
         if not isinstance(data, dict) or data.get("kind") != KIND:
             raise HarmonyError(f"{where} is not the manifest of a HarmonyRT bundle; give a folder that `build` wrote")
-        if data.get("schema") != SCHEMA:
+        schema = data.get("schema")
+        if type(schema) is not int or schema not in (SCHEMA, SEVERAL_PRECISIONS):
             raise HarmonyError(
-                f"{where} has schema {data.get('schema')!r}, this runtime reads schema {SCHEMA};"
+                f"{where} has schema {schema!r}, this runtime reads schemas {SCHEMA} and {SEVERAL_PRECISIONS};"
                 " build the bundle again with this version, or install the one that wrote it"
             )
         manifest = _parse(cls, data, where)
+        for index, measurement in enumerate(manifest.measurements):
+            place = f"{where}.measurements[{index}]"
+            if schema == SCHEMA and "precision" in data["measurements"][index]:
+                raise HarmonyError(
+                    f"{place} has the unknown field 'precision'; build the bundle again with this version"
+                )
+            if schema != SCHEMA and measurement.precision not in PRECISIONS:
+                raise HarmonyError(f"{place} has no known precision: {measurement.precision!r}; build the bundle again")
         for engine in manifest.engines:
             if engine.target not in TARGETS or engine.precision not in PRECISIONS or not engine.files:
                 raise HarmonyError(

@@ -54,19 +54,21 @@ class Network(Protocol):
         ...
 
 
-def open_network(bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> Network:
-    """Open what a bundle holds, by its family.
+def open_network(
+    bundle: Bundle, backend: str, target: str | None, options: SessionOptions, precision: str | None = None
+) -> Network:
+    """Open what a bundle holds, by its family. Arguments as :func:`harmonyrt.runtime.select.open_best` takes them.
 
     Raises:
         HarmonyError: a family that this runtime does not know, or an engine that cannot run here as asked.
     """
     family = bundle.manifest.model.family
     if family == "phnet":
-        return FeedForward(bundle.manifest, open_best(bundle, backend, target, options), options.cache)
+        return FeedForward(bundle.manifest, open_best(bundle, backend, target, options, precision), options.cache)
     if family == "diffharmony":
         from harmonyrt.runtime.diffusion import DiffusionModel
 
-        return Diffusion(DiffusionModel.open(bundle, backend, target, options))
+        return Diffusion(DiffusionModel.open(bundle, backend, target, options, precision))
     raise HarmonyError(f"{bundle.path} holds the model {family!r}, this runtime knows phnet and diffharmony; update it")
 
 

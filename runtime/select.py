@@ -13,7 +13,12 @@ plain one that stands by it runs where the kernels are missing; a warning says s
 
 Where a bundle has engines of several precisions for 4 or 5, they come in the order of their speed on this CPU as it was
 measured (:mod:`harmonyrt.runtime.cpu_speed`: once for each CPU and version of OpenVINO, and only where a bundle has
-something else than FP32); FP32 comes first where nothing was measured. What is slower than FP32 here says so.
+something else than FP32); FP32 comes first where nothing was measured, and on GPUs. What is slower than FP32 says so.
+
+``"auto"`` trades rounding for speed, and no more: what FP32, FP16 and BF16 may lose, the build's gate has proved whole.
+INT8 must also stay within 0.2 dB of FP32 against a ground truth, which no build has, so it comes after all of that
+order, for a bundle that can run in nothing else here. ``precision="int8"`` asks for it, ``precision="fastest"`` for
+whatever is fastest.
 
 ``device="cpu"`` leaves out 2 and 3, ``device="cuda"`` leaves out 4 and 5. Whatever is passed over is reported with
 its reason.
@@ -31,14 +36,18 @@ from types import ModuleType
 from harmonyrt.common import HarmonyError, OutOfMemory
 from harmonyrt.runtime.backends import Session, SessionOptions, failures
 from harmonyrt.runtime.bundle import Bundle
-from harmonyrt.runtime.cpu_speed import PRECISIONS, WORTHWHILE, CpuSpeed, kept, measured_once
+from harmonyrt.runtime.cpu_speed import WORTHWHILE, CpuSpeed, kept, measured_once
 from harmonyrt.runtime.machine import cores, machine_name, may_have_gpu
-from harmonyrt.runtime.manifest import TARGETS, EngineSpec, Manifest, Measurement
+from harmonyrt.runtime.manifest import PRECISIONS, TARGETS, EngineSpec, Manifest, Measurement
 
 BACKENDS = ("tensorrt", "onnxruntime", "openvino")
 # Which targets a backend opens, the one it prefers first.
 OPENS = {"tensorrt": ("tensorrt", "tensorrt-rtx"), "onnxruntime": ("onnx",), "openvino": ("openvino", "onnx")}
 AUTO_ORDER = (("tensorrt", "cuda"), ("onnxruntime", "cuda"), ("openvino", "cpu"), ("onnxruntime", "cpu"))
+FASTEST = "fastest"
+"""Asked for as a precision: any, by speed alone."""
+ONLY_ASKED_FOR = ("int8",)
+"""Precisions that nothing takes unasked as long as another one can run."""
 
 log = logging.getLogger("harmonyrt.runtime")
 
@@ -67,7 +76,9 @@ class Selected:
     skipped: tuple[tuple[str, str], ...]
 
 
-def open_best(bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> Selected:
+def open_best(
+    bundle: Bundle, backend: str, target: str | None, options: SessionOptions, precision: str | None = None
+) -> Selected:
     """Open the session that was asked for, or with ``"auto"`` the first of the order that this machine can run.
 
     Args:
@@ -75,6 +86,8 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
         backend: ``"auto"`` or one of :data:`BACKENDS`.
         target: only engines of this target, for a bundle that has several for one backend; None for any.
         options: threads, device (None: any), cache.
+        precision: only engines of this one; :data:`FASTEST`: any; None: any but those :data:`ONLY_ASKED_FOR`, unless
+            nothing else can run.
 
     Raises:
         HarmonyError: an unknown name, or nothing that was asked for can run here; every reason is in the sentence.
@@ -86,8 +99,14 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
         raise HarmonyError(f"device {device!r} is not known; give cpu, cuda or cuda:N, or none for any")
     if target is not None and target not in TARGETS:
         raise HarmonyError(f"target {target!r} is not known; give one of {', '.join(TARGETS)}")
-    speed = _speed(bundle.manifest, target, options) if backend == "auto" else None
-    choices, why = _choices(bundle.manifest, backend, target, options, speed)
+    check_precision(precision)
+    engines = [
+        engine
+        for engine in bundle.manifest.engines
+        if target in (None, engine.target) and precision in (None, FASTEST, engine.precision)
+    ]
+    speed = _speed(engines, options) if backend == "auto" or precision == FASTEST else None
+    choices, why = _choices(bundle.manifest, engines, backend, options, precision, speed)
     skipped: list[tuple[str, str]] = []
     without_kernels: dict[tuple[str, str], str] = {}
     no_memory = False
@@ -102,7 +121,10 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
                 log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
             if (cause := without_kernels.get((choice.backend, choice.engine.target))) is not None:
                 log.warning("%s: %s runs, slower than with native kernels: %s", bundle.path, choice.label, cause)
-            if (slow := _slower_than_fp32(choice, speed)) is not None:
+            found = choice.engine.precision
+            if precision is None and found in ONLY_ASKED_FOR and set(bundle.manifest.precisions) - set(ONLY_ASKED_FOR):
+                log.warning("%s: %s runs unasked, since no other engine of it can run here", bundle.path, found)
+            if (slow := _slower_than_fp32(choice, speed, bundle.manifest)) is not None:
                 why = f"{why}; {slow}"
                 log.warning("%s: %s", bundle.path, slow)
             log.info("opened %s with %s: %s", bundle.path, choice.label, why)
@@ -113,10 +135,10 @@ def open_best(bundle: Bundle, backend: str, target: str | None, options: Session
     if not skipped:
         found = ", ".join(f"{engine.target} {engine.precision}" for engine in bundle.manifest.engines)
         asked = f"backend {backend}" + (f", target {target}" if target else "")
-        raise HarmonyError(
-            f"{bundle.path} has no engine for {asked}: found {found or 'none'};"
-            f" build one with --targets {target or (OPENS[backend][0] if backend in OPENS else 'onnx')}"
-        )
+        build = f"--targets {target or (OPENS[backend][0] if backend in OPENS else 'onnx')}"
+        if precision not in (None, FASTEST):
+            asked, build = f"{asked}, precision {precision}", f"{build} --precisions {precision}"
+        raise HarmonyError(f"{bundle.path} has no engine for {asked}: found {found or 'none'}; build one with {build}")
     reasons = "; ".join(f"{label}: {reason}" for label, reason in skipped)
     kind = OutOfMemory if no_memory else HarmonyError
     raise kind(f"{bundle.path} cannot run as asked (backend {backend}, device {options.device}): {reasons}")
@@ -154,76 +176,111 @@ def backend_module(name: str) -> ModuleType:
         raise HarmonyError(f"this installation has no {name} backend; install the full harmonyrt") from None
 
 
-def _speed(manifest: Manifest, target: str | None, options: SessionOptions) -> CpuSpeed | None:
+def check_precision(precision: str | None) -> None:
+    """Refuse what is no precision to ask for; raises HarmonyError."""
+    if precision is not None and precision not in (*PRECISIONS, FASTEST):
+        raise HarmonyError(f"precision {precision!r} is not known; give one of {', '.join(PRECISIONS)}, or {FASTEST}")
+
+
+def _speed(engines: list[EngineSpec], options: SessionOptions) -> CpuSpeed | None:
     """What was measured of this CPU, or is now; None where it decides nothing."""
-    engines = [e for e in manifest.engines if target in (None, e.target) and e.target in OPENS["openvino"]]
-    if options.device not in (None, "cpu") or all(engine.precision == "fp32" for engine in engines):
+    on_cpu = [engine.precision for engine in engines if engine.target in OPENS["openvino"]]
+    if options.device not in (None, "cpu") or all(precision == "fp32" for precision in on_cpu):
         return None
     if options.device is None and may_have_gpu():  # most likely the CPU will not run it: not worth the wait
         return kept(options.cache)
     return measured_once(options.cache)
 
 
-def _expected(precision: str, speed: CpuSpeed | None) -> float:
+def _expected(precision: str, speed: CpuSpeed | None, backend: str) -> tuple[float, int]:
     """What the precisions of one target are sorted by."""
+    exactness = PRECISIONS.index(precision)
     if speed is None:
-        return PRECISIONS.index(precision)
-    return speed.best(precision) or math.inf
+        return 0.0, exactness
+    # ONNX Runtime computes FP16 graphs in FP32 on a CPU, whatever the CPU could do.
+    computes = "fp32" if (backend, precision) == ("onnxruntime", "fp16") else precision
+    return speed.best(computes) or math.inf, exactness
 
 
-def _slower_than_fp32(choice: Choice, speed: CpuSpeed | None) -> str | None:
+def _slower_than_fp32(choice: Choice, speed: CpuSpeed | None, manifest: Manifest) -> str | None:
     precision = choice.engine.precision
     times = speed.against_fp32(precision) if speed is not None and choice.options.device == "cpu" else None
     if times is None or times <= 1 / WORTHWHILE:
         return None
-    return f"measured on this CPU, {precision} takes {times:.2f} times the time of fp32: an fp32 bundle is faster here"
+    better = "its fp32 engine" if "fp32" in manifest.precisions else "an fp32 bundle"
+    return f"measured on this CPU, {precision} takes {times:.2f} times the time of fp32: {better} is faster here"
 
 
 def _choices(
-    manifest: Manifest, backend: str, target: str | None, options: SessionOptions, speed: CpuSpeed | None
+    manifest: Manifest,
+    engines: list[EngineSpec],
+    backend: str,
+    options: SessionOptions,
+    precision: str | None,
+    speed: CpuSpeed | None,
 ) -> tuple[list[Choice], str]:
-    plain_first = sorted(manifest.engines, key=lambda engine: engine.is_native)
-    engines = {e.target: e for e in reversed(plain_first) if target in (None, e.target)}
+    """What to try, in order, and why the first comes first."""
 
-    def ways(name: str, device: str | None) -> list[Choice]:
-        return [Choice(name, engines[t], replace(options, device=device)) for t in OPENS[name] if t in engines]
+    def ways(name: str, device: str | None, among: list[EngineSpec], cpu: bool, by_speed: bool = True) -> list[Choice]:
+        """The engines that a backend opens: of the target that it prefers, TensorRT of each that it has."""
 
-    def by_speed(way: Choice) -> list[EngineSpec]:
-        """The engines of its target, the fastest precision first, and of one precision the native one."""
-        same = [engine for engine in manifest.engines if engine.target == way.engine.target]
-        return sorted(same, key=lambda engine: (_expected(engine.precision, speed), not engine.is_native))
+        def place(engine: EngineSpec) -> tuple[float, int, bool]:
+            return (*_expected(engine.precision, speed if cpu and by_speed else None, name), engine.is_native != cpu)
 
-    if backend == "tensorrt":
-        return ways(backend, options.device), "asked for"
+        found = [[engine for engine in among if engine.target == target] for target in OPENS[name]]
+        found = [same for same in found if same][: None if name == "tensorrt" else 1]
+        ways_with = replace(options, device=device)
+        return [Choice(name, engine, ways_with) for same in found for engine in sorted(same, key=place)]
+
     if backend != "auto":
         # A backend asked for by name gets its own engines only: OpenVINO reads ONNX when the bundle has no IR.
-        first = ways(backend, options.device)[:1]
-        on_cpu = (options.device or "cpu") == "cpu"
-        same = [e for way in first for e in by_speed(way) if e.precision == way.engine.precision] if on_cpu else []
-        return [replace(first[0], engine=e) for e in same] or first, "asked for"
-    choices = []
-    for name, kind in AUTO_ORDER:
-        asked = options.device
-        if asked is not None and asked.split(":")[0] != kind:
-            continue
-        # The TensorRT and CUDA rows find their GPU themselves; the CPU rows are told to stay there.
-        found = ways(name, asked or (None if name == "tensorrt" else kind))[: None if name == "tensorrt" else 1]
-        choices += [replace(way, engine=e) for way in found for e in by_speed(way)] if kind == "cpu" else found
-    measured = _fastest(manifest, options)
-    if measured is None:
-        several = len({c.engine.precision for c in choices if c.options.device == "cpu"}) > 1
-        by_rates = f"; {speed.sentence()}, as measured on this CPU" if several and speed is not None else ""
-        return choices, _untuned(manifest) + by_rates
-    first = [c for c in choices if (c.backend, c.engine.target) == (measured.backend, measured.target)]
-    count = f"{measured.threads} thread{'s' if measured.threads != 1 else ''}"
-    why = f"measured fastest here: {measured.milliseconds:.1f} ms with {count}"
-    return first + [c for c in choices if c not in first], why if first else "the documented order"
+        on_cpu = options.device in (None, "cpu")
+        found = ways(backend, options.device, engines, on_cpu, precision == FASTEST)
+        if backend == "tensorrt":
+            return found, "asked for"
+        same = [choice for choice in found if choice.engine.precision == found[0].engine.precision]
+        return same if on_cpu else same[:1], "asked for"
+    held_back = [engine for engine in engines if precision is None and engine.precision in ONLY_ASKED_FOR]
+    groups = [[engine for engine in engines if engine not in held_back], held_back]
+    ordered = []
+    for among in groups:
+        choices = []
+        for name, kind in AUTO_ORDER:
+            asked = options.device
+            if asked is not None and asked.split(":")[0] != kind:
+                continue
+            # The TensorRT and CUDA rows find their GPU themselves; the CPU rows are told to stay there.
+            device = asked or (None if name == "tensorrt" else kind)
+            choices += ways(name, device, among, kind == "cpu")
+        ordered.append(choices)
+    first, last = ordered if ordered[0] else (ordered[1], [])
+    first, why = _tuned(manifest, first, options, speed)
+    if last:
+        words = " and ".join(dict.fromkeys(engine.precision for engine in held_back))
+        why += f"; {words} only where it is asked for or nothing else can run"
+    return first + last, why
 
 
-def _fastest(manifest: Manifest, options: SessionOptions) -> Measurement | None:
+def _tuned(
+    manifest: Manifest, choices: list[Choice], options: SessionOptions, speed: CpuSpeed | None
+) -> tuple[list[Choice], str]:
+    """What `build --tune` measured fastest here comes first; the others in the order that they have."""
     here, threads = machine_name(), options.threads or cores()
     usable = [m for m in manifest.measurements if m.machine == here and m.threads == threads]
-    return min(usable, key=lambda m: m.milliseconds, default=None)
+    for measured in sorted(usable, key=lambda m: m.milliseconds):
+        first = [choice for choice in choices if _is_of(measured, choice)]
+        if first:
+            count = f"{threads} thread{'s' if threads != 1 else ''}"
+            why = f"measured fastest here: {measured.milliseconds:.1f} ms with {count}"
+            return first + [choice for choice in choices if choice not in first], why
+    several = len({choice.engine.precision for choice in choices if choice.options.device == "cpu"}) > 1
+    by_rates = f"; {speed.sentence()}, as measured on this CPU" if several and speed is not None else ""
+    return choices, _untuned(manifest) + by_rates
+
+
+def _is_of(measured: Measurement, choice: Choice) -> bool:
+    same = (measured.backend, measured.target) == (choice.backend, choice.engine.target)
+    return same and measured.precision in ("", choice.engine.precision)
 
 
 def _untuned(manifest: Manifest) -> str:

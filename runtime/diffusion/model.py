@@ -15,7 +15,7 @@ from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.diffusion.buffers import BufferPool, open_buffers
 from harmonyrt.runtime.diffusion.noise import NoiseStream
 from harmonyrt.runtime.diffusion.schedule import Program, SamplingSchedule
-from harmonyrt.runtime.select import Selected, open_best
+from harmonyrt.runtime.select import FASTEST, Selected, check_precision, open_best
 
 Progress = Callable[[str, int, int], bool | None]
 """Called before each part of a run with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts
@@ -64,7 +64,14 @@ class DiffusionModel:
         self._row_type = np.dtype(np.int64) if asked is None else asked("step")
 
     @classmethod
-    def open(cls, bundle: Bundle, backend: str, target: str | None, options: SessionOptions) -> DiffusionModel:
+    def open(
+        cls,
+        bundle: Bundle,
+        backend: str,
+        target: str | None,
+        options: SessionOptions,
+        precision: str | None = None,
+    ) -> DiffusionModel:
         """Open every component of a bundle, all by the same rule.
 
         Args:
@@ -72,10 +79,18 @@ class DiffusionModel:
             backend: ``"auto"`` or a backend's name.
             target: only engines of this target; None for any.
             options: threads, device, cache.
+            precision: the bundle's own, ``"fastest"`` or None, which are all the same here: a build chooses a precision
+                for each component.
 
         Raises:
-            HarmonyError: a component is missing or cannot run here as asked.
+            HarmonyError: another precision than the bundle's; a component is missing or cannot run here as asked.
         """
+        check_precision(precision)
+        if precision not in (None, FASTEST, bundle.manifest.precision):
+            raise HarmonyError(
+                f"{bundle.path} is of precision {bundle.manifest.precision}, not {precision};"
+                f" build one with harmonyrt build diffharmony --precisions {precision}"
+            )
         schedule = SamplingSchedule.of(bundle.manifest)
         selected: dict[str, Selected] = {}
         for name in schedule.components:

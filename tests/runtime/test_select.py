@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from fakes.altered import measured
 from harmonyrt.runtime import Harmonizer, HarmonyError
-from harmonyrt.runtime.machine import cores, machine_name
 from harmonyrt.runtime.select import BACKENDS, backend_module
 
 
@@ -22,16 +22,6 @@ def without(monkeypatch, *names):
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", found)
-
-
-def measured(backend, target, milliseconds, machine=None, threads=None):
-    return {
-        "backend": backend,
-        "target": target,
-        "threads": threads or cores(),
-        "milliseconds": milliseconds,
-        "machine": machine or machine_name(),
-    }
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -81,6 +71,8 @@ def test_a_gpu_that_is_not_there_is_no_reason_for_the_cpu(static_bundle):
     [
         ({"backend": "onnx"}, "auto or one of"),
         ({"target": "coreml"}, "coreml"),
+        ({"precision": "fp8"}, "precision 'fp8' is not known; give one of fp32, fp16, bf16, int8, or fastest"),
+        ({"precision": "int8"}, "no engine for backend auto, precision int8: found onnx fp32, openvino fp32;"),
         ({"backend": "tensorrt"}, "no engine for backend tensorrt.*--targets tensorrt"),
         ({"backend": "onnxruntime", "target": "openvino"}, "no engine for backend onnxruntime, target openvino"),
         ({"backend": "onnxruntime", "device": "npu"}, "npu"),
