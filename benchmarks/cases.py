@@ -32,6 +32,7 @@ class Case:
         threads: CPU threads; None leaves it to the backend.
         backend: as for `Harmonizer.open`.
         target: only engines of this target; None for any.
+        precision: as for `Harmonizer.open`.
         device: as for `Harmonizer.open`.
         mode: for torch one of :data:`MODES_OF_TORCH`, for a peer its name.
         foreground: share of the picture that the mask covers.
@@ -52,6 +53,7 @@ class Case:
     foreground: float = 0.25
     cache: str | None = None
     python: str | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _load_engine(case: Case) -> Loaded:
             f" {case.height}x{case.width}, batch {case.batch}: choose a dynamic bundle"
         )
     options = SessionOptions(threads=case.threads, device=case.device, cache=case.cache)
-    selected = open_best(bundle, case.backend, case.target, options)
+    selected = open_best(bundle, case.backend, case.target, options, case.precision)
     image, mask = inputs(case)
     feeds = {"image": image, "mask": mask}
     last: dict[str, np.ndarray] = {}
@@ -136,7 +138,8 @@ def _load_picture(case: Case) -> Loaded:
     from harmonyrt.runtime.images.inputs import Reading, read_pair
 
     where = (case.backend, case.threads, case.device)
-    harmonizer = Harmonizer.open(case.path, *where, target=case.target, cache=case.cache)
+    which = {"target": case.target, "precision": case.precision}
+    harmonizer = Harmonizer.open(case.path, *where, **which, cache=case.cache)
     jpeg, png = _files(case)
     last: list[np.ndarray] = []
     decoding: list[float] = []
@@ -158,7 +161,9 @@ def _load_picture(case: Case) -> Loaded:
         "device": info.device,
         "target": info.target,
         "precision": info.precision,
-        "rewrites": " ".join(next((e.rewrites for e in engines if (e.target, e.is_native) == of), ())),
+        "rewrites": " ".join(
+            next((e.rewrites for e in engines if (e.target, e.is_native, e.precision) == (*of, info.precision)), ())
+        ),
         "model": _model_name(info.parameters),
     }
     return Loaded(call, about, lambda: last[0], stages)

@@ -41,6 +41,10 @@ def bench(
     backend: Annotated[
         list[str] | None, typer.Option(help="auto, tensorrt, onnxruntime or openvino; repeat it to time several.")
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="Of bundles with several: fp32, fp16, bf16, int8 or fastest; repeat it to time several."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: the backend's choice.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per call, for dynamic bundles.")] = 1,
@@ -80,7 +84,11 @@ def bench(
     common = {"threads": threads, "device": device}
     cases: list[Case] = []
     for path in chosen:
-        found = _of_bundle(path, backend or ["auto"], size, batch, picture or [], common)
+        found = [
+            case
+            for one in precision or [None]
+            for case in _of_bundle(path, backend or ["auto"], size, batch, picture or [], {**common, "precision": one})
+        ]
         if not found:
             raise HarmonyError(f"{path} has no engine for backend {' or '.join(backend or [])}; choose another")
         cases += found

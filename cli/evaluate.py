@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from harmonyrt.cli.options import Backend
+from harmonyrt.cli.options import Backend, Precision
 
 
 class Peak(str, Enum):
@@ -107,6 +107,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="Add the speeds of a run that bench --save wrote; may be repeated.")
     ] = None,
     backend: Backend = "auto",
+    precision: Precision = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
     ray: Annotated[
@@ -137,6 +138,7 @@ def evaluate(
         backend=backend,
         device=device,
         threads=threads,
+        precision=precision,
     )
     refined = {None: (None,), Refiner.use: (True,), Refiner.leave: (False,), Refiner.both: (False, True)}[refiner]
     noise = tuple(dict.fromkeys(seeds or ()))

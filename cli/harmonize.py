@@ -19,6 +19,7 @@ from harmonyrt.cli.options import (
     KeepPart,
     Label,
     MaxMegapixels,
+    Precision,
     Sample,
     Seed,
     Steps,
@@ -79,6 +80,7 @@ def harmonize(
     backend: Backend = "auto",
     device: Device = None,
     target: Target = None,
+    precision: Precision = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads. Default: all cores that this process may use."),
@@ -122,6 +124,7 @@ def harmonize(
         backend=backend,
         device=device,
         target=target,
+        precision=precision,
         threads=threads,
         diffusion={k: v for k, v in (("seed", seed), ("sample", sample), ("steps", steps)) if v is not None},
         max_megapixels=max_megapixels,

@@ -66,6 +66,7 @@ class Options:
     strength: float = 1.0
     keep: str | None = None
     match: Path | None = None
+    precision: str | None = None
     extras: Extras = NO_EXTRAS
     background: str | None = None
     at: str | None = None
@@ -240,6 +241,7 @@ def opened(options: Options) -> Iterator[tuple[Any, list[str]]]:
             threads=options.threads,
             device=options.device,
             target=options.target,
+            precision=options.precision,
             megapixel_limit=options.max_megapixels,
         ) as harmonizer:
             if options.diffusion and harmonizer.info.model != "diffharmony":

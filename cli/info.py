@@ -45,7 +45,7 @@ def described(manifest: Any) -> list[str]:
         f"bundle      {manifest.name}, schema {manifest.schema}, built {manifest.created}",
         f"model       {model.family}, {model.parameters / 1e6:.2f} M parameters",
         f"checkpoint  {model.checkpoint} ({weights})",
-        f"precision   {manifest.precision}",
+        f"precision   {_precisions(manifest)}",
         f"size        {size}, batch {manifest.batch or 'any'}",
         f"mask        1 = foreground{', taken as 0 or 1' if manifest.binary_mask else ''}",
     ]
@@ -80,11 +80,20 @@ def described(manifest: Any) -> list[str]:
             lines.append(f"  rewrites  {', '.join(engine.rewrites)}")
     lines += [f"skipped     {s.target} {s.precision}: {s.reason}" for s in manifest.skipped]
     lines += [
-        f"measured    {m.backend} ({m.target}), {m.threads} thread{'s' if m.threads != 1 else ''}:"
+        f"measured    {m.backend} ({' '.join(filter(None, (m.target, m.precision)))}), {m.threads} thread{'s' if m.threads != 1 else ''}:"
         f" {m.milliseconds:.1f} ms on {m.machine}"
         for m in manifest.measurements
     ]
     return lines
+
+
+def _precisions(manifest: Any) -> str:
+    """Of a bundle of several: all of them. Parts of DiffHarmony that fell back are named by their engines."""
+    from harmonyrt.runtime.manifest import SCHEMA
+
+    if manifest.schema == SCHEMA:
+        return str(manifest.precision)
+    return f"{', '.join(manifest.precisions)} (open one with --precision)"
 
 
 def _part(engine: Any) -> str:

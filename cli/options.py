@@ -51,6 +51,10 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: 
 Target = Annotated[
     str | None, typer.Option(help="Which of the bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="Of a bundle with several: fp32, fp16, bf16, int8, or fastest. Default: the fastest but int8."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which noise. Default: 0.")]
 Sample = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which variation. Default: 0.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")]

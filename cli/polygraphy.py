@@ -15,6 +15,9 @@ def polygraphy(
         Path | None,
         typer.Option(help="Checkpoint that the bundle was built from. Default: the shipped weights."),
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of a bundle with several: fp32, fp16, bf16 or int8. Default: the most exact.")
+    ] = None,
 ) -> None:
     """Write a bundle for NVIDIA's Polygraphy: its graphs, the gate's composites and golden outputs, and the commands.
 
@@ -29,9 +32,10 @@ def polygraphy(
     from harmonyrt.runtime.bundle import open_bundle
 
     streams().results_are_files()
-    open_bundle(bundle)  # faults of the bundle are reported before what this machine lacks
+    open_bundle(bundle).of_precision(precision)  # faults of the bundle are reported before what this machine lacks
     require("torch", "build", "harmonyrt polygraphy")
     from harmonyrt.export.phnet.recipe import find_checkpoint
     from harmonyrt.export.polygraphy_kit.folder import write_folder
 
-    print_path(write_folder(bundle, find_checkpoint(checkpoint), output, lambda doing, share: say(doing)))
+    told = lambda doing, share: say(doing)  # noqa: E731
+    print_path(write_folder(bundle, find_checkpoint(checkpoint), output, told, precision))

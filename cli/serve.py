@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harmonyrt.cli.options import Backend, Device, MaxMegapixels
+from harmonyrt.cli.options import Backend, Device, MaxMegapixels, Precision
 
 
 class LogFormat(str, Enum):
@@ -51,6 +51,7 @@ def serve(
     target: Annotated[
         str | None, typer.Option(help="Which of a bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
     ] = None,
+    precision: Precision = None,
 ) -> None:
     """Serve bundles over HTTP, with a page for people at /.
 
@@ -85,6 +86,7 @@ def serve(
         backend=backend,
         device=device,
         target=target,
+        precision=precision,
     )
     if settings.is_public and api_keys is None:
         say(

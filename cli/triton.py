@@ -52,6 +52,10 @@ def triton(
     backend: Annotated[
         str, typer.Option(help="Of the models that harmonize: auto, tensorrt, onnxruntime or openvino.")
     ] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of bundles with several: only engines of fp32, fp16, bf16, int8; or fastest. Default: all."),
+    ] = None,
     instances: Annotated[int, typer.Option(min=1, help="Instances of each model, per GPU or on the CPU.")] = 1,
     threads: Annotated[
         int | None,
@@ -77,7 +81,7 @@ def triton(
     written = write_repository(
         bundles,
         output,
-        Placing(device.value if device else None, instances, threads, max_megapixels, backend),
+        Placing(device.value if device else None, instances, threads, max_megapixels, backend, precision),
         targets=[one.value for one in target] if target else TARGETS,
         harmonize=only is not Only.engines,
         engines=only is not Only.harmonize,

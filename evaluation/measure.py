@@ -251,4 +251,7 @@ def _identity(run: Run) -> dict[str, Any]:
 
     manifest = Path(run.bundle) / FILE_NAME
     content = sha256_of(manifest) if manifest.is_file() else run.bundle
-    return {**dataclasses.asdict(run), "bundle": content, "threads": None}
+    given = dataclasses.asdict(run)
+    if run.precision is None:  # files of earlier versions go on
+        del given["precision"]
+    return {**given, "bundle": content, "threads": None}

@@ -50,6 +50,7 @@ class Run:
         backend: as :meth:`harmonyrt.runtime.Harmonizer.open` takes it; likewise the next two.
         device: see there.
         threads: see there.
+        precision: see there.
     """
 
     bundle: str
@@ -63,6 +64,7 @@ class Run:
     backend: str = "auto"
     device: str | None = None
     threads: int | None = None
+    precision: str | None = None
 
     @property
     def peak_name(self) -> str:
@@ -160,7 +162,8 @@ def opened(run: Run) -> Iterator[Opened]:
 
     if run.refiner is not None:
         raise HarmonyError("--refiner is for the protocols diffharmony and diffharmony-strict; choose one of them")
-    with Harmonizer.open(run.bundle, run.backend, run.threads, run.device) as harmonizer:
+    where = (run.backend, run.threads, run.device)
+    with Harmonizer.open(run.bundle, *where, precision=run.precision) as harmonizer:
         yield (_of_phnet if run.protocol.startswith("phnet") else _of_harmonizer)(run, harmonizer, manifest)
 
 
@@ -222,7 +225,8 @@ def _of_diffharmony(run: Run) -> Opened:
     from harmonyrt.runtime.bundle import open_bundle
     from harmonyrt.runtime.diffusion import DiffusionModel, RunOptions
 
-    model = DiffusionModel.open(open_bundle(run.bundle), run.backend, None, SessionOptions(run.threads, run.device))
+    options = SessionOptions(run.threads, run.device)
+    model = DiffusionModel.open(open_bundle(run.bundle), run.backend, None, options, run.precision)
     schedule = model.schedule
     refines = bool(schedule.refiner_channels) and run.refiner is not False
     if run.refiner and not refines:

@@ -160,6 +160,6 @@ def _as_setting(name: str, value: Any) -> Any:
     """A setting of its own type: on the command line all are texts."""
     if name == "api_keys":
         return Path(value)
-    if not isinstance(value, str) or name in ("log", "backend", "device", "target"):
+    if not isinstance(value, str) or name in ("log", "backend", "device", "target", "precision"):
         return value
     return _number(name, int if name in ("queue", "sessions", "threads") else float, value)

@@ -63,6 +63,7 @@ class Engine:
     device: str | None = None
     target: str | None = None
     threads: int | None = 1
+    precision: str | None = None
 
 
 @dataclass
@@ -130,6 +131,7 @@ class HarmonizeJob:
             threads=engine.threads,
             device=engine.device,
             target=engine.target,
+            precision=engine.precision,
             megapixel_limit=self.settings.reading.max_megapixels,
         )
         return _Worker(self, harmonizer).do

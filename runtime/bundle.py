@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
-from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, Manifest
+from harmonyrt.runtime.manifest import FILE_NAME, SCHEMA, EngineSpec, Manifest
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,24 @@ class Bundle:
                     f"{path} was altered: found sha256 {found[:12]}…, need {file.sha256[:12]}…; {rebuild}"
                 )
         return self.path / engine.files[0].path
+
+    def of_precision(self, precision: str | None) -> Bundle:
+        """The same bundle with its engines of one precision alone; None: the most exact one of a bundle of several.
+
+        Raises:
+            HarmonyError: it has none of that precision.
+        """
+        manifest = self.manifest
+        if precision is None and manifest.schema == SCHEMA:
+            return self
+        wanted = precision or manifest.precision
+        engines = tuple(engine for engine in manifest.engines if engine.precision == wanted)
+        if not engines:
+            found = ", ".join(manifest.precisions) or "none"
+            raise HarmonyError(
+                f"{self.path} has no engine of precision {wanted}: found {found}; build one with --precisions {wanted}"
+            )
+        return replace(self, manifest=replace(manifest, precision=wanted, engines=engines))
 
 
 def open_bundle(path: str | os.PathLike) -> Bundle:

@@ -66,6 +66,7 @@ class Model:
             threads=settings.threads,
             device=settings.device,
             target=settings.target,
+            precision=settings.precision,
             sessions=settings.sessions,
             megapixel_limit=settings.max_megapixels,
         )

@@ -33,6 +33,7 @@ class Settings:
         backend: as `Harmonizer.open` takes it.
         device: likewise.
         target: likewise.
+        precision: likewise.
     """
 
     bundles: tuple[Path, ...]
@@ -51,6 +52,7 @@ class Settings:
     backend: str = "auto"
     device: str | None = None
     target: str | None = None
+    precision: str | None = None
     stall: float = field(default=10.0)
 
     def __post_init__(self) -> None:

@@ -231,7 +231,7 @@ def _resumed(job: _Job, output: str | Path, harmonizer: Harmonizer, progress: Pr
     options, clip, info = job.options, job.clip, job.clip.info
     if options.preview or not isinstance(clip, Clip) or isinstance(clip, PastingClip):
         raise HarmonyError("--resume is for a shot with its masks; leave it out of previews, pipes and --foreground")
-    parts = Parts.of(output, job_of(clip.path, job.mask, options, harmonizer.info.bundle))
+    parts = Parts.of(output, job_of(clip.path, job.mask, options, harmonizer.info))
     with written_whole(output) as scratch:
         pix_fmt = workable_name(info.pix_fmt)
         chosen = chosen_for(scratch, options.coding, info, pix_fmt)

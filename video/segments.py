@@ -201,12 +201,15 @@ def _time(packet: Any) -> float:
     return float((packet.dts if packet.dts is not None else packet.pts) * packet.time_base)
 
 
-def job_of(shot: Any, mask: Any, options: Any, bundle: str) -> dict[str, Any]:
-    """What a job is: its inputs as they are now, and its options."""
+def job_of(shot: Any, mask: Any, options: Any, info: Any) -> dict[str, Any]:
+    """What a job is: its inputs as they are now, its options, and the precision that was opened, which is not to change
+    within a clip.
+    """
     return {
         "shot": _file(shot),
         "mask": _file(mask),
-        "bundle": _file(Path(bundle) / "manifest.json"),
+        "bundle": _file(Path(info.bundle) / "manifest.json"),
+        "precision": info.precision,
         "options": {k: v for k, v in asdict(options).items() if k not in ("resume", "keep_partial")},
     }
 

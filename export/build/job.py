@@ -15,13 +15,16 @@ from harmonyrt.common.errors import require
 from harmonyrt.common.progress import Reporter, reporting
 from harmonyrt.export.build.bundle import bundle_being_written, check_place
 from harmonyrt.export.build.family import Family, FamilySession, R
+from harmonyrt.export.build.joined_recipe import JoinedRecipe
 from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import unchanged
 
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "ml_dtypes")
 
 
-def build_bundles(family: Family[R], recipes: Sequence[R], output: Path, force: bool = False) -> list[Outcome]:
+def build_bundles(
+    family: Family[R], recipes: Sequence[R | JoinedRecipe[R]], output: Path, force: bool = False
+) -> list[Outcome]:
     """Build every bundle that is not already as its recipe asks.
 
     Args:
@@ -37,7 +40,8 @@ def build_bundles(family: Family[R], recipes: Sequence[R], output: Path, force: 
         HarmonyError: a bad checkpoint, a missing package, an output that cannot be written: before anything is. Or
             this machine can build none of the targets.
     """
-    outcomes, pending = [], []
+    outcomes: list[Outcome] = []
+    pending: list[tuple[R | JoinedRecipe[R], Outcome]] = []
     for recipe in recipes:
         place = output / recipe.name
         manifest = None if force or not recipe.targets else unchanged(recipe, place)
@@ -50,14 +54,19 @@ def build_bundles(family: Family[R], recipes: Sequence[R], output: Path, force: 
         check_place(output / recipe.name)
     for package in PACKAGES:
         require(package, "build", "the build")
-    groups = family.built_together([recipe for recipe, _ in pending])
+    joined = [(recipe, outcome) for recipe, outcome in pending if isinstance(recipe, JoinedRecipe)]
+    groups = family.built_together([recipe for recipe, _ in pending if not isinstance(recipe, JoinedRecipe)])
+    groups_and_parts = [*groups, *([part] for recipe, _ in joined for part in recipe.parts)]
     outcome_of = {recipe.name: outcome for recipe, outcome in pending}
-    counts = {recipe.name: len(family.component_names(recipe)) for recipe, _ in pending}
-    steps = 1 + sum(counts[group[0].name] for group in groups)
-    steps += sum(counts[recipe.name] * len(recipe.targets) + 1 for recipe, _ in pending)
+    counts = [(len(family.component_names(group[0])), group) for group in groups_and_parts]
+    steps = 1 + sum(count + sum(count * len(recipe.targets) + 1 for recipe in group) for count, group in counts)
     with reporting(steps) as report:
-        networks = family.load(pending[0][0], report)
+        networks = family.load(groups_and_parts[0][0], report)
         report.step_done()
+        for recipe, outcome in joined:
+            from harmonyrt.export.build.joined import build_joined
+
+            build_joined(recipe, outcome, family, networks, report, force)
         for group in groups:
             _build([(recipe, outcome_of[recipe.name]) for recipe in group], family, networks, report, force)
     refused = [skipped.reason for outcome in outcomes for skipped in outcome.refused]

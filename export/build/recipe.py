@@ -16,6 +16,7 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.export.build.family import R, Recipe
+from harmonyrt.export.build.joined_recipe import JoinedRecipe
 from harmonyrt.export.targets import PACKAGE_OF_TARGET, BuildOptions, Size, why_not
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.bundle import open_bundle
@@ -209,6 +210,9 @@ def unchanged(recipe: Recipe, place: Path) -> Manifest | None:
         manifest = bundle.manifest
         have = {engine.target for engine in manifest.engines} | {skipped.target for skipped in manifest.skipped}
         if manifest.recipe_sha256 != recipe_sha256(recipe) or not have.issuperset(recipe.targets):
+            return None
+        made = {(one.target, one.precision) for one in (*manifest.engines, *manifest.skipped)}
+        if isinstance(recipe, JoinedRecipe) and not made.issuperset(recipe.pairs):
             return None
         if recipe.tune is not None and not any(m.machine == machine_name() for m in manifest.measurements):
             return None

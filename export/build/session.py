@@ -18,7 +18,17 @@ from harmonyrt.common.progress import Reporter
 from harmonyrt.export import onnx_file
 from harmonyrt.export.build import tune
 from harmonyrt.export.build.bundle import file_spec, write_manifest
-from harmonyrt.export.build.family import NETWORK, Component, Described, Family, FamilySession, R, Results, Typed
+from harmonyrt.export.build.family import (
+    NETWORK,
+    Component,
+    Described,
+    Family,
+    FamilySession,
+    R,
+    Recipe,
+    Results,
+    Typed,
+)
 from harmonyrt.export.build.gate import ENGINE, NOT_MEASURED, Gate, OutOfRange, Run, prove
 from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import recipe_sha256, tool_versions
@@ -193,33 +203,12 @@ class BuildSession(Generic[R]):
         return self._parities[component.name, typed.key]
 
     def keep_other_targets(self, place: Path) -> None:
-        """Take over engines from an older bundle of the same recipe: a second target joins the first.
-
-        The report says which targets are kept; or why not, if the older bundle has them.
-        """
-        try:
-            old = open_bundle(place)
-        except HarmonyError:
-            return
-        engines = [engine for engine in old.manifest.engines if engine.target not in self.recipe.targets]
-        targets = dict.fromkeys(engine.target for engine in engines)
-        if not targets:
-            return
-        try:
-            if old.manifest.recipe_sha256 != recipe_sha256(self.recipe):
-                raise HarmonyError("other weights, options or tools made them")
-            for engine in engines:
-                old.verified_file(engine)
-        except HarmonyError as error:
-            self._say(f"the older bundle's engines for {', '.join(targets)} are not kept: {error}")
-            return
-        self._say(f"keeping the older bundle's engines for {', '.join(targets)}")
-        for name in {file.path for engine in engines for file in engine.files}:
-            _link_or_copy(place / name, self.scratch / name)
-        for engine in engines:
+        """Take over engines from an older bundle of the same recipe: a second target joins the first."""
+        old = kept_of_other_targets(self.recipe, place, self.scratch, self._say)
+        for engine in old.engines if old else ():
             self.engines.setdefault(engine.target, []).append(engine)
-        for target in targets:
-            kept = Results.of_target(old.manifest.model.config, target)
+        for target in list(self.engines) if old else ():
+            kept = Results.of_target(old.model.config, target)
             self.whole.update(kept.whole)
             self.notes.extend(kept.notes)
 
@@ -281,6 +270,40 @@ def _words(component: Component, target: str) -> Iterator[str]:
     if component.name != NETWORK:
         yield component.name
     yield target
+
+
+def kept_of_other_targets(recipe: Recipe, place: Path, scratch: Path, say: Callable[[str], object]) -> Manifest | None:
+    """Link what an older bundle of the same recipe has for targets that this build was not asked for into its scratch.
+
+    Args:
+        recipe: of the build.
+        place: of the older bundle, if there is one.
+        scratch: folder that becomes the new one.
+        say: told which targets are kept; or why not, if the older bundle has them.
+
+    Returns:
+        The older manifest with the kept engines alone; None if there are none.
+    """
+    try:
+        old = open_bundle(place)
+    except HarmonyError:
+        return None
+    engines = tuple(engine for engine in old.manifest.engines if engine.target not in recipe.targets)
+    targets = ", ".join(dict.fromkeys(engine.target for engine in engines))
+    if not engines:
+        return None
+    try:
+        if old.manifest.recipe_sha256 != recipe_sha256(recipe):
+            raise HarmonyError("other weights, options or tools made them")
+        for engine in engines:
+            old.verified_file(engine)
+    except HarmonyError as error:
+        say(f"the older bundle's engines for {targets} are not kept: {error}")
+        return None
+    say(f"keeping the older bundle's engines for {targets}")
+    for name in {file.path for engine in engines for file in engine.files}:
+        _link_or_copy(place / name, scratch / name)
+    return replace(old.manifest, engines=engines)
 
 
 def _link_or_copy(source: Path, copy: Path) -> None:

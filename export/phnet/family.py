@@ -9,6 +9,7 @@ from pathlib import Path
 from harmonyrt.common.progress import Reporter
 from harmonyrt.export import rewrites
 from harmonyrt.export.build.family import NETWORK
+from harmonyrt.export.build.joined_recipe import JoinedRecipe, joined
 from harmonyrt.export.build.recipe import options_of
 from harmonyrt.export.phnet.recipe import PHNetRecipe, expand_recipes
 from harmonyrt.export.phnet.session import PHNetSession
@@ -39,11 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     about = "TensorRT: with --version-compatible: leave the lean runtime out of the plans; this library opens them"
     add("--lean-runtime", type=Path, metavar="FILE", help=about)
     add("--hardware-compatible", action="store_true", help="TensorRT: plans that later GPUs run too")
+    add("--one-bundle", action="store_true", help="one bundle for each size, with engines of all precisions")
     add("--tune", nargs="?", type=float, const=60.0, metavar="SECONDS", help=_TUNE_HELP)
 
 
-def recipes(arguments: argparse.Namespace) -> list[PHNetRecipe]:
-    """One recipe per size and precision."""
+def recipes(arguments: argparse.Namespace) -> list[PHNetRecipe | JoinedRecipe[PHNetRecipe]]:
+    """One recipe per size and precision, or with ``--one-bundle`` per size."""
     options = options_of(
         arguments,
         optimization_level=arguments.optimization_level,
@@ -57,7 +59,7 @@ def recipes(arguments: argparse.Namespace) -> list[PHNetRecipe]:
         "patch_shrinkage": arguments.patch_shrinkage,
         "change_shrinkage": arguments.change_shrinkage,
     }
-    return expand_recipes(
+    found = expand_recipes(
         arguments.checkpoint,
         arguments.sizes,
         arguments.precisions,
@@ -68,6 +70,7 @@ def recipes(arguments: argparse.Namespace) -> list[PHNetRecipe]:
         None if arguments.calibration is None else Path(arguments.calibration),
         {name: value for name, value in meaning.items() if value is not None},
     )
+    return joined(found) if arguments.one_bundle else list(found)
 
 
 def component_names(recipe: PHNetRecipe) -> tuple[str, ...]:

@@ -29,7 +29,9 @@ MARK = "gate.json"
 EXTRA = "polygraphy"
 
 
-def write_folder(bundle: Path, checkpoint: Path, output: Path, progress: Progress = silent) -> Path:
+def write_folder(
+    bundle: Path, checkpoint: Path, output: Path, progress: Progress = silent, precision: str | None = None
+) -> Path:
     """Write a bundle of PHNet for Polygraphy; an older folder of this kind is replaced whole.
 
     Args:
@@ -37,6 +39,7 @@ def write_folder(bundle: Path, checkpoint: Path, output: Path, progress: Progres
         checkpoint: the checkpoint that it was built from, for the golden outputs.
         output: the folder to write.
         progress: told what is going on.
+        precision: which engines of a bundle of several; None: the most exact ones.
 
     Returns:
         `output`. It needs neither the bundle nor HarmonyRT: copy it to the machine with the GPU.
@@ -45,7 +48,7 @@ def write_folder(bundle: Path, checkpoint: Path, output: Path, progress: Progres
         HarmonyError: not a bundle of PHNet, altered files, another checkpoint, no engine that Polygraphy runs, a
             missing package, or a place that is taken by something else.
     """
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle).of_precision(precision)
     family = opened.manifest.model.family
     if family != "phnet":
         raise HarmonyError(f"{bundle} holds {family}; harmonyrt polygraphy is for bundles of phnet")

@@ -16,6 +16,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, TensorSpec
+from harmonyrt.runtime.select import FASTEST
 from harmonyrt.serving.triton.text import Word
 
 VERSION = "1"
@@ -49,6 +50,7 @@ class Placing:
         threads: CPU threads of an instance; None: the cores that the process may use, divided by the instances.
         max_megapixels: largest picture that the model which harmonizes takes.
         backend: of the model which harmonizes, as `Harmonizer.open` takes it.
+        precision: likewise; and only engines of this one are written, or of all.
     """
 
     device: str | None = None
@@ -56,6 +58,7 @@ class Placing:
     threads: int | None = None
     max_megapixels: float = 60.0
     backend: str = "auto"
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def harmonizing_model(name: str, bundle: Bundle, placing: Placing) -> TritonMode
     parameters = {"backend": placing.backend, "max_megapixels": f"{placing.max_megapixels:g}"}
     if placing.threads is not None:
         parameters["threads"] = str(placing.threads)
+    if placing.precision is not None:
+        parameters["precision"] = placing.precision
     pictures = {"composite": [-1, -1, 3], "mask": [-1, -1]}
     config = {
         "name": name + HARMONIZE,
@@ -132,6 +137,8 @@ def engine_models(name: str, bundle: Bundle, targets: tuple[str, ...], placing: 
         return
     taken: set[str] = set()
     for engine in manifest.engines:
+        if placing.precision not in (None, FASTEST, engine.precision):
+            continue
         if engine.target not in targets:
             if engine.target == "tensorrt-rtx" and "tensorrt" in targets:
                 yield f"{name}: Triton has no backend for tensorrt-rtx engines; {name}{HARMONIZE} runs them"
@@ -174,7 +181,7 @@ def _engine_model(name: str, manifest: Manifest, engine: EngineSpec, placing: Pl
     config: dict[str, Any] = {
         "name": name,
         "backend": _BACKEND[engine.target],
-        "default_model_filename": engine.files[0].path,
+        "default_model_filename": PurePosixPath(engine.files[0].path).name,
         "max_batch_size": batches,
         "input": [_tensor(t.name, _type(t), _dims(t, bool(batches))) for t in manifest.inputs],
         "output": [_tensor(t.name, _type(t), _dims(t, bool(batches))) for t in manifest.outputs],
@@ -266,7 +273,11 @@ def is_plain_name(name: str) -> bool:
 
 
 def files_of(model: TritonModel) -> Iterator[tuple[str, str]]:
-    """Paths of a model's engine files: in the bundle, and in the model's folder."""
+    """Paths of a model's engine files: in the bundle, and in the model's folder.
+
+    A single engine's lie at the top there, where the bundle has a folder for each precision.
+    """
     for engine in model.engines:
+        folder = PurePosixPath("" if model.below else engine.files[0].path).parent
         for file in engine.files:
-            yield file.path, str(PurePosixPath(VERSION, model.below, file.path))
+            yield file.path, str(PurePosixPath(VERSION, model.below, PurePosixPath(file.path).relative_to(folder)))

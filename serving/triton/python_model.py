@@ -52,6 +52,7 @@ class TritonPythonModel:
                 threads=whole_number("threads", given.get("threads", max(1, cores() // instances)), 1),
                 device={"CPU": "cpu", "GPU": f"cuda:{ordinal}"}.get(kind.removeprefix("KIND_")),
                 target=given.get("target"),
+                precision=given.get("precision"),
                 sessions=1,
                 megapixel_limit=number("max_megapixels", given.get("max_megapixels", 60)),
             )

@@ -13,7 +13,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder
 from harmonyrt.runtime.bundle import Bundle, open_bundle
 from harmonyrt.runtime.manifest import FILE_NAME
-from harmonyrt.runtime.select import BACKENDS
+from harmonyrt.runtime.select import BACKENDS, check_precision
 from harmonyrt.serving.triton.models import (
     BUNDLE,
     TARGETS,
@@ -61,6 +61,7 @@ def write_repository(
     """
     if placing.backend not in ("auto", *BACKENDS):
         raise HarmonyError(f"backend {placing.backend!r} is not known; give auto or one of {', '.join(BACKENDS)}")
+    check_precision(placing.precision)
     models: list[tuple[Bundle, TritonModel]] = []
     for path in bundles:
         bundle = open_bundle(path)

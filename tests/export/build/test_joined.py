@@ -1,0 +1,149 @@
+"""`build --one-bundle`: engines of several precisions in one bundle, each behind its own gate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from harmonyrt.common import WorkFailed
+from harmonyrt.export.build import tune
+from harmonyrt.export.build.joined_recipe import JoinedRecipe, joined
+from harmonyrt.export.build.recipe import recipe_sha256, unchanged
+from harmonyrt.export.phnet.recipe import expand_recipes
+from harmonyrt.export.targets import BUILDERS, BuildOptions
+from harmonyrt.runtime import Harmonizer
+from harmonyrt.runtime.bundle import open_bundle
+
+NAME = "phnet-64-fp32-fp16"
+
+
+@pytest.fixture
+def recipes(tmp_path):
+    (tmp_path / "some.pth").write_bytes(b"weights")
+
+    def recipes(precisions, targets=("onnx",), sizes=("64",)):
+        options = BuildOptions(target="", size=None)
+        return joined(expand_recipes(tmp_path / "some.pth", sizes, precisions, targets, ("gate-fold",), options))
+
+    return recipes
+
+
+def test_one_recipe_for_each_size_the_most_exact_precision_first(recipes):
+    first, second = recipes(("int8", "fp32", "bf16"), ("onnx", "openvino"), ("64", "128"))
+    assert (first.name, second.name) == ("phnet-64-fp32-bf16-int8", "phnet-128-fp32-bf16-int8")
+    assert [part.precision for part in first.parts] == ["fp32", "bf16", "int8"]
+    assert first.precision == "fp32"
+    assert ("onnx", "bf16") not in first.pairs
+    assert {("onnx", "int8"), ("openvino", "bf16")} < first.pairs
+    assert [(one.target, one.precision) for one in first.skipped] == [("onnx", "bf16")]
+    assert recipe_sha256(first) == recipe_sha256(recipes(("fp32", "bf16", "int8"), ("openvino", "onnx"))[0])
+    assert recipe_sha256(first) != recipe_sha256(recipes(("fp32", "int8"), ("onnx", "openvino"))[0])
+
+
+def test_one_precision_is_a_plain_bundle_with_the_reasons_of_the_others(recipes):
+    (only,) = recipes(("fp32", "bf16"))
+    assert not isinstance(only, JoinedRecipe)
+    assert only.name == "phnet-64-fp32"
+    assert [one.precision for one in only.skipped] == ["bf16"]
+
+
+@pytest.fixture
+def ask(build, tiny_checkpoint, tmp_path):
+    """ask("--json", ...) builds FP32 and FP16 for ONNX into `tmp_path`."""
+
+    def ask(*more):
+        return build(
+            "phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--threads", "2", "--precisions", "fp16", "fp32",
+            "--one-bundle", "--output", tmp_path, *more,
+        )  # fmt: skip
+
+    return ask
+
+
+def test_a_bundle_of_several_precisions(ask, command, tiny_checkpoint, tmp_path):
+    code, said, _ = ask("--json")
+    assert code == 0
+    assert [bundle["status"] for bundle in json.loads(said)["bundles"]] == ["built"]
+    place = tmp_path / NAME
+    assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*.*")) == [
+        "fp16/model.onnx", "fp32/model.onnx", "manifest.json",
+    ]  # fmt: skip
+    bundle = open_bundle(place)
+    manifest = bundle.manifest
+    assert (manifest.schema, manifest.name, manifest.precision) == (2, NAME, "fp32")
+    assert [engine.precision for engine in manifest.engines] == ["fp32", "fp16"]
+    assert [engine.parity.gate for engine in manifest.engines] == ["max_abs_error <= 0.0001", "psnr_db >= 50"]
+    assert [bundle.verified_file(engine).parent.name for engine in manifest.engines] == ["fp32", "fp16"]
+    with Harmonizer.open(place, precision="fp16") as asked, Harmonizer.open(place, device="cpu") as unasked:
+        assert (asked.info.precision, unasked.info.precision) == ("fp16", "fp32")
+        assert asked.info.parity.gate == "psnr_db >= 50"
+
+    assert "nothing changed" in ask()[1]
+    code, plan, _ = ask("--dry-run", "--json")
+    (planned,) = json.loads(plan)["plan"]
+    assert (planned["status"], [one["precision"] for one in planned["precisions"]]) == ("unchanged", ["fp32", "fp16"])
+
+    (place / "fp16" / "model.onnx").unlink()
+    code, plan, _ = ask("--dry-run", "--json")
+    assert json.loads(plan)["plan"][0]["status"] == "to build"
+
+
+def test_a_precision_outside_its_gate_is_left_out_and_tried_again(ask, tmp_path, monkeypatch):
+    real = BUILDERS["onnx"]
+
+    def failing(model, folder, precision, options):
+        if precision == "fp16":
+            raise WorkFailed("the fp16 engine is outside its gate")
+        return real(model, folder, precision, options)
+
+    monkeypatch.setitem(BUILDERS, "onnx", failing)
+    code, said, _ = ask()
+    assert code == 1
+    assert "failed: phnet-64-fp16, onnx: the fp16 engine is outside its gate" in said
+    manifest = open_bundle(tmp_path / NAME).manifest
+    assert manifest.precisions == ("fp32",)
+    assert sorted(path.name for path in (tmp_path / NAME).iterdir()) == ["fp32", "manifest.json"]
+    code, plan, _ = ask("--dry-run", "--json")
+    assert json.loads(plan)["plan"][0]["status"] == "to build"
+
+    monkeypatch.setitem(BUILDERS, "onnx", lambda *given: failing(given[0], given[1], "fp16", given[3]))
+    assert ask("--force")[0] == 1
+    assert open_bundle(tmp_path / NAME).manifest == manifest  # nothing was built, so nothing is replaced
+
+
+def test_tuned_winners_name_their_precision_and_a_second_target_joins(ask, tmp_path, monkeypatch):
+    milliseconds = {"fp32": 9.0, "fp16": 4.0}
+
+    def timed(bundle, backend, target, threads, seconds):
+        return milliseconds[open_bundle(bundle).manifest.precision]
+
+    def working(model, folder, precision, options):
+        built = BUILDERS["onnx"](model, folder, precision, options)
+        shutil.move(folder / "model.onnx", folder / "openvino.xml")
+        return [type(built[0])(("openvino.xml",), {"float32": 1}, runs_here=False)]
+
+    monkeypatch.setattr(tune, "milliseconds", timed)
+    rewrites = ("--rewrites", "none", "--tune", "4")
+    assert ask(*rewrites)[0] == 0
+    manifest = open_bundle(tmp_path / NAME).manifest
+    assert {(one.precision, one.milliseconds) for one in manifest.measurements} == set(milliseconds.items())
+    info = Harmonizer.open(tmp_path / NAME, backend="auto", device="cpu").info
+    assert "measured fastest here: 4.0 ms" in info.why
+
+    monkeypatch.setitem(BUILDERS, "openvino", working)
+    code, _, told = ask(*rewrites, "--targets", "openvino")
+    assert code == 0, told
+    assert f"{NAME}: keeping the older bundle's engines for onnx" in told
+    bundle = open_bundle(tmp_path / NAME)
+    found = [(engine.precision, engine.target) for engine in bundle.manifest.engines]
+    assert found == [("fp32", "onnx"), ("fp32", "openvino"), ("fp16", "onnx")]
+    assert {one.target for one in bundle.manifest.measurements} == {"onnx", "openvino"}
+    for engine in bundle.manifest.engines:
+        bundle.verified_file(engine)
+
+
+def test_a_recipe_is_unchanged_only_with_every_engine(recipes, tmp_path):
+    (recipe,) = recipes(("fp32", "fp16"))
+    assert unchanged(recipe, tmp_path / "nothing-here") is None
