@@ -80,7 +80,8 @@ def described(manifest: Any) -> list[str]:
             lines.append(f"  rewrites  {', '.join(engine.rewrites)}")
     lines += [f"skipped     {s.target} {s.precision}: {s.reason}" for s in manifest.skipped]
     lines += [
-        f"measured    {m.backend} ({' '.join(filter(None, (m.target, m.precision)))}), {m.threads} thread{'s' if m.threads != 1 else ''}:"
+        f"measured    {m.backend} ({f'{m.target} {m.precision}'.strip()}), {m.threads}"
+        f" thread{'s' if m.threads != 1 else ''}:"
         f" {m.milliseconds:.1f} ms on {m.machine}"
         for m in manifest.measurements
     ]

@@ -100,13 +100,9 @@ def open_best(
     if target is not None and target not in TARGETS:
         raise HarmonyError(f"target {target!r} is not known; give one of {', '.join(TARGETS)}")
     check_precision(precision)
-    engines = [
-        engine
-        for engine in bundle.manifest.engines
-        if target in (None, engine.target) and precision in (None, FASTEST, engine.precision)
-    ]
+    engines = wanted_engines(bundle.manifest, target, precision)
     speed = _speed(engines, options) if backend == "auto" or precision == FASTEST else None
-    choices, why = _choices(bundle.manifest, engines, backend, options, precision, speed)
+    choices, why = choices_for(bundle.manifest, engines, backend, options, precision, speed)
     skipped: list[tuple[str, str]] = []
     without_kernels: dict[tuple[str, str], str] = {}
     no_memory = False
@@ -176,6 +172,15 @@ def backend_module(name: str) -> ModuleType:
         raise HarmonyError(f"this installation has no {name} backend; install the full harmonyrt") from None
 
 
+def wanted_engines(manifest: Manifest, target: str | None, precision: str | None) -> list[EngineSpec]:
+    """The engines of a target and a precision, in the manifest's order; :data:`FASTEST` and None are any."""
+    return [
+        engine
+        for engine in manifest.engines
+        if target in (None, engine.target) and precision in (None, FASTEST, engine.precision)
+    ]
+
+
 def check_precision(precision: str | None) -> None:
     """Refuse what is no precision to ask for; raises HarmonyError."""
     if precision is not None and precision not in (*PRECISIONS, FASTEST):
@@ -211,7 +216,7 @@ def _slower_than_fp32(choice: Choice, speed: CpuSpeed | None, manifest: Manifest
     return f"measured on this CPU, {precision} takes {times:.2f} times the time of fp32: {better} is faster here"
 
 
-def _choices(
+def choices_for(
     manifest: Manifest,
     engines: list[EngineSpec],
     backend: str,

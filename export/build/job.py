@@ -56,7 +56,7 @@ def build_bundles(
         require(package, "build", "the build")
     joined = [(recipe, outcome) for recipe, outcome in pending if isinstance(recipe, JoinedRecipe)]
     groups = family.built_together([recipe for recipe, _ in pending if not isinstance(recipe, JoinedRecipe)])
-    groups_and_parts = [*groups, *([part] for recipe, _ in joined for part in recipe.parts)]
+    groups_and_parts = [*groups, *([part] for recipe, _ in joined for part in recipe.possible)]
     outcome_of = {recipe.name: outcome for recipe, outcome in pending}
     counts = [(len(family.component_names(group[0])), group) for group in groups_and_parts]
     steps = 1 + sum(count + sum(count * len(recipe.targets) + 1 for recipe in group) for count, group in counts)

@@ -48,7 +48,7 @@ def build_joined(
         timed = [one for one in older.measurements if one.target not in recipe.targets] if older else []
         built = [
             manifest
-            for part in recipe.parts
+            for part in recipe.possible
             if (manifest := _part(recipe, part, outcome, family, networks, scratch, Path(simulations), report))
         ]
         if not built:
@@ -73,7 +73,7 @@ def _part(
     folder = scratch / f".building-{part.precision}"
     folder.mkdir()
     if part.tune is not None:
-        part = replace(part, tune=part.tune / len(recipe.parts))  # type: ignore[type-var]  # every family's is one
+        part = replace(part, tune=part.tune / len(recipe.possible))  # type: ignore[type-var]  # every family's is one
     outcome = Outcome(part, folder, "nothing")
     session = BuildSession(outcome, part, family, networks, folder, simulations / part.precision, report)
     for component in networks.components(part):
@@ -84,11 +84,11 @@ def _part(
     report.step_done()
     whole.problems += outcome.problems
     whole.refused += outcome.refused
-    for engine in outcome.manifest.engines if outcome.manifest else ():
-        for file in engine.files:
-            path = scratch / part.precision / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            (folder / file.path).rename(path)
+    engines = outcome.manifest.engines if outcome.manifest else ()
+    for name in {file.path for engine in engines for file in engine.files}:
+        path = scratch / part.precision / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).rename(path)
     shutil.rmtree(folder)
     return outcome.manifest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic
 
 from harmonyrt.export.build.family import R
@@ -16,12 +16,21 @@ class JoinedRecipe(Generic[R]):
     """One bundle with engines of several precisions: a recipe as the build spine takes it.
 
     Attributes:
-        parts: recipes of one size that differ in their precision, the most exact first; each has a target at least.
-        skipped: what cannot exist, in any precision that was asked for.
+        parts: recipes of one size that differ in their precision, the most exact first. Those without targets have no
+            engine, and still a place in the name: the same build for another target finds the bundle.
     """
 
     parts: tuple[R, ...]
-    skipped: tuple[Skipped, ...]
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What cannot exist, in any of the precisions."""
+        return tuple(skipped for part in self.parts for skipped in part.skipped)
+
+    @property
+    def possible(self) -> tuple[R, ...]:
+        """The parts that have a target."""
+        return tuple(part for part in self.parts if part.targets)
 
     @property
     def name(self) -> str:
@@ -79,23 +88,13 @@ class JoinedRecipe(Generic[R]):
         return {**self.parts[0].facts(), "precisions": [part.facts() for part in self.parts]}
 
 
-def joined(recipes: Sequence[R]) -> list[Any]:
-    """The same recipes with those of one size joined to one bundle.
-
-    A size of which only one precision can exist keeps the plain recipe of that one, with the reasons of the others.
-    """
+def joined(recipes: Sequence[R]) -> list[R | JoinedRecipe[R]]:
+    """The same recipes with those of one size joined to one bundle; a precision alone stays as it is."""
     by_size: dict[Size, list[R]] = {}
     for recipe in recipes:
         by_size.setdefault(recipe.size, []).append(recipe)
-    result: list[Any] = []
+    result: list[R | JoinedRecipe[R]] = []
     for same in by_size.values():
         same.sort(key=lambda recipe: PRECISIONS.index(recipe.precision))
-        parts = tuple(recipe for recipe in same if recipe.targets)
-        skipped = tuple(skipped for recipe in same for skipped in recipe.skipped)
-        if len(parts) > 1:
-            result.append(JoinedRecipe(parts, skipped))
-        elif parts:
-            result.append(replace(parts[0], skipped=skipped))  # type: ignore[type-var]  # every family's is one
-        else:
-            result += same
+        result.append(JoinedRecipe(tuple(same)) if len(same) > 1 else same[0])
     return result

@@ -3,15 +3,19 @@
 import json
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fakes.altered import altered_copy, measured
 from harmonyrt.runtime import Harmonizer, HarmonyError
+from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.cpu_speed import CpuSpeed
-from harmonyrt.runtime.manifest import Manifest
+from harmonyrt.runtime.machine import machine_name
+from harmonyrt.runtime.manifest import Manifest, Measurement
+from harmonyrt.runtime.select import choices_for, wanted_engines
 
 TIMES = {"fp32": 10.0, "bf16": 5.0, "fp16": 6.0, "int8": 2.0}
 
@@ -40,6 +44,28 @@ def opened(static_bundle, tmp_path, monkeypatch):
             return harmonizer.info
 
     return opened
+
+
+CASES = json.loads((Path(__file__).parents[1] / "vectors" / "select.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[" ".join(case["engines"]) for case in CASES])
+def test_the_order_is_the_c_library_s(static_bundle, case):
+    manifest = open_bundle(static_bundle).manifest
+    made = [replace(manifest.engines[0], target=t, precision=p) for t, p in map(str.split, case["engines"])]
+    tuned = [
+        Measurement(backend, target, 1, milliseconds, machine_name(), precision)
+        for words, milliseconds in case.get("tuned", ())
+        for backend, target, precision in [words.split()]
+    ]
+    manifest = replace(manifest, engines=tuple(made), measurements=tuple(tuned))
+    speed = CpuSpeed("a CPU", "2026.4", case["speed"], 10.0) if "speed" in case else None
+    options = SessionOptions(threads=1, device=case.get("device"))
+    target, precision = case.get("target"), case.get("precision")
+    engines = wanted_engines(manifest, target, precision)
+    choices, why = choices_for(manifest, engines, case.get("backend", "auto"), options, precision, speed)
+    assert [choice.label for choice in choices] == case["expected"]
+    assert why == case["why"]
 
 
 def test_auto_does_not_take_int8_unasked(opened):
