@@ -162,8 +162,9 @@ void Engine::choose_weights([[maybe_unused]] const char *file) {
     const Cuda &cuda = runtime().cuda;
     std::size_t free = 0, total = 0;
     cuda.check(cuda.memory(&free, &total), "ask for the GPU's free memory");
+    const std::string path = file, name = path.substr(path.find_last_of('/') + 1);
     const Budget budget =
-        choose_budget(streamable, free, file_name(file), [&] { return engine_->getWeightStreamingAutomaticBudget(); });
+        choose_budget(streamable, free, name, [&] { return engine_->getWeightStreamingAutomaticBudget(); });
     if (!engine_->setWeightStreamingBudgetV2(budget.bytes)) refused("set how many weights stay on the GPU");
     if (!budget.note.empty()) note_ += (note_.empty() ? "" : "; ") + budget.note;
 #endif
