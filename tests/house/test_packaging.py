@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -102,3 +103,14 @@ def test_wheel_works_outside_the_checkout(wheel, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "residual"
+
+
+CHOSEN_BY_THE_GPU = {"tensorrt"}
+"""The release depends on the machine (docs/tensorrt.md, docs/v100.md), so that no pin can be right."""
+
+
+def test_every_package_of_an_extra_is_pinned():
+    pins = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    extras = project()["project"]["optional-dependencies"]
+    wanted = {re.match(r"[\w.-]+", requirement)[0] for extra in extras.values() for requirement in extra}
+    assert wanted - pins - CHOSEN_BY_THE_GPU == {"harmonyrt"}
