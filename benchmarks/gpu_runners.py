@@ -52,6 +52,20 @@ def why_no_gpu() -> str | None:
     return None
 
 
+def why_not_on_this_gpu(target: str) -> str | None:
+    """Why the installed flavour of TensorRT does not run on the first GPU; None when it may, or nobody can tell."""
+    from harmonyrt.runtime.backends import cuda
+    from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
+
+    version = tensorrt_versions.installed(target) if target in tensorrt_versions.DISPLAY_NAME else None
+    if version is None:
+        return None
+    try:
+        return tensorrt_versions.why_unsupported(target, version, cuda.open_cuda().capability(0))
+    except HarmonyError:
+        return None
+
+
 # --- the network
 
 

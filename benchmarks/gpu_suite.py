@@ -182,6 +182,10 @@ def _count_work(suite: Suite, network: runners.Network, shapes: list[tuple[int, 
 
 def _engine_step(suite: Suite, network: runners.Network, target: str, precision: str, size: int, batch: int) -> None:
     what = f"{target} {precision}, {size} px, batch {batch}"
+    refusal = runners.why_not_on_this_gpu(target)
+    if refusal is not None:  # building what cannot be measured would cost the others their time
+        suite.skip(what, refusal)
+        return
 
     def work() -> None:
         for engine in runners.engines(network, target, precision, size, batch):

@@ -1,4 +1,4 @@
-"""Part 8: DiffHarmony at 512 pixels with five steps, ours next to diffusers' modules in PyTorch.
+"""DiffHarmony at 512 pixels with five steps, ours next to diffusers' modules in PyTorch.
 
 Both do the same work: composite and mask in, VAE encoder, five steps of the UNet, VAE decoder, refiner at 256. The
 refiner, which diffusers does not have, is our own module in PyTorch there. Random weights.

@@ -1,4 +1,4 @@
-"""Part 7: DiffHarmony's engines at full size with random weights, which cost what trained ones cost."""
+"""DiffHarmony's engines at full size with random weights, which cost what trained ones cost."""
 
 from __future__ import annotations
 

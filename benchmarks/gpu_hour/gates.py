@@ -1,4 +1,4 @@
-"""Part 3: every engine again, opened in a fresh process and held against PyTorch in FP32 on real composites."""
+"""Every engine again, opened in a fresh process and held against PyTorch in FP32 on real composites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part 1: what is here, as `harmonyrt doctor` and `nvidia-smi` tell it."""
+"""What is here, as `harmonyrt doctor` and `nvidia-smi` tell it."""
 
 from __future__ import annotations
 

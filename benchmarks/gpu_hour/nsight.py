@@ -1,4 +1,4 @@
-"""Part 11: where the time goes on the GPU, by Nsight Systems; and what bounds the kernels, by Nsight Compute.
+"""Where the time goes on the GPU, by Nsight Systems; and what bounds the kernels, by Nsight Compute.
 
 Options: docs.nvidia.com/nsight-systems/UserGuide and docs.nvidia.com/nsight-compute/NsightComputeCli.
 """

@@ -1,4 +1,9 @@
-"""The parts of the first hour, in order of worth, and how long each may take."""
+"""The parts of the first hour, in order of worth, and how long each may take.
+
+The GPU may be gone before the hour is over. So what nothing else can tell comes first: engines that passed their gates,
+whole pictures on the device, the latencies. Then what confirms it: tests, gates in fresh processes, the soak, and
+NVIDIA's tools.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +45,13 @@ class Part:
 _TABLE = (
     ("doctor", "What is here", 60, "machine", "GPU, driver, packages, and what they can run"),
     ("build", "Builds", 480, "builds", "PHNet's engines for every target, each past its gate"),
-    ("gates", "Gates again", 180, "gates", "every engine, opened in a fresh process, against PyTorch in FP32"),
-    ("gpu-tests", "GPU tests", 240, "testing", "the tests that need a GPU: streams, recordings, memory"),
     ("kernels", "Kernels against the host", 180, "kernels", "our CUDA kernels compile here and equal the CPU's path"),
     ("phnet-suite", "PHNet, measured", 480, "phnet", "latency, end to end, roofline, next to PyTorch"),
+    ("providers", "ONNX Runtime, measured", 150, "providers", "its CUDA and TensorRT providers: answers, times, cache"),
     ("diffharmony-build", "DiffHarmony, built", 510, "diffusion_build", "the full-size engines past their gates"),
     ("diffharmony-suite", "DiffHarmony, measured", 240, "diffusion", "512 px, five steps, next to diffusers"),
+    ("gpu-tests", "GPU tests", 210, "testing", "the tests that need a GPU: streams, recordings, memory"),
+    ("gates", "Gates again", 150, "gates", "every engine, opened in a fresh process, against PyTorch in FP32"),
     ("soak", "Soak", 240, "soak", "20,000 calls: same answers, no growth of memory"),
     ("sanitizer", "compute-sanitizer", 180, "sanitizer", "no invalid accesses, races or leaks on the device"),
     ("nsight", "Nsight summaries", 120, "nsight", "which kernels the time goes to"),

@@ -1,4 +1,4 @@
-"""Part 6: the whole of `benchmarks/gpu_suite.py`: engines, gates, latencies, roofline, PyTorch and ONNX Runtime."""
+"""The whole of `benchmarks/gpu_suite.py`: engines, gates, latencies, roofline, PyTorch and ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part 9: many calls on one open bundle: the same picture gives the same bytes, and memory does not grow."""
+"""Many calls on one open bundle: the same picture gives the same bytes, and memory does not grow."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ pytest.importorskip("torch")
 
 from harmonyrt.benchmarks import first_hour, gpu_suite
 from harmonyrt.benchmarks.gpu_hour import (
+    builds,
     bundles,
     diffusion_build,
     driver,
@@ -26,6 +28,7 @@ from harmonyrt.benchmarks.gpu_hour import (
     page,
     parts,
     phnet,
+    providers,
     records,
     soak,
     testing,
@@ -33,7 +36,8 @@ from harmonyrt.benchmarks.gpu_hour import (
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export import build_engines
-from harmonyrt.runtime.backends.tensorrt import versions
+from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends.tensorrt import log, validity, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = {"card": None, "cpu": "a CPU", "python": "3.11", "versions": {"torch": "2"}, "system": "Linux"}
@@ -65,8 +69,8 @@ def test_every_part_has_its_module(part):
 def test_parts_are_chosen_by_number_or_name_and_done_in_order():
     assert [part.name for part in parts.chosen(["soak", "1"])] == ["doctor", "soak"]
     assert parts.chosen([]) == list(parts.PARTS)
-    with pytest.raises(HarmonyError, match="no part 12; the parts are 1 doctor"):
-        parts.chosen(["12"])
+    with pytest.raises(HarmonyError, match="no part 13; the parts are 1 doctor"):
+        parts.chosen(["13"])
 
 
 @pytest.mark.parametrize(
@@ -305,6 +309,95 @@ def test_what_the_suite_measured_before_it_was_ended_is_kept(monkeypatch, hour):
     assert (measured["what"], measured["measured"]) == ("tensorrt fp16, 512 px, batch 1", {"fps": 100.0})
     assert skipped["state"] == "absent"
     assert json.loads((hour.output / "phnet-suite.json").read_text())["measured"]
+
+
+# --- a GPU that a flavour of TensorRT does not run on
+
+
+@pytest.fixture
+def hopper(monkeypatch):
+    """A GPU of 9.0, which TensorRT for RTX does not name, and builds that only note what they were asked for."""
+    built: list[str] = []
+    gpu = types.SimpleNamespace(capability=lambda index: (9, 0), device_count=lambda: 1)
+    monkeypatch.setattr(cuda, "open_cuda", lambda: gpu)
+    monkeypatch.setattr(versions, "installed", lambda target: {"tensorrt-rtx": "1.7.1", "tensorrt": "11.4.0"}[target])
+    monkeypatch.setattr(builds, "build", lambda hour, wish, checkpoint: built.append(wish.name) or {})
+    return built
+
+
+def test_what_does_not_run_on_this_gpu_is_built_once_and_asked(monkeypatch, hour, hopper):
+    answer = {"refusal": "it was not built for this GPU"}
+    monkeypatch.setattr(validity, "ask", lambda trt, runtime, plan: (answer["refusal"], None))
+    fake = types.SimpleNamespace(Runtime=lambda logger: None)
+    monkeypatch.setattr(versions, "load", lambda target: fake)
+    monkeypatch.setattr(log, "open_log", lambda trt: log.Log())
+    plan = hour.bundles / "phnet-512-fp16" / "tensorrt-rtx-sm80.engine"
+    plan.parent.mkdir(parents=True)
+    plan.write_bytes(b"plan")
+    builds.run(hour)
+    found = {row["what"]: row for row in rows(hour)}
+    rtx = [name for name in hopper if name.startswith("tensorrt-rtx ")]
+    assert rtx == ["tensorrt-rtx fp16 512"]
+    assert {name for name in hopper if name.startswith("tensorrt ")} == {
+        wish.name for wish in bundles.wishes() if wish.target == "tensorrt"
+    }
+    asked = found["tensorrt-rtx asked about this GPU"]
+    assert (asked["state"], "not built for this GPU" in asked["sentence"]) == ("absent", True)
+    other = found["tensorrt-rtx fp32 512"]
+    assert other["state"] == "absent"
+    assert "does not run on compute capability 9.0" in other["sentence"]
+    hour.rows_file.unlink()
+    answer["refusal"] = None
+    builds.run(hour)
+    surprise = next(row for row in rows(hour) if row["what"] == "tensorrt-rtx asked about this GPU")
+    assert surprise["state"] == "failed", "NVIDIA's list and its library disagree: somebody has to look"
+
+
+def test_the_suite_builds_nothing_that_cannot_be_measured_here(monkeypatch, hopper):
+    def engines(*asked):
+        raise AssertionError("it was built")
+
+    monkeypatch.setattr(gpu_suite.runners, "engines", engines)
+    suite = gpu_suite.Suite(100, {"skipped": [], "measured": [], "engines": []})
+    gpu_suite._engine_step(suite, None, "tensorrt-rtx", "fp16", 512, 1)
+    (left_out,) = suite.report["skipped"]
+    assert "does not run on compute capability 9.0" in left_out["reason"]
+
+
+# --- ONNX Runtime's providers
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(0, ""), (40, "dB from the CPU's"), (None, "other bytes in a later call")]
+)
+def test_a_provider_is_held_to_the_cpus_picture_and_to_itself(monkeypatch, hour, change, said):
+    import harmonyrt.runtime
+
+    asked: list[dict] = []
+
+    class Opened(Harmonizes):
+        info = types.SimpleNamespace(backend="onnxruntime", device="cuda:0")
+        timings = types.SimpleNamespace(engine=0.001)
+
+        def harmonize(self, composite, mask):
+            self.left -= 1
+            return composite ^ np.uint8(self.left % 2 if change is None else change)
+
+    def opened(bundle, **wishes):
+        asked.append(wishes)
+        return Opened(10)
+
+    monkeypatch.setattr(harmonyrt.runtime.Harmonizer, "open", opened)
+    monkeypatch.setattr(providers, "_CALLS", 3)
+    pair = soak.picture(32, 32)
+    found = {"bundle": Path("bundle"), "pair": pair, "picture": pair[0]}
+    for name, wishes in providers.WAYS:
+        hour.step(name, lambda wishes=wishes: providers._one(hour, found, wishes))
+    assert {row["state"] for row in rows(hour)} == {"failed" if said else "passed"}
+    assert all(said in row["sentence"] for row in rows(hour))
+    assert [one["provider"] for one in asked] == ["cuda", "cuda", "tensorrt", "tensorrt"]
+    assert asked[1]["provider_options"] == {"enable_cuda_graph": True}
+    assert len({one["cache"] for one in asked}) == 1, "the last opens what the one before it kept"
 
 
 # --- the soak
