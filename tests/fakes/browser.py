@@ -67,6 +67,13 @@ class Browser:
         self.driver.get(url)
         self.until(lambda: self.find(".example"), "the page did not start")
 
+    @contextlib.contextmanager
+    def prepared(self, script: str) -> Iterator[None]:
+        """Run a script before those of every page that is opened meanwhile."""
+        added = self._tell("Page.addScriptToEvaluateOnNewDocument", source=script)
+        yield
+        self._tell("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
+
     def find(self, selector: str) -> WebElement | None:
         found = self.driver.find_elements(By.CSS_SELECTOR, selector)
         return found[0] if found else None

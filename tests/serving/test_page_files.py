@@ -51,7 +51,7 @@ def test_modules_and_pictures_that_are_named_exist():
     named = set()
     for path in FILES:
         if path.suffix == ".js":
-            for name in re.findall(r'(?:from|import\() ?"(\./[^"]+)"', (PAGE / path).read_text(encoding="utf-8")):
+            for name in re.findall(r'(?:from|import\(|URL\() ?"(\./[^"]+)"', (PAGE / path).read_text(encoding="utf-8")):
                 named.add(path.parent / Path(name))
     index = (PAGE / "index.html").read_text(encoding="utf-8")
     named |= {Path(name) for name in re.findall(r'(?:src|href)="((?:css|js)/[^"]+|icon.svg)"', index)}

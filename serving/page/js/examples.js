@@ -1,6 +1,6 @@
 // Examples with one click. The pictures come with the package; examples/CREDITS.md of the repository says whose they are.
 
-import { readPicture } from "./pictures.js";
+import { readPicture } from "./reading.js";
 import { element } from "./slots.js";
 import { fill, report } from "./sources.js";
 import { state } from "./state.js";

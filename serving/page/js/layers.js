@@ -1,6 +1,7 @@
 // The layers at screen size: the mended mask and the mended cut-out, made again only when what they are made of changed.
 
-import { coverage, looksInverted, readMask } from "./masks.js";
+import { coverage, looksInverted } from "./masks.js";
+import { offload } from "./offload.js";
 import { box } from "./placement.js";
 import { newCanvas } from "./pictures.js";
 import { changed, maskSource, placed, state } from "./state.js";
@@ -25,7 +26,7 @@ export function maskPreview() {
 
 async function readGround(source, composite, invert) {
   const { width, height } = composite.preview;
-  const ground = await readMask(source.file, width, height, invert);
+  const ground = await offload("readMaskPixels", source.file, width, height, invert);
   if (mask.source !== source || mask.composite !== composite || mask.invert !== invert) return; // another one by now
   mask.layer = layerOn(ground, composite);
   mask.inverted = looksInverted(ground);

@@ -71,11 +71,11 @@ export function looksInverted(mask) {
   return share > 0.6 && corners >= 3;
 }
 
-/** White on black of a mask held as alpha: what is sent. */
+/** White on black of a mask held as alpha, on a canvas without alpha: what is sent. */
 export function asGrey(mask) {
   const context = newCanvas(mask.width, mask.height, { alpha: false });
   context.fillStyle = "#000";
   context.fillRect(0, 0, mask.width, mask.height);
   context.drawImage(mask, 0, 0);
-  return context.canvas;
+  return context;
 }

@@ -1,5 +1,7 @@
 // Files become pictures: decoded upright and in sRGB, with a smaller copy for the screen.
 
+import { opaquePng } from "./png.js";
+
 /** Longest side of the copy that the screen shows until it is zoomed in further than that. */
 const PREVIEW = 2048;
 /** Side of the copy that is looked at for transparency, masks and corners. */
@@ -9,14 +11,13 @@ export class Picture {
   /**
    * @param {File | Blob} file as it came; sent as it is where nothing was changed
    * @param {string} name
-   * @param {ImageBitmap} bitmap full size, upright, in sRGB
-   * @param {ImageBitmap} preview the same, at most PREVIEW wide and high
+   * @param {{bitmap: ImageBitmap, preview: ImageBitmap, hasAlpha: boolean, looksLikeMask: boolean}} pixels
+   *   bitmap: full size, upright, in sRGB; preview: the same, at most PREVIEW wide and high
    */
-  constructor(file, name, bitmap, preview) {
-    Object.assign(this, { file, name, bitmap, preview });
-    this.width = bitmap.width;
-    this.height = bitmap.height;
-    Object.assign(this, glance(preview));
+  constructor(file, name, pixels) {
+    Object.assign(this, { file, name, ...pixels });
+    this.width = this.bitmap.width;
+    this.height = this.bitmap.height;
   }
 
   /** Pixels of the preview for one of the picture. */
@@ -34,17 +35,6 @@ export class Picture {
   }
 }
 
-/** A picture of a file. Throws an Error whose message is a sentence for the user. */
-export async function readPicture(file, name = file.name || "pasted.png") {
-  let bitmap;
-  try {
-    bitmap = await decode(file, { imageOrientation: "from-image" });
-  } catch {
-    throw new Error(`“${name}” is not a picture that this browser can show. Bring a PNG, JPEG or WebP file.`);
-  }
-  return new Picture(file, name, bitmap, await reduced(bitmap, PREVIEW));
-}
-
 /** Decode with options; older browsers refuse those that they do not know, and mostly do the same without. */
 export async function decode(file, options) {
   try {
@@ -55,8 +45,9 @@ export async function decode(file, options) {
   }
 }
 
-async function reduced(bitmap, side) {
-  const scale = side / Math.max(bitmap.width, bitmap.height);
+/** A bitmap's smaller copy for the screen; itself where it is small. */
+export async function reduced(bitmap) {
+  const scale = PREVIEW / Math.max(bitmap.width, bitmap.height);
   if (scale >= 1) return bitmap;
   return createImageBitmap(bitmap, {
     resizeWidth: Math.max(1, Math.round(bitmap.width * scale)),
@@ -65,18 +56,18 @@ async function reduced(bitmap, side) {
   });
 }
 
-/** A canvas and its context; `width` and `height` in pixels. */
+/** A canvas, of the document or of a worker, and its context; `width` and `height` in pixels. */
 export function newCanvas(width, height, options = {}) {
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(width));
-  canvas.height = Math.max(1, Math.round(height));
+  const sides = [width, height].map((side) => Math.max(1, Math.round(side)));
+  const canvas = typeof document === "undefined" ? new OffscreenCanvas(...sides) : document.createElement("canvas");
+  [canvas.width, canvas.height] = sides;
   const context = canvas.getContext("2d", { colorSpace: "srgb", ...options });
   if (!context) throw new Error(`This browser has no room for a picture of ${width} x ${height} pixels.`);
   return context;
 }
 
 /** Whether a picture has transparent parts, and whether it looks like a mask (grey, and nearly all black or white). */
-function glance(preview) {
+export function glance(preview) {
   const scale = Math.min(1, GLANCE / Math.max(preview.width, preview.height));
   const context = newCanvas(preview.width * scale, preview.height * scale, { willReadFrequently: true });
   const { width, height } = context.canvas;
@@ -96,8 +87,10 @@ function glance(preview) {
   return { hasAlpha: clear > 0, looksLikeMask: clear === 0 && grey > 0.99 * all && flat > 0.85 * all };
 }
 
-/** A PNG of a canvas, lossless. */
-export function toPng(canvas) {
+/** A PNG of a canvas, lossless; with an alpha channel if the canvas has one. @param {{grey?: boolean}} options of masks */
+export function toPng(context, { grey = false } = {}) {
+  const { canvas } = context;
+  if (canvas.convertToBlob) return context.getContextAttributes().alpha ? canvas.convertToBlob({ type: "image/png" }) : opaquePng(context, grey);
   return new Promise((resolve, reject) => {
     canvas.toBlob((blob) => {
       if (blob) resolve(blob);

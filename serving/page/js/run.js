@@ -2,7 +2,7 @@
 
 import { fullSize } from "./full_size.js";
 import { foregroundMiddle } from "./layers.js";
-import { readPicture } from "./pictures.js";
+import { readPicture } from "./reading.js";
 import { Problem, harmonize } from "./request.js";
 import { setSplit } from "./stage.js";
 import { base, changed, missing, state } from "./state.js";

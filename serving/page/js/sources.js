@@ -1,7 +1,7 @@
 // How pictures get in: the slots of the panel, files dropped or pasted anywhere, and the rule that finds their slot.
 
 import { placeAtFirst } from "./placement.js";
-import { readPicture } from "./pictures.js";
+import { readPicture } from "./reading.js";
 import { changed, outdated, state } from "./state.js";
 
 export const SLOTS = {

@@ -105,3 +105,32 @@ def test_files_may_be_dropped_and_pasted(page, files):
     page.hand_over("drop", files["mask.png"], files["composite.png"])
     page.the("#mask-card")
     assert page.run("return document.querySelector('input[name=way]:checked').value") == "mask"
+
+
+WITHOUT_WORKERS = "delete window.OffscreenCanvas;"
+WITHOUT_CANVAS_FILES = (
+    "HTMLCanvasElement.prototype.toBlob = () => { throw new Error('the page writes pictures itself'); };"
+)
+
+
+def test_a_worker_makes_what_is_sent_and_the_page_where_there_is_none(page, server, files, heard):
+    sent = []
+    for script in (WITHOUT_CANVAS_FILES, WITHOUT_WORKERS):
+        with page.prepared(script):
+            page.open(server.url)
+            page.give("#choose", files["photo.png"], files["cutout.png"])
+            page.click("[data-tool=brush]")
+            page.click("input[name=brush][value=erase]")
+            left, top, right, _ = page.corners()
+            page.drag("#stage", (left + 5, top + 12), (right - left - 10, 0))
+            page.harmonize()
+            page.click("input[name=way][value=mask]")
+            page.give("#choose", files["mask.png"], files["composite.png"])
+            page.drag("#stage", (-20, -20), (40, 30))
+            page.harmonize()
+            composites = [decoded(bytes(wish.pictures["composite"])) for wish in heard.wishes[-2:]]
+            masks = [decoded(bytes(wish.pictures["mask"])) for wish in heard.wishes[-2:]]
+            sent.append([*composites, *(mask if mask.ndim == 2 else mask[..., 0] for mask in masks)])
+    for ours, theirs in zip(*sent, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert 0 < (sent[0][3] > 0).sum() < 80 * 120  # the stroke, which still erases, was on the mask
