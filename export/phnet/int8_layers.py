@@ -105,18 +105,43 @@ def layers_in_float(
 
 
 def _runner(threads: int | None) -> Callable[[onnx.ModelProto], Callable[[Feed], np.ndarray]]:
-    """Opens graphs in OpenVINO with the native kernels."""
+    """Opens graphs in the engine whose native kernels this machine has."""
+    from harmonyrt.runtime import native
+
+    return _in_openvino(threads) if native.why_not(native.VERSION) is None else _in_onnxruntime(threads)
+
+
+def _in_openvino(threads: int | None) -> Callable[[onnx.ModelProto], Callable[[Feed], np.ndarray]]:
+    from harmonyrt.common.errors import require
+    from harmonyrt.runtime import native
+    from harmonyrt.runtime.backends.openvino import add_native_kernels
+    from harmonyrt.runtime.machine import cores
+
+    core = require("openvino", "openvino", "INT8 in native kernels").Core()
+    add_native_kernels(core, {native.NEED: native.VERSION})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or cores(), "NUM_STREAMS": 1}
 
     def open_graph(model: onnx.ModelProto) -> Callable[[Feed], np.ndarray]:
-        from harmonyrt.common.errors import require
-        from harmonyrt.runtime import native
-        from harmonyrt.runtime.backends.openvino import add_native_kernels
-        from harmonyrt.runtime.machine import cores
-
-        core = require("openvino", "openvino", "INT8 in native kernels").Core()
-        add_native_kernels(core, {native.NEED: native.VERSION})
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or cores(), "NUM_STREAMS": 1}
         compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
         return lambda feed: compiled(feed)["output"]
+
+    return open_graph
+
+
+def _in_onnxruntime(threads: int | None) -> Callable[[onnx.ModelProto], Callable[[Feed], np.ndarray]]:
+    import onnxruntime
+
+    from harmonyrt.runtime import native
+    from harmonyrt.runtime.backends.onnxruntime import add_native_kernels
+    from harmonyrt.runtime.machine import cores
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads or cores()
+    settings.log_severity_level = 3
+    add_native_kernels(settings, {native.NEED: native.VERSION})
+
+    def open_graph(model: onnx.ModelProto) -> Callable[[Feed], np.ndarray]:
+        opened = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        return lambda feed: opened.run(["output"], feed)[0]
 
     return open_graph

@@ -12,7 +12,7 @@ from harmonyrt.common import WorkFailed
 from harmonyrt.export.precision.mark_islands import COMPUTE
 from harmonyrt.export.targets import TYPE_OF_PRECISION
 
-COMPUTE_OPS = COMPUTE | {"Gemm", "MatMul", "FusedConvolution"}
+COMPUTE_OPS = COMPUTE | {"Gemm", "MatMul", "FusedConvolution", "QuantizedConvolution"}
 LEAST_SHARE = 0.5
 """Of what should leave FP32, for FP16 and BF16. Calibration chooses INT8 layers one by one: there, one is enough."""
 
@@ -30,12 +30,14 @@ def precision_counts(model: ir.Model, counted: Callable[[ir.Node], bool] = _comp
 
     Returns:
         For example ``{"float16": 18, "float32": 25}``. A node counts as ``"int8"`` when its data and its weight both
-        come from DequantizeLinear.
+        come from DequantizeLinear, or when it is the INT8 operator of the native kernels.
     """
     counts: Counter[str] = Counter()
     for node in filter(counted, infer_shapes(model.clone()).graph):
         makers = [value.producer() for value in node.inputs[:2] if value is not None]
-        if all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
+        if node.op_type == "QuantizedConvolution" or all(
+            maker is not None and maker.op_type == "DequantizeLinear" for maker in makers
+        ):
             counts["int8"] += 1
         else:
             kind = node.inputs[0].dtype if node.inputs[0] is not None else None

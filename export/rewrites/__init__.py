@@ -92,7 +92,7 @@ REWRITES = {
             "quantized-convolutions",
             "convolutions as the INT8 operator of runtime/native, which needs no calibration",
             static_only=True,
-            targets=("openvino",),
+            targets=("onnx", "openvino"),
             precisions=("int8",),
             module="native_int8",
         ),

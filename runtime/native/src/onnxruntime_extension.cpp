@@ -13,68 +13,19 @@
 #include <new>
 #include <vector>
 
-#include "fused_convolution.h"
+#include "onnxruntime_face.h"
 #include "workspace.h"
+
+void fill_quantized(hrt::native::ort::Operator &op); // onnxruntime_quantized.cpp
 
 namespace {
 
-using hrt::native::Attributes;
-using hrt::native::Counts;
-using hrt::native::Operands;
-using hrt::native::Shape;
+using namespace hrt::native;
+using namespace hrt::native::ort;
 
 constexpr std::size_t kInputs = 5;
 constexpr std::size_t kRequiredInputs = 3;
 constexpr int kMostThreads = 1024;
-
-const OrtApi *api = nullptr; // set by the first registration; that of one process is one
-
-struct Operator : OrtCustomOp { // one for each number of threads; sessions point to it
-    int threads = 1;
-    OrtCustomOpDomain *domain = nullptr;
-};
-
-OrtStatus *refused(const char *reason, OrtErrorCode code = ORT_INVALID_GRAPH) { return api->CreateStatus(code, reason); }
-
-// ---- Threads: the kernel asks for parts, and the session's pool computes them.
-
-thread_local const OrtKernelContext *running = nullptr;
-
-void on_threads(int parts, const hrt::native::Parts &part) {
-    const auto count = static_cast<std::size_t>(parts);
-    const auto call = [](void *piece, std::size_t i) {
-        (*static_cast<const hrt::native::Parts *>(piece))(static_cast<int>(i));
-    };
-    OrtStatus *status = parts == 1 ? nullptr
-                                   : api->KernelContext_ParallelFor(running, call, count, count,
-                                                                    const_cast<hrt::native::Parts *>(&part));
-    if (parts > 1 && status == nullptr) return;
-    if (status != nullptr) api->ReleaseStatus(status); // it refuses before it calls
-    hrt::native::serially(parts, part);
-}
-
-// ---- What is known of tensors
-
-struct ReleaseShape {
-    void operator()(OrtTensorTypeAndShapeInfo *info) const noexcept { api->ReleaseTensorTypeAndShapeInfo(info); }
-};
-
-OrtStatus *count_of(const OrtValue *value, std::size_t &count) {
-    OrtTensorTypeAndShapeInfo *raw = nullptr;
-    if (OrtStatus *status = api->GetTensorTypeAndShape(value, &raw)) return status;
-    const std::unique_ptr<OrtTensorTypeAndShapeInfo, ReleaseShape> info(raw);
-    return api->GetTensorShapeElementCount(raw, &count);
-}
-
-OrtStatus *shape_of(const OrtValue *value, Shape &shape) {
-    OrtTensorTypeAndShapeInfo *raw = nullptr;
-    if (OrtStatus *status = api->GetTensorTypeAndShape(value, &raw)) return status;
-    const std::unique_ptr<OrtTensorTypeAndShapeInfo, ReleaseShape> info(raw);
-    std::size_t rank = 0;
-    if (OrtStatus *status = api->GetDimensionsCount(raw, &rank)) return status;
-    if (rank != shape.size()) return refused("FusedConvolution: the source must be (N,C,H,W)");
-    return api->GetDimensions(raw, shape.data(), rank);
-}
 
 // ---- The kernel of one node
 
@@ -86,16 +37,7 @@ struct Node {
     const hrt::native::Kernel *kernel = nullptr;
 
     OrtStatus *read(const OrtKernelInfo *info) {
-        const struct {
-            const char *name;
-            std::int64_t *value;
-        } whole[] = {{"kernel", &attributes.kernel},        {"outputs", &attributes.outputs}, {"top", &attributes.top},
-                     {"left", &attributes.left},            {"height", &attributes.height},   {"width", &attributes.width},
-                     {"activation", &attributes.activation}};
-        for (const auto &one : whole)
-            if (OrtStatus *status = api->KernelInfoGetAttribute_int64(info, one.name, one.value)) return status;
-        if (OrtStatus *status = api->KernelInfoGetAttribute_float(info, "slope", &attributes.slope)) return status;
-        if (const char *reason = why_not(attributes)) return refused(reason);
+        if (OrtStatus *status = read_attributes(info, attributes)) return status;
         std::size_t inputs = 0;
         if (OrtStatus *status = api->KernelInfo_GetInputCount(info, &inputs)) return status;
         if (inputs != kRequiredInputs && inputs != kInputs)
@@ -154,7 +96,8 @@ private:
     static OrtStatus *constant(const OrtKernelInfo *info, std::size_t index, std::size_t &count) {
         int is_constant = 0;
         const OrtValue *value = nullptr;
-        if (OrtStatus *status = api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value)) return status;
+        if (OrtStatus *status = api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value))
+            return status;
         if (is_constant == 0 || value == nullptr) return refused("FusedConvolution: the weights must be constants");
         return count_of(value, count);
     }
@@ -171,27 +114,18 @@ OrtStatus *create(const OrtCustomOp *op, const OrtApi *, const OrtKernelInfo *in
     return nullptr;
 }
 
-void fill(Operator &op) {
-    op.version = ORT_API_VERSION; // of the header: libraries from that version on serve it
+void fill_fused(Operator &op) {
+    fill(op);
     op.GetName = [](const OrtCustomOp *) { return "FusedConvolution"; };
-    op.GetExecutionProviderType = [](const OrtCustomOp *) { return "CPUExecutionProvider"; };
     op.GetInputType = [](const OrtCustomOp *, std::size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; };
     op.GetInputTypeCount = [](const OrtCustomOp *) { return kInputs; };
-    op.GetOutputType = [](const OrtCustomOp *, std::size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; };
-    op.GetOutputTypeCount = [](const OrtCustomOp *) -> std::size_t { return 1; };
     op.GetInputCharacteristic = [](const OrtCustomOp *, std::size_t i) {
         return i < kRequiredInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
     };
-    op.GetOutputCharacteristic = [](const OrtCustomOp *, std::size_t) { return INPUT_OUTPUT_REQUIRED; };
-    op.GetInputMemoryType = [](const OrtCustomOp *, std::size_t) { return OrtMemTypeDefault; };
-    op.GetVariadicInputMinArity = [](const OrtCustomOp *) { return 1; };
-    op.GetVariadicInputHomogeneity = [](const OrtCustomOp *) { return 1; };
-    op.GetVariadicOutputMinArity = [](const OrtCustomOp *) { return 1; };
-    op.GetVariadicOutputHomogeneity = [](const OrtCustomOp *) { return 1; };
-    op.GetStartVersion = [](const OrtCustomOp *) { return 1; };
-    op.GetEndVersion = [](const OrtCustomOp *) { return 1; };
     op.CreateKernelV2 = create;
-    op.KernelComputeV2 = [](void *node, OrtKernelContext *context) { return static_cast<Node *>(node)->compute(context); };
+    op.KernelComputeV2 = [](void *node, OrtKernelContext *context) {
+        return static_cast<Node *>(node)->compute(context);
+    };
     op.KernelDestroy = [](void *node) { delete static_cast<Node *>(node); };
 }
 
@@ -217,18 +151,25 @@ OrtStatus *threads_of(const OrtSessionOptions *options, int &threads) {
 // Never freed: sessions point to it until the process ends.
 OrtStatus *domain_for(int threads, OrtCustomOpDomain *&domain) {
     static std::mutex mutex;
-    static auto *const made = new std::vector<std::unique_ptr<Operator>>();
+    struct Domain {
+        int threads;
+        Operator fused, quantized;
+        OrtCustomOpDomain *domain;
+    };
+    static auto *const made = new std::vector<std::unique_ptr<Domain>>();
     const std::lock_guard<std::mutex> lock(mutex);
     for (const auto &one : *made)
         if (one->threads == threads) domain = one->domain;
     if (domain != nullptr) return nullptr;
-    auto op = std::make_unique<Operator>();
-    fill(*op);
-    op->threads = threads;
-    if (OrtStatus *status = api->CreateCustomOpDomain("harmonyrt", &op->domain)) return status;
-    if (OrtStatus *status = api->CustomOpDomain_Add(op->domain, op.get())) return status;
-    domain = op->domain;
-    made->push_back(std::move(op));
+    auto all = std::make_unique<Domain>();
+    all->threads = all->fused.threads = all->quantized.threads = threads;
+    fill_fused(all->fused);
+    fill_quantized(all->quantized);
+    if (OrtStatus *status = api->CreateCustomOpDomain("harmonyrt", &all->domain)) return status;
+    for (Operator *op : {&all->fused, &all->quantized})
+        if (OrtStatus *status = api->CustomOpDomain_Add(all->domain, op)) return status;
+    domain = all->domain;
+    made->push_back(std::move(all));
     return nullptr;
 }
 

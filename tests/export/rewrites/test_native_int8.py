@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from harmonyrt.export.build.tracing import tidy
+from harmonyrt.export.precision import precision_counts
 from harmonyrt.export.rewrites import fitting, gate_fold, native, native_int8
 
 CONV = """g (float[{batch},64,{height},{width}] x) => (float[b,h,v,u] y) {{
@@ -149,8 +150,16 @@ def test_an_output_without_weights_gives_its_bias():
     assert not scales.any()
 
 
-def test_only_openvino_in_int8_takes_it():
-    assert "quantized-convolutions" in fitting(["native"], (256, 256), "openvino", "int8")
-    for target, precision in (("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("tensorrt", "int8")):
-        assert "quantized-convolutions" not in fitting(["native"], (256, 256), target, precision)
-    assert "quantized-convolutions" not in fitting(["native"], None, "openvino", "int8")
+def test_only_int8_of_a_fixed_size_on_cpus_takes_it():
+    for target in ("onnx", "openvino"):
+        assert "quantized-convolutions" in fitting(["native"], (256, 256), target, "int8")
+        for precision in ("fp32", "fp16", "bf16"):
+            assert "quantized-convolutions" not in fitting(["native"], (256, 256), target, precision)
+        assert "quantized-convolutions" not in fitting(["native"], None, target, "int8")
+    assert "quantized-convolutions" not in fitting(["native"], (256, 256), "tensorrt", "int8")
+
+
+def test_the_operator_counts_as_int8(random):
+    text = CONV.format(batch=1, height=8, width=8, pads="1,1,1,1", stride=1, after="Relu")
+    _, model, _ = proof(text, {"w": random(32, 64, 3, 3), "b": random(32)}, native_int8.apply)
+    assert precision_counts(ir.from_proto(model)) == {"int8": 1}

@@ -9,7 +9,7 @@ import pytest
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build.tracing import tidy
 from harmonyrt.export.onnx_file import build
-from harmonyrt.export.rewrites import gate_fold
+from harmonyrt.export.rewrites import gate_fold, native_int8
 from harmonyrt.export.rewrites import native as native_rewrite
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime import native
@@ -145,3 +145,62 @@ def test_a_file_that_is_no_library_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv(native.VARIABLE, str(path))
     with pytest.raises(HarmonyError, match="do not fit this ONNX Runtime"):
         backend.add_native_kernels(onnxruntime.SessionOptions(), {native.NEED: native.VERSION})
+
+
+INT8_OPERATOR = """<ir_version: 9, opset_import: ["": 18, "harmonyrt": 1]>
+g (float[n,8,h,v] x{more}) => (float[n,16,8,8] y) {{
+    y = harmonyrt.QuantizedConvolution <kernel={kernel}, outputs=16, top=1, left=1, height=8, width=8, activation=0,
+        slope=0.0> ({inputs})
+}}"""
+
+
+def int8_operator(kernel=3, weights=(1, 8, 9, 16), scales=(16,), inputs="x, w, s, b", more=""):
+    parsed = onnx.parser.parse_model(INT8_OPERATOR.format(kernel=kernel, inputs=inputs, more=more))
+    rng = np.random.default_rng(1)
+    arrays = {"w": rng.integers(-127, 128, weights, np.int8), "s": rng.random(scales, np.float32) / 100}
+    arrays["b"] = rng.standard_normal(16).astype(np.float32)
+    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    return parsed
+
+
+@built
+@pytest.mark.parametrize(("batch", "inputs", "height", "width"), [(1, 64, 8, 8), (2, 80, 34, 22), (3, 64, 6, 38)])
+def test_int8_layers_are_near_the_plain_graph_and_the_same_on_any_number_of_threads(batch, inputs, height, width):
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
+    text = LAYER.replace("float[1,", f"float[{batch},").format(inputs=inputs, height=height, width=width)
+    parsed = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 18]> {text}')
+    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
+    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    plain = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    assert native_int8.apply(model) == 3
+    feeds = {"x": draw(batch, inputs, height, width), "s": draw(batch, inputs, 1, 1)}
+    expected = plain.run(None, feeds)[0]
+    found = [session(ir.to_proto(model), threads).run(None, feeds)[0] for threads in (1, 2, 3)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    power, noise = np.square(expected).mean(), np.square(found[0] - expected).mean()
+    assert 0 < noise < power / 10**2  # 20 dB: three layers of noise, each rounded anew
+
+
+@built
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kernel": 5}, "an attribute is out of range"),
+        ({"inputs": "x, v, s, b", "more": ", int8[1,8,9,16] v"}, "the weights must be constants"),
+        ({"weights": (1, 7, 9, 15)}, "not packed for these channels"),
+        ({"scales": (15,)}, "one value per output channel"),
+        ({"weights": (1, 10, 9, 16), "inputs": "x, w, s, b, g", "more": ", float[n,c,1,1] g"}, "channels in fours"),
+    ],
+)
+def test_an_int8_graph_that_is_wrong_is_refused_when_it_is_opened(fields, said):
+    with pytest.raises(Exception, match=said):
+        session(int8_operator(**fields))
+
+
+@built
+def test_an_int8_call_with_other_channels_than_its_weights_is_refused():
+    with pytest.raises(Exception, match="not packed for these channels"):
+        session(int8_operator(weights=(1, 4, 9, 16))).run(None, {"x": np.zeros((1, 8, 8, 8), np.float32)})
