@@ -37,7 +37,8 @@ def pairs(root: Path, split: str | None) -> Iterator[tuple[Path, Path]]:
     """
     found = False
     if PairedDataset.is_one(root):
-        for name in ("train", "val", "test") if split is None else (split,):
+        listed = [name for name in ("train", "val", "test") if PairedDataset.has(root, name)]
+        for name in listed if split is None else (split,):
             dataset = PairedDataset(root, name)
             for index in range(len(dataset)):
                 _, mask, real = dataset.paths(index)

@@ -68,7 +68,7 @@ class PairedDataset:
 
     ``composite_images/NAME_MASK_VARIANT.jpg`` belongs to ``masks/NAME_MASK.png`` and ``real_images/NAME.jpg``; lists
     (``*train.txt``, ``*val.txt``, ``*test.txt``) name the composites of each split. iHarmony4's own folder holds four
-    such subsets (HAdobe5k, HCOCO, Hday2night, HFlickr), which are read as one dataset.
+    such subsets (HAdobe5k, HCOCO, Hday2night, HFlickr), which are read as one dataset; their lists may lie above them.
     """
 
     def __init__(self, root: Path, split: str = "train") -> None:
@@ -77,12 +77,11 @@ class PairedDataset:
         self.folders: list[Path] = []
         """The subset of each composite."""
         for folder in self.subsets(root):
-            lists = sorted(folder.glob(f"*{split}.txt"))
-            if not lists:
+            lines = self._listed(root, folder, split)
+            if lines is None:
                 raise HarmonyError(
                     f"{folder} has no list {split}.txt of composites; write one, or run harmonyrt synthesize"
                 )
-            lines = [line.strip() for path in lists for line in path.read_text().splitlines() if line.strip()]
             self.names += [Path(line).name for line in lines]
             self.folders += [folder] * len(lines)
         if not self.names:
@@ -109,7 +108,16 @@ class PairedDataset:
     @staticmethod
     def has(root: Path, split: str) -> bool:
         """Whether a dataset lists a split, in every subset."""
-        return all(any(folder.glob(f"*{split}.txt")) for folder in PairedDataset.subsets(root))
+        return all(PairedDataset._listed(root, f, split) is not None for f in PairedDataset.subsets(root))
+
+    @staticmethod
+    def _listed(root: Path, folder: Path, split: str) -> list[str] | None:
+        """A subset's lines of its own lists, or of lists above all subsets (``IHD_train.txt``); None without any."""
+        lists, above = sorted(folder.glob(f"*{split}.txt")), sorted(root.glob(f"*{split}.txt"))
+        if not lists and not above:
+            return None
+        lines = [line.strip() for path in lists or above for line in path.read_text("utf-8").splitlines()]
+        return [line for line in lines if line and (lists or Path(line).parts[0] == folder.name)]
 
     def paths(self, index: int) -> tuple[Path, Path, Path]:
         """Composite, mask and real picture of a composite."""

@@ -112,9 +112,7 @@ class _Run:
         side = config.validation_size or SIZE
         self.held_out: list[Batch] = []
         if self.processes.first:
-            self.held_out = (
-                PairedDataset(config.data, "val").fixed(side) if paired else fixed_composites(config.data, "val", side)
-            )
+            self.held_out = self._fixed_pairs(side) if paired else fixed_composites(config.data, "val", side)
         self.validation: dict = {}
         self.started = time.monotonic()
         self.stopped = False
@@ -122,6 +120,16 @@ class _Run:
         report.say(f"{'resuming at' if progress else 'starting at'} step {self.step}, {self.description}")
         if self.processes.count > 1:
             report.say(f"the run is trained by {self.processes.count} processes, each with its part of every batch")
+
+    def _fixed_pairs(self, side: int) -> list[Batch]:
+        root = self.config.data
+        if PairedDataset.has(root, "val"):
+            return PairedDataset(root, "val").fixed(side)
+        self.report.say(
+            f"note: {root} has no list val.txt (iHarmony4 has none); validation shows composites of the list test.txt,"
+            " and nothing is chosen by it"
+        )
+        return PairedDataset(root, "test").fixed(side)
 
     @property
     def minutes(self) -> float:

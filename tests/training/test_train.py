@@ -20,6 +20,7 @@ from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 from harmonyrt.models.checkpoints import open_phnet
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
+from harmonyrt.training.dataset_statistics import statistics
 from harmonyrt.training.loading import PairedDataset, Synthesis
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import TEST_PLAN
@@ -284,6 +285,33 @@ def test_an_epoch_of_pairs_sees_every_composite_once_in_each_stage(config, pairs
     assert [len(indices) for _, indices in seen[:3]] == [2, 3, 3]  # not 3, 3 and a rest
     assert len({str(seen[epoch * 3]) for epoch in range(4)}) == 4
     assert [said.count(f"stage {n} of 3") for n in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_iharmony4s_lists_are_read_as_they_come(config, pairs, tmp_path):
+    """No list val.txt, and those for training and test above the subsets."""
+    root = tmp_path / "iHarmony4"
+    shutil.copytree(pairs, root)
+    lines = {"train": [], "test": []}
+    for folder in sorted(root.iterdir()):
+        for split, together in lines.items():
+            names = (folder / f"{split}.txt").read_text().split()[:3]
+            together += [f"{folder.name}/composite_images/{Path(name).name}\n" for name in names]
+        for path in folder.glob("*.txt"):
+            path.unlink()
+    for split, together in lines.items():
+        (root / f"IHD_{split}.txt").write_text("".join(together))
+    result, said = _run(replace(config, data=root, steps=1, loss="paper"))
+    assert result.finished
+    assert result.validation["pictures"] == 6
+    assert "note: " in said
+    assert "has no list val.txt" in said
+    dataset = PairedDataset(root)
+    assert [folder.name for folder in dataset.folders] == ["HOne"] * 3 + ["HTwo"] * 3
+    assert all(path.is_file() for n in range(6) for path in dataset.paths(n))
+    assert statistics(root)["pictures"] == 12
+    (root / "IHD_test.txt").unlink()
+    with pytest.raises(HarmonyError, match=r"has no list test\.txt"):
+        _run(replace(config, data=root, out=tmp_path / "without"))
 
 
 def test_validation_comes_after_so_many_steps_at_the_size_that_is_asked_for(config):

@@ -132,7 +132,10 @@ class _Run:
             return Made(config.data), []
         source = Pairs(config.data, stage_one=inputs)
         held_out = []
-        if self.processes.first and PairedDataset.has(config.data, "val"):
+        watched = PairedDataset.has(config.data, "val")
+        if not watched:
+            self.report.say(f"note: {config.data} has no list val.txt; no held-out loss is watched")
+        if self.processes.first and watched:
             generator = torch.Generator().manual_seed(config.seed)
             for sample in Pairs(config.data, "val", inputs).fixed(config.side, HELD_OUT):
                 held_out.append((*sample, *self.subject.objective.draws(sample[0], generator)))
