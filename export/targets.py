@@ -44,6 +44,7 @@ class BuildOptions:
             each plan carries its own.
         hardware_compatible: TensorRT: plans that later GPUs can open.
         weight_streaming: TensorRT: engines whose weights need not all be on the GPU.
+        strip_weights: TensorRT: plans without weights, which an ONNX file of the bundle has.
         tactics: TensorRT: file of the kernels that were chosen; None leaves the choice to timing.
         record_tactics: time what is not in that file, and add it; otherwise that fails the build.
         cache: folder for timing caches that outlive the build; None for none.
@@ -60,6 +61,7 @@ class BuildOptions:
     lean_runtime: Path | None = None
     hardware_compatible: bool = False
     weight_streaming: bool = False
+    strip_weights: bool = False
     tactics: Path | None = None
     record_tactics: bool = False
     cache: Path | None = None

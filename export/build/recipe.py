@@ -82,15 +82,22 @@ def options_of(arguments: argparse.Namespace, **more: Any) -> BuildOptions:
     recorded, given = arguments.record_tactics, arguments.tactics
     if recorded is not None and given is not None:
         raise HarmonyError("--record-tactics adds to a file and --tactics adds nothing; leave one of them out")
-    more |= {"tactics": recorded or given, "record_tactics": recorded is not None}
+    more |= {
+        "tactics": recorded or given,
+        "record_tactics": recorded is not None,
+        "strip_weights": arguments.strip_weights,
+    }
     return BuildOptions("", None, arguments.threads, capabilities, cache=cache, **more)
 
 
-def tactics_facts(options: BuildOptions) -> dict[str, str]:
-    """What a recipe says of a tactics file: a build that uses one depends on its content."""
-    if options.tactics is None:
-        return {}
-    return {"tactics": "recorded"} if options.record_tactics else {"tactics_sha256": file_sha256(options.tactics)}
+def tensorrt_facts(options: BuildOptions) -> dict[str, str | bool]:
+    """What a recipe says of options that every family has: a build that uses a file depends on its content."""
+    facts: dict[str, str | bool] = {"strip_weights": True} if options.strip_weights else {}
+    if options.tactics is not None and options.record_tactics:
+        facts["tactics"] = "recorded"
+    elif options.tactics is not None:
+        facts["tactics_sha256"] = file_sha256(options.tactics)
+    return facts
 
 
 def check_options(options: BuildOptions) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.export.build.recipe import check_known, file_sha256, recipes_of, size_name, tactics_facts
+from harmonyrt.export.build.recipe import check_known, file_sha256, recipes_of, size_name, tensorrt_facts
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime.manifest import TARGETS, Skipped
 
@@ -156,7 +156,7 @@ class DiffusionRecipe:
             "precision": self.precision,
             "steps": list(self.step_counts),
             "compute_capabilities": list(self.options.compute_capabilities),
-            **tactics_facts(self.options),
+            **tensorrt_facts(self.options),
             **({"weight_streaming": True} if self.options.weight_streaming else {}),
         }
 

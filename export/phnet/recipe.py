@@ -15,7 +15,7 @@ from harmonyrt.export.build.recipe import (
     parse_size,
     recipes_of,
     size_name,
-    tactics_facts,
+    tensorrt_facts,
 )
 from harmonyrt.export.phnet.given_calibration import GivenCalibration, given_calibration
 from harmonyrt.export.targets import BuildOptions, Size
@@ -82,7 +82,7 @@ class PHNetRecipe:
             "version_compatible": options.version_compatible,
             "hardware_compatible": options.hardware_compatible,
             **({} if options.lean_runtime is None else {"lean_runtime_sha256": file_sha256(options.lean_runtime)}),
-            **tactics_facts(options),
+            **tensorrt_facts(options),
             **({} if self.tune is None else {"tuned": True}),
             **({} if self.calibration is None else {"calibration_sha256": self.calibration.sha256}),
             **({"meaning": dict(self.meaning)} if self.meaning else {}),

@@ -23,7 +23,7 @@ from harmonyrt.export.tensorrt_engine import settings
 from harmonyrt.export.tensorrt_engine.opset import lower_opset
 from harmonyrt.export.tensorrt_engine.tactics import TacticsFile
 from harmonyrt.runtime.backends import cuda
-from harmonyrt.runtime.backends.tensorrt import lean
+from harmonyrt.runtime.backends.tensorrt import lean, refit
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt.plan import check_header
@@ -130,7 +130,7 @@ def _local_jobs(trt: ModuleType, precision: str, options: BuildOptions) -> list[
 def _build_one(
     trt: ModuleType, model: ir.Model, folder: Path, precision: str, options: BuildOptions, job: _Job
 ) -> BuiltEngine:
-    from harmonyrt.export.onnx_file import handed_over
+    from harmonyrt.export.onnx_file import handed_over, save
 
     target, version = options.target, trt.__version__
     weakly_typed = not networks.strongly_typed(target, version)
@@ -157,10 +157,18 @@ def _build_one(
         scratch.write_bytes(plan)
         if target == "tensorrt-rtx":
             check_header(scratch, version, job.capabilities)
+    files: tuple[str, ...] = (job.file,)
+    if options.strip_weights:
+        files += save(model, folder / f"{Path(job.file).stem}-weights.onnx")
     if job.runs_here:
-        _check_here(trt, folder / job.file, precision, options, log)
+        try:
+            _check_here(trt, folder, files, precision, options, log)
+        except HarmonyError:
+            for name in files:
+                (folder / name).unlink()
+            raise
     needs = _needs(target, version, job.capabilities, options)
-    return BuiltEngine((job.file,), counts, needs, job.runs_here, rewrites)
+    return BuiltEngine(files, counts, needs, job.runs_here, rewrites)
 
 
 def _for_rtx(model: ir.Model, precision: str, job: _Job) -> tuple[ir.Model, tuple[str, ...]]:
@@ -223,25 +231,22 @@ def _serialized(
     return bytes(plan)
 
 
-def _check_here(trt: ModuleType, path: Path, precision: str, options: BuildOptions, log: Log) -> None:
+def _check_here(
+    trt: ModuleType, folder: Path, files: tuple[str, ...], precision: str, options: BuildOptions, log: Log
+) -> None:
     """On the GPU that it is for, an engine must open, and its layers must run in what was asked for."""
+    path = folder / files[0]
     parent = runtime = trt.Runtime(log.logger)
     if options.lean_runtime is not None:
-        try:
-            runtime = lean.load(parent, options.lean_runtime, log)
-        except HarmonyError:
-            path.unlink()
-            raise
+        runtime = lean.load(parent, options.lean_runtime, log)
     if options.version_compatible:
         runtime.engine_host_code_allowed = True  # the lean runtime in the plan that was just built
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
-    try:
-        if engine is None:
-            raise WorkFailed(f"{path.name} was built and does not open: {log.last_error}; run harmonyrt doctor")
-        networks.check_engine(networks.engine_counts(trt, engine), precision)
-    except WorkFailed:
-        path.unlink()
-        raise
+    if engine is None:
+        raise WorkFailed(f"{path.name} was built and does not open: {log.last_error}; run harmonyrt doctor")
+    if options.strip_weights:
+        refit.put_weights(trt, engine, folder / files[1], log)
+    networks.check_engine(networks.engine_counts(trt, engine), precision)
 
 
 def _needs(target: str, version: str, capabilities: tuple[Capability, ...], options: BuildOptions) -> dict[str, str]:
@@ -252,6 +257,8 @@ def _needs(target: str, version: str, capabilities: tuple[Capability, ...], opti
         needs["version_compatible"] = "true"
     if options.lean_runtime is not None:
         needs |= lean.needs_of(options.lean_runtime)
+    if options.strip_weights:
+        needs[refit.NEED] = refit.APART
     major = tensorrt_versions.cuda_major(target)
     if major is not None:
         needs |= {"cuda": str(major), "driver": DRIVER_OF_CUDA[major]}

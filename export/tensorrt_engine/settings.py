@@ -47,6 +47,8 @@ def configure(trt: ModuleType, builder: Any, network: Any, precision: str, optio
     if options.hardware_compatible:
         _refuse_for_rtx(options, "hardware-compatible mode: name several compute capabilities instead")
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.strip_weights:
+        _strip_weights(trt, config, options)
     if options.weight_streaming:
         _allow_weight_streaming(trt, config, options)
     if options.target == "tensorrt":
@@ -70,6 +72,23 @@ def _allow_weight_streaming(trt: ModuleType, config: Any, options: BuildOptions)
             " a newer one"
         )
     config.set_flag(trt.BuilderFlag.WEIGHT_STREAMING)
+
+
+def _strip_weights(trt: ModuleType, config: Any, options: BuildOptions) -> None:
+    """Leave the weights out, for exactly the same ones to be put in: no slower, and nothing else can be meant."""
+    leave = "leave --strip-weights out"
+    if options.target == "tensorrt-rtx":
+        raise HarmonyError(f"plans without weights are for target tensorrt; {leave} for tensorrt-rtx")
+    if parse_version(trt.__version__) < (10, 0):
+        raise HarmonyError(f"plans without weights need TensorRT 10.0, found {trt.__version__}: {leave}")
+    for name, given in (
+        ("--version-compatible", options.version_compatible),
+        ("--weight-streaming", options.weight_streaming),
+    ):
+        if given:
+            raise HarmonyError(f"--strip-weights does not go with {name}; leave one of them out")
+    config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+    config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
 
 
 def _weak_typing(trt: ModuleType, config: Any, precision: str) -> None:

@@ -28,6 +28,8 @@ MODEL_PY = 'from harmonyrt.serving.triton.python_model import TritonPythonModel\
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 """Targets that Triton has a backend for."""
+_APART = {"lean_runtime": "--lean-runtime", "weights": "--strip-weights"}
+"""Needs of TensorRT's engines that lie in other files, and the option of the build that put them there."""
 _BACKEND = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 _TYPES = {
     "float32": "TYPE_FP32",
@@ -146,10 +148,11 @@ def engine_models(name: str, bundle: Bundle, targets: tuple[str, ...], placing: 
         if engine.target == "onnx" and engine.precision == "bf16" and placing.device != "cuda":
             yield f"{name}: ONNX Runtime has no BF16 kernels for the CPU, so its engine is left out; give --device cuda"
             continue
-        if "lean_runtime" in engine.needs:
+        apart = [option for need, option in _APART.items() if need in engine.needs]
+        if apart:
             yield (
-                f"{name}: Triton loads no lean runtime that lies apart from a plan, so the tensorrt engine is left out;"
-                f" {name}{HARMONIZE} runs it, and plans built without --lean-runtime run in Triton"
+                f"{name}: Triton opens no plan that needs another file, so the tensorrt engine is left out;"
+                f" {name}{HARMONIZE} runs it, and a plan built without {apart[0]} runs in Triton"
             )
             continue
         own = f"{name}-{engine.target}"

@@ -164,6 +164,47 @@ class Profile(dict):
         self[input] = (min, opt, max)
 
 
+class Refitter:
+    """`engine.missing` are the names of the weights that it still lacks; refitting without all of them fails."""
+
+    def __init__(self, engine, logger):
+        self.engine, self.logger = engine, logger
+        engine.refits = getattr(engine, "refits", True)
+
+    def get_missing_weights(self):
+        return list(self.engine.missing)
+
+    def refit_cuda_engine(self):
+        if not self.engine.refits:
+            self.logger.log("error", "out of memory")
+        return self.engine.refits
+
+
+class OnnxParserRefitter:
+    """Takes every initializer of a graph."""
+
+    def __init__(self, refitter, logger):
+        self.refitter, self.errors = refitter, []
+
+    num_errors = property(lambda self: len(self.errors))
+
+    def get_error(self, index):
+        return self.errors[index]
+
+    def refit_from_file(self, model):
+        import onnx
+
+        try:
+            graph = onnx.load(model).graph
+        except Exception as error:  # what TensorRT would say of the file
+            self.errors.append(ParserError(-1, f"cannot parse: {type(error).__name__}"))
+            return False
+        values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.refitter.engine.weights = values
+        self.refitter.engine.missing = [name for name in self.refitter.engine.missing if name not in values]
+        return True
+
+
 class ParserError:
     """8.6 knows the node's index only."""
 
@@ -190,6 +231,9 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
     major = int(version.split(".")[0])
     trt = types.SimpleNamespace(__version__=version, major=major, DataType=DataType, LayerType=LayerType)
     trt.configs, trt.networks, trt.plan, trt.engine_type = [], [], b"ptrt plan", None
+    trt.opened, trt.missing = [], ["weight"]
+    if tensorrt_api.has(version, "OnnxParserRefitter.refit_from_file"):
+        trt.Refitter, trt.OnnxParserRefitter = Refitter, OnnxParserRefitter
     trt.runtimes, trt.loads_lean, trt.ignores_misses = [], True, False
     trt.tactics = [(0x665DED9ABBF88, 0.011264, "sm80_fast"), (0x393E4EF8AD243, 0.011878, "sm80_exact")]
     if tensorrt_api.has(version, "ITimingCache.update"):
@@ -308,7 +352,8 @@ def fake_tensorrt(version: str) -> types.SimpleNamespace:
             key = "Format/Datatype" if major < 11 else "DataType"
             layers = {"Layers": ["a name only", {"Outputs": [{key: stated}]}]}
             inspector = types.SimpleNamespace(get_engine_information=lambda form: json.dumps(layers))
-            return types.SimpleNamespace(create_engine_inspector=lambda: inspector)
+            trt.opened.append(types.SimpleNamespace(create_engine_inspector=lambda: inspector, missing=trt.missing))
+            return trt.opened[-1]
 
     trt.ILogger, trt.OnnxParser, trt.Builder, trt.Runtime = ILogger, OnnxParser, Builder, Runtime
     if major >= 10:

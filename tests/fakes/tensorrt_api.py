@@ -48,6 +48,10 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Runtime.deserialize_cuda_engine": (("serialized_engine",),),
     "Runtime.load_runtime": (("path",),),
     "Runtime.get_engine_validity": (("buffer",),),
+    "Refitter.get_missing_weights": ((),),
+    "Refitter.refit_cuda_engine": ((),),
+    "OnnxParserRefitter.refit_from_file": (("model",),),
+    "OnnxParserRefitter.get_error": (("index",),),
     "ICudaEngine.get_tensor_name": (("index",),),
     "ICudaEngine.get_tensor_mode": (("name",),),
     "ICudaEngine.get_tensor_dtype": (("name",),),
@@ -75,6 +79,7 @@ PROPERTIES: dict[str, bool] = {
     "IBuilderConfig.profiling_verbosity": True,
     "IBuilderConfig.progress_monitor": True,
     "OnnxParser.num_errors": False,
+    "OnnxParserRefitter.num_errors": False,
     "INetworkDefinition.num_layers": False,
     "INetworkDefinition.num_inputs": False,
     "ILayer.type": False,
@@ -95,6 +100,7 @@ _NEW_IN_10_0 = (
     *("IBuilderConfig.progress_monitor", "ICudaEngine.streamable_weights_size"),
     *("IProgressMonitor.phase_start", "IProgressMonitor.step_complete", "IProgressMonitor.phase_finish"),
     *("ParserError.node_name", "ParserError.node_operator"),
+    *("OnnxParserRefitter.refit_from_file", "OnnxParserRefitter.get_error", "OnnxParserRefitter.num_errors"),
 )
 _NEW_IN_10_1 = (
     *("ICudaEngine.weight_streaming_budget_v2", "ICudaEngine.get_weight_streaming_automatic_budget"),

@@ -150,7 +150,8 @@ def test_version_compatible_plans_need_a_word_to_triton(bundle, tmp_path):
     made = write_repository([apart], tmp_path / "b", Placing(), note=notes.append)
     assert [path.name for path in made] == ["apart-harmonize"]
     (note,) = notes
-    assert note.startswith("apart: Triton loads no lean runtime that lies apart from a plan")
+    assert note.startswith("apart: Triton opens no plan that needs another file")
+    assert "without --lean-runtime" in note
 
 
 def test_what_cannot_be_written_is_said(bundle, tmp_path):

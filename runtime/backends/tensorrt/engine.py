@@ -12,7 +12,7 @@ from typing import Any
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
 from harmonyrt.runtime.backends import cuda
-from harmonyrt.runtime.backends.tensorrt import lean, validity, weight_streaming
+from harmonyrt.runtime.backends.tensorrt import lean, refit, validity, weight_streaming
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
 from harmonyrt.runtime.backends.tensorrt.log import Log, open_log
 from harmonyrt.runtime.backends.tensorrt.versions import DISPLAY_NAME
@@ -39,7 +39,7 @@ class Plan:
     parent: Any = None
 
 
-_plans: weakref.WeakValueDictionary[tuple[str, int], Plan] = weakref.WeakValueDictionary()
+_plans: weakref.WeakValueDictionary[tuple[tuple[str, ...], int], Plan] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
 
 
@@ -50,7 +50,8 @@ def load_plan(path: Path, spec: EngineSpec, index: int) -> Plan:
         HarmonyError: TensorRT does not open it.
     """
     with _loading:
-        key = (spec.files[0].sha256, index)
+        # Of all files: plans without weights may be the same for different weights.
+        key = (tuple(file.sha256 for file in spec.files), index)
         plan = _plans.get(key)
         if plan is None:
             plan = _plans[key] = _deserialized(path, spec, index)
@@ -81,5 +82,7 @@ def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
             f"{DISPLAY_NAME[spec.target]} {trt.__version__} cannot open {path}: {log.last_error};"
             " build the bundle again"
         )
+    if refit.is_stripped(spec.needs):
+        refit.put_weights(trt, engine, path.with_name(Path(spec.files[1].path).name), log)
     weight_streaming.choose_budget(engine, device, path.name)
     return Plan(trt, spec.target, engine, runtime, log, device, index, device.name(index), parent)

@@ -165,6 +165,14 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
                                  const EngineOptions &options, std::string &reason, bool &no_memory) {
     const std::string version = need(*choice.spec, "version"), capability = need(*choice.spec, "compute_capability");
     const std::string native = need(*choice.spec, "native");
+    for (const auto &[apart, option] : {std::pair{"lean_runtime", "--lean-runtime"}, {"weights", "--strip-weights"}}) {
+        if (need(*choice.spec, apart).empty()) continue;
+        reason =
+            std::string(
+                "its plan is not whole without another file, which libharmonyrt does not open: build it without ") +
+            option;
+        return nullptr;
+    }
     const std::vector<const char *> inputs = pointers(part.inputs), outputs = pointers(part.outputs);
     std::string hashes;
     for (const FileSpec &one : choice.spec->files) hashes += (hashes.empty() ? "" : ",") + one.sha256;

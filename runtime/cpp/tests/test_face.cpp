@@ -7,7 +7,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
+#include <string>
+#include <utility>
 
 using namespace face;
 
@@ -51,6 +54,27 @@ TEST_CASE("a bundle that is not there, broken or altered is refused with a sente
     CHECK(hrt_model_open(copy.c_str(), &options, &model) == HRT_BAD_BUNDLE);
     CHECK(model == nullptr);
     fs::remove_all(copy);
+}
+
+TEST_CASE("an engine that another file completes is not opened without it") {
+    namespace fs = std::filesystem;
+    const hrt_model_options options = stand_in();
+    const fs::path copy = fs::temp_directory_path() / ("hrt-apart-" + std::to_string(std::rand()));
+    for (const auto &[need, option] : {std::pair{"weights", "--strip-weights"}, {"lean_runtime", "--lean-runtime"}}) {
+        fs::copy(kBundle, copy, fs::copy_options::recursive);
+        std::ifstream file(copy / "manifest.json");
+        std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+        const std::string none = "\"needs\": {}", some = std::string("\"needs\": {\"") + need + "\": \"apart\"}";
+        for (std::size_t at = text.find(none); at != std::string::npos; at = text.find(none, at)) {
+            text.replace(at, none.size(), some);
+        }
+        std::ofstream(copy / "manifest.json") << text;
+        hrt_model *model = nullptr;
+        CHECK(hrt_model_open(copy.c_str(), &options, &model) == HRT_NO_BACKEND);
+        CHECK(last_error_has("not whole without another file"));
+        CHECK(last_error_has(option));
+        fs::remove_all(copy);
+    }
 }
 
 TEST_CASE("a backend that was asked for opens or fails: nothing falls back") {

@@ -157,6 +157,47 @@ def test_a_lean_runtime_is_for_version_compatible_plans_and_a_file(tmp_path):
     check_options(options(lean_runtime=library, version_compatible=True))
 
 
+def test_plans_can_leave_their_weights_to_a_file_of_the_bundle(machine, tmp_path):
+    trt = machine("10.4.0")
+    (engine,) = to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(strip_weights=True))
+    assert {"STRIP_PLAN", "REFIT_IDENTICAL"} <= trt.configs[0].flags
+    assert engine.files == ("tensorrt-10.4-sm89.engine", "tensorrt-10.4-sm89-weights.onnx")
+    assert engine.needs["weights"] == "apart"
+    kept = onnx.load(tmp_path / engine.files[1])
+    (weight,) = kept.graph.initializer
+    np.testing.assert_array_equal(trt.opened[-1].weights["weight"], numpy_helper.to_array(weight))
+
+
+def test_a_plan_whose_weights_do_not_go_in_is_not_kept(machine, tmp_path):
+    trt = machine("10.4.0")
+    trt.missing = ["another"]
+    with pytest.raises(HarmonyError, match="lacks 1 weights of its plan, another among them"):
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(strip_weights=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("version", "wishes", "said"),
+    [
+        ("8.6.1", {}, r"need TensorRT 10\.0, found 8\.6\.1"),
+        ("10.4.0", {"version_compatible": True}, "does not go with --version-compatible"),
+        ("10.4.0", {"weight_streaming": True}, "does not go with --weight-streaming"),
+    ],
+)
+def test_stripping_that_cannot_be_is_refused(machine, tmp_path, version, wishes, said):
+    machine(version)
+    with pytest.raises(HarmonyError, match=said):
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(strip_weights=True, **wishes))
+
+
+def test_no_build_can_be_given_other_weights(machine, tmp_path):
+    """What a hash vouches for has to be what computes."""
+    trt = machine("10.4.0")
+    for wishes in ({}, {"strip_weights": True}, {"version_compatible": True}, {"weight_streaming": True}):
+        to_tensorrt.build(ir.from_proto(graph()), tmp_path, "fp16", options(**wishes))
+        assert not {"REFIT", "REFIT_INDIVIDUAL"} & trt.configs[-1].flags
+
+
 def test_dynamic_sizes_get_profiles(machine, tmp_path):
     trt = machine("10.4.0")
     to_tensorrt.build(ir.from_proto(graph(batch="batch", side="side")), tmp_path, "fp16", options())

@@ -12,7 +12,7 @@ from fakes import tensorrt as fake
 from fakes.tensorrt_graphs import graph
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.export.build.options import parse
-from harmonyrt.export.build.recipe import check_options, options_of, tactics_facts
+from harmonyrt.export.build.recipe import check_options, options_of, tensorrt_facts
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.tensorrt_engine import build as to_tensorrt
 from harmonyrt.runtime.backends import cuda
@@ -141,7 +141,7 @@ def test_a_build_depends_on_the_file_that_it_uses_and_no_other_does(tmp_path):
     file.write_text("one")
 
     def facts(*words):
-        return tactics_facts(options_of(parse(["phnet", *words])))
+        return tensorrt_facts(options_of(parse(["phnet", *words])))
 
     assert facts() == {}
     assert facts("--record-tactics", str(file)) == {"tactics": "recorded"}

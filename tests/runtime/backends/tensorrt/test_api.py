@@ -23,6 +23,8 @@ def classes(version):
         "IBuilderConfig": fake.Config,
         "IOptimizationProfile": fake.Profile,
         "ITimingCache": fake.EditableTimingCache,
+        "Refitter": fake.Refitter,
+        "OnnxParserRefitter": fake.OnnxParserRefitter,
         "OnnxParser": trt.OnnxParser,
         "ParserError": fake.ParserError if version.startswith("8") else fake.NewParserError,
         "INetworkDefinition": fake.Network,
