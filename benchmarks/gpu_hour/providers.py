@@ -57,7 +57,7 @@ def _expected(found: dict[str, Any]) -> None:
     from harmonyrt.runtime import Harmonizer
 
     found["pair"] = picture(512, 512)
-    with Harmonizer.open(found["bundle"], target="onnx", device="cpu") as harmonizer:
+    with Harmonizer.open(found["bundle"], backend="onnxruntime", device="cpu") as harmonizer:
         found["picture"] = harmonizer.harmonize(*found["pair"])
 
 
@@ -67,7 +67,7 @@ def _one(hour: Hour, found: dict[str, Any], wishes: dict[str, Any]) -> dict[str,
 
     wanted = {"device": "cpu"} if hour.dry else {"device": "cuda", "cache": str(hour.output / "cache"), **wishes}
     begun = time.perf_counter()
-    with Harmonizer.open(found["bundle"], target="onnx", **wanted) as harmonizer:
+    with Harmonizer.open(found["bundle"], backend="onnxruntime", **wanted) as harmonizer:
         made = harmonizer.harmonize(*found["pair"])
         first = time.perf_counter() - begun
         whole, engine = [], []

@@ -395,6 +395,7 @@ def test_a_provider_is_held_to_the_cpus_picture_and_to_itself(monkeypatch, hour,
         hour.step(name, lambda wishes=wishes: providers._one(hour, found, wishes))
     assert {row["state"] for row in rows(hour)} == {"failed" if said else "passed"}
     assert all(said in row["sentence"] for row in rows(hour))
+    assert {one["backend"] for one in asked} == {"onnxruntime"}, "auto may take another"
     assert [one["provider"] for one in asked] == ["cuda", "cuda", "tensorrt", "tensorrt"]
     assert asked[1]["provider_options"] == {"enable_cuda_graph": True}
     assert len({one["cache"] for one in asked}) == 1, "the last opens what the one before it kept"

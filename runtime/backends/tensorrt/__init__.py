@@ -29,25 +29,27 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
     index = _device_index(options.device)
     if index is None:
         return f"it runs on NVIDIA GPUs, and device {options.device!r} was asked for: give cuda or cuda:N"
+    compatible = engine.needs.get("version_compatible") == "true"
     try:
-        tensorrt_versions.check_installed(engine.target)
+        tensorrt_versions.check_installed(engine.target, compatible)
         device = cuda.open_cuda()
         count = device.device_count()
         if index >= count:
             found = f"{count} GPU{'s' * (count > 1)}" if count else f"no usable NVIDIA GPU ({device.why_no_device()})"
             return f"found {found}, need device cuda:{index}: check nvidia-smi and the driver, or use another engine"
-        trt = tensorrt_versions.load(engine.target)
+        trt = tensorrt_versions.load_to_run(engine.target, compatible)
     except HarmonyError as error:
         return str(error)
-    return _unfit(engine, trt.__version__, device, index)
+    if compatible and tensorrt_versions.is_lean(trt):
+        compatible = False  # each lean runtime opens the plans of its own release
+    return _unfit(engine, trt.__version__, compatible, device, index)
 
 
-def _unfit(engine: EngineSpec, version: str, device: cuda.Cuda, index: int) -> str | None:
+def _unfit(engine: EngineSpec, version: str, compatible: bool, device: cuda.Cuda, index: int) -> str | None:
     """Why a plan does not fit version, GPU and driver: found, need, run."""
     needs, name = engine.needs, DISPLAY_NAME[engine.target]
     rebuild = f"run harmonyrt build phnet --targets {engine.target} on this machine"
     wanted = needs.get("version")
-    compatible = needs.get("version_compatible") == "true"
     if wanted and not tensorrt_versions.version_fits(wanted, version, compatible):
         at_least = " or newer" if compatible else ""
         return f"found {name} {version}, need {wanted}{at_least}: {rebuild}, or install that version"

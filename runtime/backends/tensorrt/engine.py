@@ -59,15 +59,16 @@ def load_plan(path: Path, spec: EngineSpec, index: int) -> Plan:
 
 
 def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
-    trt, device = tensorrt_versions.load(spec.target), cuda.open_cuda()
+    compatible = spec.needs.get("version_compatible") == "true"
+    trt, device = tensorrt_versions.load_to_run(spec.target, compatible), cuda.open_cuda()
     device.set_device(index)
     log = open_log(trt)
     if spec.target == "tensorrt" and hasattr(trt, "init_libnvinfer_plugins"):
         trt.init_libnvinfer_plugins(log.logger, "")
     runtime, parent = trt.Runtime(log.logger), None
-    if lean.is_apart(spec.needs):
+    if lean.is_apart(spec.needs) and not tensorrt_versions.is_lean(trt):
         parent, runtime = runtime, lean.load(runtime, lean.find(spec.needs, path.parent), log)
-    if spec.needs.get("version_compatible") == "true" and hasattr(runtime, "engine_host_code_allowed"):
+    if compatible and hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = True  # the lean runtime in such a plan; the plan's hash was checked
     data = path.read_bytes()
     refusal, remark = validity.ask(trt, runtime, data)

@@ -89,20 +89,29 @@ DRIVER_OF_CUDA = {11: "450", 12: "525", 13: "580"}
 compatibility)."""
 
 _MODULES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
+_LEAN_MODULES = ("tensorrt_lean", "tensorrt_lean_bindings")
 _DISTRIBUTIONS = {
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11"),
     "tensorrt-rtx": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings", "tensorrt-rtx"),
 }
 
 
-def check_installed(target: str) -> None:
+def check_installed(target: str, version_compatible: bool = False) -> None:
     """Look for the package without loading its libraries.
+
+    Args:
+        target: ``"tensorrt"`` or ``"tensorrt-rtx"``.
+        version_compatible: the lean runtime's package serves too: see :func:`load_to_run`.
 
     Raises:
         HarmonyError: not installed.
     """
-    if not any(name in sys.modules or importlib.util.find_spec(name) for name in _MODULES[target]):
+    if not any(map(_is_there, (*_MODULES[target], *(_LEAN_MODULES if version_compatible else ())))):
         raise _missing(target)
+
+
+def _is_there(module: str) -> bool:
+    return module in sys.modules or importlib.util.find_spec(module) is not None
 
 
 def _missing(target: str) -> HarmonyError:
@@ -132,6 +141,29 @@ def load(target: str) -> ModuleType:
                 f" pip install --force-reinstall 'harmonyrt[{target}]'"
             ) from None
     raise _missing(target)
+
+
+def load_to_run(target: str, version_compatible: bool) -> ModuleType:
+    """Import what opens plans: the package of :func:`load`; for version-compatible plans, where it is missing, that of
+    the lean runtime, which is much smaller and opens the plans of its own release.
+
+    Raises:
+        HarmonyError: not installed, or its libraries do not load.
+    """
+    if version_compatible and not any(map(_is_there, _MODULES[target])):
+        for name in filter(_is_there, _LEAN_MODULES):
+            try:
+                return importlib.import_module(name)
+            except (ImportError, OSError) as error:
+                raise HarmonyError(
+                    f"TensorRT's lean runtime is installed and does not load ({error}): install its packages again"
+                ) from None
+    return load(target)
+
+
+def is_lean(trt: ModuleType) -> bool:
+    """Whether a module is that of the lean runtime."""
+    return getattr(trt, "__name__", "").startswith("tensorrt_lean")
 
 
 def _load_rtx_libraries() -> None:

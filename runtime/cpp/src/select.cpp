@@ -167,10 +167,7 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
     const std::string native = need(*choice.spec, "native");
     for (const auto &[apart, option] : {std::pair{"lean_runtime", "--lean-runtime"}, {"weights", "--strip-weights"}}) {
         if (need(*choice.spec, apart).empty()) continue;
-        reason =
-            std::string(
-                "its plan is not whole without another file, which libharmonyrt does not open: build it without ") +
-            option;
+        reason = std::string("its plan needs another file, which libharmonyrt does not open: build without ") + option;
         return nullptr;
     }
     const std::vector<const char *> inputs = pointers(part.inputs), outputs = pointers(part.outputs);

@@ -71,7 +71,7 @@ TEST_CASE("an engine that another file completes is not opened without it") {
         std::ofstream(copy / "manifest.json") << text;
         hrt_model *model = nullptr;
         CHECK(hrt_model_open(copy.c_str(), &options, &model) == HRT_NO_BACKEND);
-        CHECK(last_error_has("not whole without another file"));
+        CHECK(last_error_has("its plan needs another file"));
         CHECK(last_error_has(option));
         fs::remove_all(copy);
     }

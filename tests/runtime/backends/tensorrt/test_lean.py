@@ -12,7 +12,7 @@ from fakes import cuda as simulation
 from fakes.tensorrt import FakeEngine
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
-from harmonyrt.runtime.backends import cuda
+from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt
 from harmonyrt.runtime.backends.tensorrt import engine as tensorrt_engine
 from harmonyrt.runtime.backends.tensorrt import lean
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
@@ -122,3 +122,61 @@ def test_the_package_is_found_and_not_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert lean.installed() == [package / "libnvinfer_lean.so.11"]
     assert "tensorrt_lean_libs" not in sys.modules
+
+
+# --- the lean runtime's package alone, without the rest of TensorRT
+
+
+@pytest.fixture
+def only_lean(monkeypatch):
+    """A machine on which the lean runtime's package of some release is all that there is of TensorRT."""
+
+    def install(version):
+        module = types.ModuleType("tensorrt_lean")
+        module.__version__ = version
+        monkeypatch.setitem(sys.modules, "tensorrt_lean", module)
+        return module
+
+    there = tensorrt_versions._is_there
+    monkeypatch.setattr(tensorrt_versions, "_is_there", lambda name: name != "tensorrt" and there(name))
+    return install
+
+
+def spec_of(**needs):
+    needs = {"version": "11.4.0", "compute_capability": "8.9"} | needs
+    file = FileSpec("tensorrt.engine", "0" * 64, 2)
+    return EngineSpec("tensorrt", "fp32", (file,), {}, Parity(1, 0.0, 100.0, "", ""), needs)
+
+
+def test_the_lean_package_opens_version_compatible_plans_of_its_release(only_lean, monkeypatch):
+    monkeypatch.setattr(cuda, "open_cuda", simulation.SimulatedCuda)
+    only_lean("11.4.0")
+    assert tensorrt.why_not(spec_of(version_compatible="true"), SessionOptions()) is None
+    assert "needs the package tensorrt" in tensorrt.why_not(spec_of(), SessionOptions())
+    only_lean("11.5.0")
+    reason = tensorrt.why_not(spec_of(version_compatible="true"), SessionOptions())
+    assert reason.startswith("found TensorRT 11.5.0, need 11.4.0:"), "a newer TensorRT would open it, not this"
+
+
+def test_a_lean_package_that_does_not_load_says_so(only_lean, monkeypatch):
+    only_lean("11.4.0")
+
+    def broken(name):
+        raise OSError("libcudart.so.13: cannot open shared object file")
+
+    monkeypatch.setattr(tensorrt_versions.importlib, "import_module", broken)
+    with pytest.raises(HarmonyError, match=r"lean runtime is installed and does not load \(libcudart\.so\.13"):
+        tensorrt_versions.load_to_run("tensorrt", version_compatible=True)
+
+
+def test_the_lean_package_needs_no_library_beside_the_plan(machine, monkeypatch):
+    trt = tensorrt_versions.load("tensorrt")
+    trt.__name__ = "tensorrt_lean"
+
+    class Lean(trt.Runtime):
+        def __init__(self, logger):
+            super().__init__(logger, "its own")
+
+    trt.Runtime = Lean
+    plan = machine.open()
+    assert (machine.libraries, plan.parent) == ([], None)

@@ -75,7 +75,7 @@ def world(tmp_path, monkeypatch) -> World:
         nptype=lambda dtype: dtype,
     )
     monkeypatch.setattr(tensorrt_versions, "load", lambda target: trt)
-    monkeypatch.setattr(tensorrt_versions, "check_installed", lambda target: None)
+    monkeypatch.setattr(tensorrt_versions, "check_installed", lambda *asked: None)
     monkeypatch.setattr(cuda, "open_cuda", lambda: machine.cuda)
     monkeypatch.setattr(tensorrt_engine, "_plans", weakref.WeakValueDictionary())
     return machine
