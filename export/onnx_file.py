@@ -36,7 +36,7 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
     return [BuiltEngine(save(model, folder / FILE), precision_counts(model), needs, precision != "fp16")]
 
 
-def native_needs(model: ir.Model, backend: str) -> dict[str, str]:
+def native_needs(model: ir.Model, backend: str, precision: str = "fp32") -> dict[str, str]:
     """What an engine of this graph needs of :mod:`harmonyrt.runtime.native`.
 
     Raises:
@@ -46,7 +46,7 @@ def native_needs(model: ir.Model, backend: str) -> dict[str, str]:
 
     if DOMAIN not in model.opset_imports:
         return {}
-    reason = native.why_not(native.VERSION, backend)
+    reason = native.why_not(native.VERSION, backend, precision)
     if reason is not None:
         raise HarmonyError(f"the engine cannot be built: {reason}")
     return {native.NEED: native.VERSION}

@@ -35,8 +35,8 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
 
     openvino = require("openvino", "openvino", "the openvino target")
     core = openvino.Core()
-    needs = native_needs(model, "openvino")
-    add_native_kernels(core, needs)
+    needs = native_needs(model, "openvino", precision)
+    add_native_kernels(core, needs, precision)
     try:
         with handed_over(model, folder) as path:
             converted = core.read_model(path)

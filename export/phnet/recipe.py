@@ -146,10 +146,10 @@ def expand_recipes(
         raise HarmonyError("a calibration serves int8 alone; add int8 to --precisions, or leave --calibration out")
     found = None if calibration is None else given_calibration(calibration, sha256, chosen["int8"])
     # What a build tunes, it measures with all that was asked for; otherwise what was measured of this CPU decides.
-    if tune is None and "bf16" in precisions and "openvino" in targets and "fast" in rewrite_names:
+    if tune is None and "bf16" in precisions and "openvino" in targets and {"fast", "native"} & set(rewrite_names):
         speed = measured_once()
         if speed is not None and speed.plain_is_faster("bf16"):
-            chosen["bf16"] = rewrites.names_of(rewrite_names, rewrites.SLOWER_THAN_PLAIN)
+            chosen["bf16"] = rewrites.names_of(rewrite_names, (*rewrites.SLOWER_THAN_PLAIN, *rewrites.KERNELS))
 
     for precision, names in chosen.items():
         _check_kernels(names, parsed, precision, targets)
@@ -168,6 +168,6 @@ def _check_kernels(names: Sequence[str], sizes: Sequence[Size], precision: str, 
     """Refuse native engines where this machine has no kernels to prove them with, before any work is done."""
     for target in targets:
         fits = any(set(rewrites.KERNELS) & set(rewrites.fitting(names, size, target, precision)) for size in sizes)
-        reason = native.why_not(native.VERSION, BACKEND_OF_TARGET[target]) if fits else None
+        reason = native.why_not(native.VERSION, BACKEND_OF_TARGET[target], precision) if fits else None
         if reason is not None:
             raise HarmonyError(f"an engine for {target} cannot be built: {reason}")

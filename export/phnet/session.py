@@ -103,12 +103,13 @@ class PHNetSession:
         from harmonyrt.export.phnet.int8_layers import in_native_int8
         from harmonyrt.export.precision import typed_graph
         from harmonyrt.export.precision.mark_islands import is_convolution
+        from harmonyrt.export.rewrites.native import is_fused
         from harmonyrt.export.rewrites.winograd import is_winograd
 
         if recipe.precision == "fp32":
             return ir.from_proto(graph)
         if recipe.precision != "int8":
-            computes = lambda node: is_convolution(node) or is_winograd(node)  # noqa: E731
+            computes = lambda node: is_convolution(node) or is_winograd(node) or is_fused(node)  # noqa: E731
             return typed_graph(ir.from_proto(graph), recipe.precision, computes)
         if "quantized-convolutions" in fitting(recipe.rewrites, recipe.size, target, recipe.precision):
             model, places = in_native_int8(graph, self._layers_in_float(recipe.rewrites))

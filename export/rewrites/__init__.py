@@ -28,6 +28,7 @@ class Rewrite:
         static_only: it needs a graph of one size and batch 1.
         targets: those whose engines can take it; None for all.
         precisions: those in which it makes sense; None for all.
+        not_for: pairs of target and precision that cannot have it all the same.
         most_pixels: largest picture; None for any.
         module: its file, where that has another name.
         settings: arguments of the file's ``apply``.
@@ -38,6 +39,7 @@ class Rewrite:
     static_only: bool = False
     targets: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
+    not_for: tuple[tuple[str, str], ...] = ()
     most_pixels: int | None = None
     module: str = ""
     settings: Mapping[str, int] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Rewrite:
             and (self.most_pixels is None or size is None or size[0] * size[1] <= self.most_pixels)
             and (self.targets is None or target is None or target in self.targets)
             and (self.precisions is None or precision in self.precisions)
+            and (target, precision) not in self.not_for
         )
 
     def apply(self, model: ir.Model) -> int:
@@ -85,7 +88,8 @@ REWRITES = {
             "convolutions as the operator of runtime/native, which keeps Winograd's tiles in the cache",
             static_only=True,
             targets=("onnx", "openvino"),
-            precisions=("fp32",),
+            precisions=("fp32", "bf16"),
+            not_for=(("onnx", "bf16"),),  # ONNX Runtime has nothing in BF16 that could run around it
             module="native",
         ),
         Rewrite(

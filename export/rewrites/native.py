@@ -51,6 +51,11 @@ def apply(model: ir.Model) -> int:
     return places
 
 
+def is_fused(node: ir.Node) -> bool:
+    """Whether a node is a convolution that this pass wrote."""
+    return node.op_type == OPERATOR and node.domain == DOMAIN
+
+
 def packed(weight: np.ndarray) -> np.ndarray:
     """(O,C,k,k) -> (ceil(O / 16), C, k * k, 16): what the kernel loads at once lies together."""
     outputs, inputs, kernel, _ = weight.shape

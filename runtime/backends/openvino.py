@@ -77,7 +77,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         openvino = require("openvino", "openvino", _WHO)
     except HarmonyError as error:
         return str(error)
-    without_kernels = native.why_not(engine.needs.get(native.NEED), NAME)
+    without_kernels = native.why_not(engine.needs.get(native.NEED), NAME, engine.precision)
     if without_kernels is not None:
         return without_kernels
     needed = _CAPABILITY.get(engine.precision)
@@ -100,7 +100,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         HarmonyError: OpenVINO cannot read or compile the file.
     """
     openvino = require("openvino", "openvino", _WHO)
-    if engine.precision == "bf16" and "winograd" in engine.rewrites:
+    if engine.precision == "bf16" and ("winograd" in engine.rewrites or engine.is_native):
         speed = kept(options.cache)
         if speed is not None and speed.plain_is_faster("bf16"):
             log.warning(
@@ -127,15 +127,15 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         raise failures.opening_failed(who, "openvino", path, error, _last_line(error)) from None
 
 
-def add_native_kernels(core: Any, needs: Mapping[str, str]) -> None:
-    """Load the fused kernels into an OpenVINO core where an engine needs them.
+def add_native_kernels(core: Any, needs: Mapping[str, str], precision: str = "fp32") -> None:
+    """Load the fused kernels into an OpenVINO core where an engine of this precision needs them.
 
     Raises:
         HarmonyError: there are none for this machine, or they are those of another OpenVINO.
     """
     if native.NEED not in needs:
         return
-    reason = native.why_not(needs[native.NEED], NAME)
+    reason = native.why_not(needs[native.NEED], NAME, precision)
     if reason is not None:
         raise HarmonyError(f"the engine cannot be used: {reason}")
     path = native.library(NAME)
@@ -156,7 +156,7 @@ def _compiled(
     OpenVINO's own cache goes by path, size and time, and believes what it reads; so only its export and import serve.
     """
     core = openvino.Core()
-    add_native_kernels(core, engine.needs)
+    add_native_kernels(core, engine.needs, engine.precision)
     key = cache_key(openvino.__version__, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), engine, settings)
     # The imported model computes with the weights where they lie in the tensor, and shares its ownership of them; an
     # array of NumPy would be gone before.

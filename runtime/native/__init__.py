@@ -25,6 +25,8 @@ _NAMES = {
     "openvino": "libharmonyrt_native_openvino.so",
     "onnxruntime": "libharmonyrt_native_onnxruntime.so",
 }
+_BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"})
+"""As Linux names them; OpenVINO computes BF16 on other CPUs too, but not with these kernels."""
 _FOLDER = "harmonyrt_native"
 _CHECKOUT = Path(__file__).parents[2] / "build/native"
 
@@ -40,12 +42,13 @@ def library(backend: str = "openvino") -> Path | None:
     return next((place.absolute() for place in places if place.is_file()), None)
 
 
-def why_not(needed: str | None, backend: str = "openvino") -> str | None:
+def why_not(needed: str | None, backend: str = "openvino", precision: str = "fp32") -> str | None:
     """Why an engine cannot have its kernels here, with what to do; None when it can, or needs none.
 
     Args:
         needed: what its manifest says under :data:`NEED`.
         backend: that would run it.
+        precision: of the engine.
     """
     if needed is None:
         return None
@@ -54,6 +57,12 @@ def why_not(needed: str | None, backend: str = "openvino") -> str | None:
     flags = cpu_model_and_flags()[1]
     if not {"avx2", "fma"} <= flags:
         return "its native kernels need a CPU with AVX2 and FMA: build it without --rewrites native"
+    missing = _BF16_FLAGS - flags if precision == "bf16" else None
+    if missing:
+        return (
+            f"its native kernels need a CPU with AVX512-BF16, and this one lacks {', '.join(sorted(missing))}:"
+            " use an fp32 engine, or build it without --rewrites native"
+        )
     if library(backend) is None:
         return f"it needs the native kernels, and {_missing(backend)}, or build it without --rewrites native"
     return None

@@ -1,7 +1,8 @@
 // The operator FusedConvolution of the operator set "harmonyrt", as every face of the kernels has it.
 //
 // Inputs: source (N,C,H,W), packed weights (winograd.h), bias (outputs), and for gated weights the second packed
-// weights and the gates (N,C,1,1). The result is (N, outputs, height, width).
+// weights and the gates (N,C,1,1). The result is (N, outputs, height, width). All are FP32, or all BF16 where a face
+// takes it.
 #pragma once
 
 #include <array>

@@ -13,8 +13,9 @@
 namespace {
 
 using hrt::native::Attributes;
-using hrt::native::Kernel;
-using hrt::native::Operands;
+using hrt::native::Bfloat16;
+using hrt::native::KernelOf;
+using hrt::native::OperandsOf;
 using hrt::native::Workspace;
 
 class FusedConvolution : public ov::op::Op {
@@ -29,10 +30,12 @@ public:
     void validate_and_infer_types() override {
         const std::size_t count = get_input_size();
         NODE_VALIDATION_CHECK(this, count == 3 || count == 5, "it takes 3 inputs, or 5 with gates");
+        const ov::element::Type type = get_input_element_type(0);
+        NODE_VALIDATION_CHECK(this, type == ov::element::f32 || type == ov::element::bf16,
+                              "its numbers must be float32 or bfloat16");
         for (std::size_t i = 0; i < count; ++i)
-            NODE_VALIDATION_CHECK(
-                this, get_input_element_type(i) == ov::element::f32 && get_input_partial_shape(i).is_static(), "input ",
-                i, " must be float32 of a fixed shape");
+            NODE_VALIDATION_CHECK(this, get_input_element_type(i) == type && get_input_partial_shape(i).is_static(),
+                                  "input ", i, " must be of the first one's type and of a fixed shape");
         NODE_VALIDATION_CHECK(this, get_input_shape(0).size() == 4, "the source must be (N,C,H,W)");
         const hrt::native::Shape source = shape_of(get_input_shape(0));
         const char *reason = why_not(values_);
@@ -46,7 +49,7 @@ public:
         }
         if (reason == nullptr) reason = why_not(values_, source, counts, count == 5);
         NODE_VALIDATION_CHECK(this, reason == nullptr, reason);
-        set_output_type(0, ov::element::f32, result_shape(source));
+        set_output_type(0, type, result_shape(source));
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector &inputs) const override {
@@ -68,27 +71,46 @@ public:
     bool has_evaluate() const override { return true; }
 
     bool evaluate(ov::TensorVector &outputs, const ov::TensorVector &inputs) const override {
-        static const Kernel *const kernel = hrt::native::best_kernel();
-        OPENVINO_ASSERT(kernel != nullptr, "this CPU has neither AVX-512 nor AVX2");
-        const hrt::native::Shape source = shape_of(inputs[0].get_shape());
-        const hrt::native::Convolution conv = convolution_of(values_, source);
-        outputs[0].set_shape(result_shape(source));
-        Operands with;
-        with.source = inputs[0].data<const float>();
-        with.plain = inputs[1].data<const float>();
-        with.bias = inputs[2].data<const float>();
-        if (inputs.size() == 5) {
-            with.gated = inputs[3].data<const float>();
-            with.gate = inputs[4].data<const float>();
+        const ov::element::Type type = inputs[0].get_element_type();
+        for (const ov::Tensor &input : inputs)
+            OPENVINO_ASSERT(input.get_element_type() == type, "the inputs have come in several types");
+        outputs[0].set_shape(result_shape(shape_of(inputs[0].get_shape())));
+        OPENVINO_ASSERT(outputs[0].get_element_type() == type, "the result is wanted in another type");
+        if (type == ov::element::bf16) {
+            static const KernelOf<Bfloat16> *const kernel = hrt::native::bf16_kernel();
+            OPENVINO_ASSERT(kernel != nullptr, "this CPU has no AVX512-BF16");
+            compute(*kernel, outputs[0], inputs);
+        } else {
+            static const KernelOf<float> *const kernel = hrt::native::best_kernel();
+            OPENVINO_ASSERT(kernel != nullptr, "this CPU has neither AVX-512 nor AVX2");
+            compute(*kernel, outputs[0], inputs);
         }
-        with.result = outputs[0].data<float>();
-        const int threads = hrt::native::threads_here();
-        thread_local Workspace workspace;
-        kernel->run(conv, with, workspace.at_least(kernel->workspace(conv, threads)), threads, hrt::native::on_threads);
         return true;
     }
 
 private:
+    template <typename Number>
+    void compute(const KernelOf<Number> &kernel, ov::Tensor &output, const ov::TensorVector &inputs) const {
+        const auto numbers = [&](std::size_t i) { return static_cast<const Number *>(inputs[i].data()); };
+        OperandsOf<Number> with;
+        with.source = numbers(0);
+        with.plain = numbers(1);
+        with.bias = numbers(2);
+        if (inputs.size() == 5) {
+            with.gated = numbers(3);
+            with.gate = numbers(4);
+        }
+        with.result = static_cast<Number *>(output.data());
+        const hrt::native::Convolution conv = convolution_of(values_, shape_of(inputs[0].get_shape()));
+        const int threads = hrt::native::threads_here();
+        kernel.run(conv, with, workspace().at_least(kernel.workspace(conv, threads)), threads, hrt::native::on_threads);
+    }
+
+    static Workspace &workspace() {
+        thread_local Workspace of_thread;
+        return of_thread;
+    }
+
     static hrt::native::Shape shape_of(const ov::Shape &shape) {
         hrt::native::Shape sides = {};
         for (std::size_t i = 0; i < sides.size(); ++i) sides[i] = static_cast<std::int64_t>(shape[i]);

@@ -119,7 +119,10 @@ void transform_back(const Convolution &conv, const TileBlocks &blocks, const flo
                 if (conv.activation == Activation::leaky_relu) value = value > 0.0F ? value : value * conv.slope;
                 out[x] = value;
             }
-            interleave(out, pixels[y]);
+            Vec neighbours[4];
+            interleave(out, neighbours);
+            HRT_UNROLL
+            for (int i = 0; i < 4; ++i) store(pixels[y] + i * kLanes, neighbours[i]);
         }
         const int lanes = std::min(kLanes, count - t);
         for (int lane = 0; lane < lanes;) { // the tiles of one row at a time

@@ -94,7 +94,8 @@ HRT_INLINE void deinterleave(const float *from, Vec out[4]) {
     out[3] = __builtin_shuffle(ab1, cd1, second);
 }
 
-HRT_INLINE void interleave(const Vec in[4], float *to) {
+// Back: every fourth element -> four vectors of neighbours.
+HRT_INLINE void interleave(const Vec in[4], Vec out[4]) {
     Index low{}, high{};
     for (int i = 0; i < kLanes; ++i) {
         low[i] = i / 2 + (i % 2) * kLanes;
@@ -102,10 +103,10 @@ HRT_INLINE void interleave(const Vec in[4], float *to) {
     }
     const Vec a = __builtin_shuffle(in[0], in[2], low), b = __builtin_shuffle(in[1], in[3], low);
     const Vec c = __builtin_shuffle(in[0], in[2], high), d = __builtin_shuffle(in[1], in[3], high);
-    store(to, __builtin_shuffle(a, b, low));
-    store(to + kLanes, __builtin_shuffle(a, b, high));
-    store(to + 2 * kLanes, __builtin_shuffle(c, d, low));
-    store(to + 3 * kLanes, __builtin_shuffle(c, d, high));
+    out[0] = __builtin_shuffle(a, b, low);
+    out[1] = __builtin_shuffle(a, b, high);
+    out[2] = __builtin_shuffle(c, d, low);
+    out[3] = __builtin_shuffle(c, d, high);
 }
 
 } // namespace

@@ -1,11 +1,18 @@
-// Winograd convolutions of stride 1 in FP32: F(4x4, 3x3) and F(4x4, 2x2) of Lavin and Gray, arXiv 1509.09308.
+// Winograd convolutions of stride 1: F(4x4, 3x3) and F(4x4, 2x2) of Lavin and Gray, arXiv 1509.09308. In FP32; or in
+// BF16, whose transforms and sums are FP32 too: tiles and weights are rounded to BF16 once, before their product.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace hrt::native {
 
 enum class Activation { none, relu, leaky_relu };
+
+// The upper half of an FP32 number.
+struct Bfloat16 {
+    std::uint16_t bits;
+};
 
 // One convolution. Pictures are NCHW without gaps; rows and columns outside the source are zeros.
 struct Convolution {
@@ -28,14 +35,16 @@ constexpr int kOutputBlock = 16;
 
 // What a convolution computes with. Weights are packed as [outputs / 16][inputs][kernel * kernel][16].
 // With a gate (one factor per input channel, per picture) they are gated * gate + plain.
-struct Operands {
-    const float *source = nullptr;
-    const float *plain = nullptr;
-    const float *gated = nullptr; // or null
-    const float *gate = nullptr;  // [batch][inputs], or null
-    const float *bias = nullptr;  // [outputs], or null
-    float *result = nullptr;
+template <typename Number>
+struct OperandsOf {
+    const Number *source = nullptr;
+    const Number *plain = nullptr;
+    const Number *gated = nullptr; // or null
+    const Number *gate = nullptr;  // [batch][inputs], or null
+    const Number *bias = nullptr;  // [outputs], or null
+    Number *result = nullptr;
 };
+using Operands = OperandsOf<float>;
 
 // A piece of work in numbered parts; refers to a callable that outlives it, so that no call allocates.
 class Parts {
@@ -57,15 +66,19 @@ inline void serially(int parts, const Parts &part) {
 }
 
 // What a convolution computes does not depend on the number of threads, to the last bit.
-struct Kernel {
+template <typename Number>
+struct KernelOf {
     const char *name;
     std::size_t (*workspace)(const Convolution &, int threads); // in floats
-    void (*run)(const Convolution &, const Operands &, float *workspace, int threads, Parallel);
+    void (*run)(const Convolution &, const OperandsOf<Number> &, float *workspace, int threads, Parallel);
 };
+using Kernel = KernelOf<float>;
 
 // The best kernel for this CPU; null if it has neither AVX-512 nor AVX2.
 const Kernel *best_kernel();
 // By name ("avx512", "avx2"); null if there is none or the CPU lacks it.
 const Kernel *kernel_named(const char *name);
+// "avx512_bf16"; null if this CPU has no AVX512-BF16.
+const KernelOf<Bfloat16> *bf16_kernel();
 
 } // namespace hrt::native

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "numbers.h"
 #include "transforms.h"
 #include "winograd.h"
 
@@ -14,16 +15,17 @@ namespace {
 constexpr int kRows = HRT_ROWS;       // output channels and
 constexpr int kVectors = HRT_VECTORS; // vectors of tiles that the product keeps in registers
 constexpr int kOutputs = HRT_OUTPUTS; // output channels per block
-constexpr int kDepth = HRT_DEPTH;     // input channels per block
+constexpr int kDepth = HRT_DEPTH;     // cells of input channels per block
 constexpr int kTiles = HRT_TILES;     // tiles per block
 constexpr int kTile = 4;
 
 // Between the matrices of two products: without it, strides of a power of two meet in the same sets of the caches.
 constexpr int kPad = 16;
-// Floats from the transformed weights of one input channel to the next: n * n blocks of outputs, made odd.
+// Cells from the transformed weights of one input channel to the next: n * n blocks of outputs, made odd.
 constexpr std::size_t weight_step(int n) { return static_cast<std::size_t>(n * n | 1) * kOutputBlock; }
 
 constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }
+constexpr int depth_of(const Convolution &c) { return (c.inputs + kChannels - 1) / kChannels; } // in cells
 
 struct Geometry {
     int rows, columns, tiles, blocks;
@@ -43,7 +45,7 @@ struct Geometry {
 // One channel of the source, transformed along its rows: to[j][row % 4][row / 4][column], for the rows of `first_row`
 // to `last_row` of tiles and their border. `line` holds one padded row of the source.
 template <int kernel>
-void transform_rows(const Convolution &conv, const Geometry &g, const float *channel, int first_row, int last_row,
+void transform_rows(const Convolution &conv, const Geometry &g, const Number *channel, int first_row, int last_row,
                     float *line, float *to) {
     using T = Transform<kernel>;
     const int groups = last_row - first_row + 2;
@@ -57,7 +59,8 @@ void transform_rows(const Convolution &conv, const Geometry &g, const float *cha
             for (int j = 0; j < T::n; ++j) std::memset(out + 4 * plane * j, 0, sizeof(float) * g.columns);
             continue;
         }
-        std::memcpy(line + conv.left, channel + static_cast<std::size_t>(y) * conv.source_width, sizeof(float) * width);
+        const Number *const row = channel + static_cast<std::size_t>(y) * conv.source_width;
+        for (int x = 0; x < width; ++x) line[conv.left + x] = widened(row[x]);
         for (int x = 0; x < g.columns; x += kLanes) {
             Vec d[8], h[T::n];
             deinterleave(line + 4 * x, d);
@@ -73,53 +76,75 @@ void transform_rows(const Convolution &conv, const Geometry &g, const float *cha
     }
 }
 
-// Columns of the same: to[i][j] at `stride`, for `count` tiles from `from` on.
+// Columns of the channels of one cell, whose rows lie `next` apart: to[i][j] at `stride`, for `count` tiles.
 template <int kernel>
-void transform_columns(const float *rows, std::size_t plane, int columns, int count, float *to, std::size_t stride) {
+void transform_columns(const float *rows, std::size_t next, std::size_t plane, int columns, int count, float *to,
+                       std::size_t stride) {
     using T = Transform<kernel>;
     for (int t = 0; t < count; t += kLanes) {
         for (int j = 0; j < T::n; ++j) {
-            const float *from = rows + 4 * plane * j + t;
-            Vec d[T::n], v[T::n];
+            Vec v[T::n][kChannels];
             HRT_UNROLL
-            for (int i = 0; i < T::n; ++i) d[i] = load(from + (i % 4) * plane + (i / 4) * columns);
-            T::input(d, v);
+            for (int channel = 0; channel < kChannels; ++channel) {
+                const float *from = rows + channel * next + 4 * plane * j + t;
+                Vec d[T::n], of_channel[T::n];
+                HRT_UNROLL
+                for (int i = 0; i < T::n; ++i) d[i] = load(from + (i % 4) * plane + (i / 4) * columns);
+                T::input(d, of_channel);
+                HRT_UNROLL
+                for (int i = 0; i < T::n; ++i) v[i][channel] = of_channel[i];
+            }
             HRT_UNROLL
-            for (int i = 0; i < T::n; ++i) store(to + (i * T::n + j) * stride + t, v[i]);
+            for (int i = 0; i < T::n; ++i) store(to + (i * T::n + j) * stride + t, cells(v[i]));
         }
     }
 }
 
 // Weights of one block: to[outputs / 16][depth][n * n][16], written in one go.
 template <int kernel>
-void transform_weights(const Convolution &conv, const Operands &with, const float *gate, int first_output, int outputs,
-                       int first, int depth, float *to) {
+void transform_weights(const Convolution &conv, const OperandsOf<Number> &with, const Number *gate, int first_output,
+                       int outputs, int first, int depth, float *to) {
     using T = Transform<kernel>;
     constexpr int taps = kernel * kernel;
     for (int o = 0; o < outputs; o += kOutputBlock) {
         for (int c = 0; c < depth; ++c) {
-            const std::size_t from =
-                (static_cast<std::size_t>((first_output + o) / kOutputBlock) * conv.inputs + first + c) * taps *
-                kOutputBlock;
             float *const at = to + (static_cast<std::size_t>(o / kOutputBlock) * depth + c) * weight_step(T::n);
             for (int lane = 0; lane < kOutputBlock; lane += kLanes) {
-                Vec g[kernel][kernel], half[kernel][T::n];
-                HRT_UNROLL
-                for (int t = 0; t < taps; ++t) {
-                    Vec w = load(with.plain + from + t * kOutputBlock + lane);
-                    if (gate != nullptr) w += load(with.gated + from + t * kOutputBlock + lane) * gate[first + c];
-                    g[t % kernel][t / kernel] = w;
+                Vec half[kChannels][kernel][T::n];
+                for (int channel = 0; channel < kChannels; ++channel) {
+                    const int input = (first + c) * kChannels + channel;
+                    if (input >= conv.inputs) { // what fills up the last cell
+                        std::memset(half[channel], 0, sizeof(half[channel]));
+                        continue;
+                    }
+                    const std::size_t from =
+                        (static_cast<std::size_t>((first_output + o) / kOutputBlock) * conv.inputs + input) * taps *
+                            kOutputBlock +
+                        lane;
+                    Vec g[kernel][kernel];
+                    HRT_UNROLL
+                    for (int t = 0; t < taps; ++t) {
+                        Vec w = load(with.plain + from + t * kOutputBlock);
+                        if (gate != nullptr) w += load(with.gated + from + t * kOutputBlock) * widened(gate[input]);
+                        g[t % kernel][t / kernel] = w;
+                    }
+                    HRT_UNROLL
+                    for (int x = 0; x < kernel; ++x) T::weight(g[x], half[channel][x]);
                 }
                 HRT_UNROLL
-                for (int x = 0; x < kernel; ++x) T::weight(g[x], half[x]);
-                HRT_UNROLL
                 for (int i = 0; i < T::n; ++i) {
-                    Vec row[kernel], u[T::n];
+                    Vec u[T::n][kChannels];
                     HRT_UNROLL
-                    for (int x = 0; x < kernel; ++x) row[x] = half[x][i];
-                    T::weight(row, u);
+                    for (int channel = 0; channel < kChannels; ++channel) {
+                        Vec row[kernel], of_channel[T::n];
+                        HRT_UNROLL
+                        for (int x = 0; x < kernel; ++x) row[x] = half[channel][x][i];
+                        T::weight(row, of_channel);
+                        HRT_UNROLL
+                        for (int j = 0; j < T::n; ++j) u[j][channel] = of_channel[j];
+                    }
                     HRT_UNROLL
-                    for (int j = 0; j < T::n; ++j) store(at + (i * T::n + j) * kOutputBlock + lane, u[j]);
+                    for (int j = 0; j < T::n; ++j) store(at + (i * T::n + j) * kOutputBlock + lane, cells(u[j]));
                 }
             }
         }
@@ -139,7 +164,7 @@ HRT_INLINE void multiply(const float *u, std::size_t step, const float *v, int d
         for (int x = 0; x < vectors; ++x) b[x] = load(v + x * kLanes);
         HRT_UNROLL
         for (int r = 0; r < kRows; ++r) HRT_UNROLL
-        for (int x = 0; x < vectors; ++x) sum[r][x] += u[r] * b[x];
+        for (int x = 0; x < vectors; ++x) sum[r][x] = multiply_add(sum[r][x], u[r], b[x]);
         __builtin_prefetch(ahead);
         ahead += 8;
         u += step;
@@ -176,10 +201,10 @@ void product(const float *u, std::size_t step, const float *v, int outputs, int 
 // Sums m[n * n][kOutputs][tiles] of one output channel back to pixels.
 template <int kernel>
 void transform_back(const Convolution &conv, const Geometry &g, const float *m, std::size_t stride, int first_tile,
-                    int count, float bias, float *to) {
+                    int count, float bias, Number *to) {
     using T = Transform<kernel>;
     const Vec offset = splat(bias);
-    alignas(64) float pixels[4][4 * kLanes];
+    alignas(64) Number pixels[4][4 * kLanes];
     for (int t = 0; t < count; t += kLanes) {
         Vec half[T::n][4];
         HRT_UNROLL
@@ -202,16 +227,19 @@ void transform_back(const Convolution &conv, const Geometry &g, const float *m, 
                 if (conv.activation == Activation::leaky_relu) value = value > 0.0F ? value : value * conv.slope;
                 out[x] = value;
             }
-            interleave(out, pixels[y]);
+            Vec neighbours[4];
+            interleave(out, neighbours);
+            HRT_UNROLL
+            for (int i = 0; i < 4; ++i) store(pixels[y] + i * kLanes, neighbours[i]);
         }
         const int lanes = std::min(kLanes, count - t);
         for (int lane = 0; lane < lanes;) { // the tiles of one row at a time
             const int tile = first_tile + t + lane, row = tile / g.columns, column = tile % g.columns;
             const int run = std::min(lanes - lane, g.columns - column);
             const int width = std::min(4 * run, conv.width - 4 * column), height = std::min(4, conv.height - 4 * row);
-            float *at = to + static_cast<std::size_t>(4 * row) * conv.width + 4 * column;
+            Number *at = to + static_cast<std::size_t>(4 * row) * conv.width + 4 * column;
             for (int y = 0; y < height; ++y, at += conv.width)
-                std::memcpy(at, pixels[y] + 4 * lane, sizeof(float) * width);
+                std::memcpy(at, pixels[y] + 4 * lane, sizeof(Number) * width);
             lane += run;
         }
     }
@@ -225,49 +253,58 @@ struct Sizes {
     static Sizes of(const Convolution &conv, const Geometry &g) {
         constexpr std::size_t products = Transform<kernel>::n * Transform<kernel>::n;
         Sizes s;
-        s.tiles = products * (conv.inputs * g.block_tiles + kPad) + kSlack;
+        const int depth = depth_of(conv);
+        s.tiles = products * (static_cast<std::size_t>(depth) * g.block_tiles + kPad) + kSlack;
         s.line = 4 * static_cast<std::size_t>(round_up(g.columns, kLanes) + 1) + kSlack;
         const std::size_t groups = static_cast<std::size_t>(g.block_tiles + g.columns - 1) / g.columns + 2;
         s.rows = Transform<kernel>::n * 4 * (groups * g.columns + kLanes) + kSlack;
-        s.weights =
-            weight_step(Transform<kernel>::n) * std::min(conv.inputs, kDepth) * (kOutputs / kOutputBlock) + kSlack;
+        s.weights = weight_step(Transform<kernel>::n) * std::min(depth, kDepth) * (kOutputs / kOutputBlock) + kSlack;
         s.sums = products * (kOutputs * g.block_tiles + kPad) + kSlack;
         for (std::size_t *size : {&s.tiles, &s.line, &s.rows, &s.weights, &s.sums}) *size = (*size + 15) / 16 * 16;
         return s;
     }
-    std::size_t per_thread() const { return std::max(line + rows, weights + sums); }
+    std::size_t per_thread() const { return std::max(line + kChannels * rows, weights + sums); }
 };
 
 template <int kernel>
-void run_with(const Convolution &conv, const Operands &with, float *workspace, int threads, Parallel parallel) {
+void run_with(const Convolution &conv, const OperandsOf<Number> &with, float *workspace, int threads,
+              Parallel parallel) {
     using T = Transform<kernel>;
     const Geometry g(conv);
     const Sizes size = Sizes::of<kernel>(conv, g);
     const std::size_t source_plane = static_cast<std::size_t>(conv.source_height) * conv.source_width;
     const std::size_t result_plane = static_cast<std::size_t>(conv.height) * conv.width;
+    const int depth_all = depth_of(conv);
     const int output_blocks = (conv.outputs + kOutputs - 1) / kOutputs;
     float *const tiles = workspace;
     const auto own = [&](int thread) { return workspace + size.tiles + thread * size.per_thread(); };
     for (int picture = 0; picture < conv.batch; ++picture) {
-        const float *gate =
+        const Number *gate =
             with.gate == nullptr ? nullptr : with.gate + static_cast<std::size_t>(picture) * conv.inputs;
         for (int block = 0; block < g.blocks; ++block) {
             const int first_tile = block * g.block_tiles, count = std::min(g.block_tiles, g.tiles - first_tile);
             const int padded = round_up(count, kLanes);
-            const std::size_t stride = static_cast<std::size_t>(conv.inputs) * padded + kPad;
+            const std::size_t stride = static_cast<std::size_t>(depth_all) * padded + kPad;
             const auto transform_tiles = [&](int thread) {
-                const int from = conv.inputs * thread / threads, to = conv.inputs * (thread + 1) / threads;
+                const int from = depth_all * thread / threads, to = depth_all * (thread + 1) / threads;
                 float *line = own(thread);
                 float *rows = line + size.line;
                 std::memset(line, 0, sizeof(float) * size.line);
                 const int first_row = first_tile / g.columns, last_row = (first_tile + count - 1) / g.columns;
                 const std::size_t plane = static_cast<std::size_t>(last_row - first_row + 2) * g.columns + kLanes;
                 for (int c = from; c < to; ++c) {
-                    transform_rows<kernel>(
-                        conv, g, with.source + (static_cast<std::size_t>(picture) * conv.inputs + c) * source_plane,
-                        first_row, last_row, line, rows);
-                    transform_columns<kernel>(rows + (first_tile - first_row * g.columns), plane, g.columns, padded,
-                                              tiles + static_cast<std::size_t>(c) * padded, stride);
+                    for (int channel = 0; channel < kChannels; ++channel) {
+                        const int input = c * kChannels + channel;
+                        if (input < conv.inputs)
+                            transform_rows<kernel>(
+                                conv, g,
+                                with.source + (static_cast<std::size_t>(picture) * conv.inputs + input) * source_plane,
+                                first_row, last_row, line, rows + channel * size.rows);
+                        else // what fills up the last cell
+                            std::memset(rows + channel * size.rows, 0, sizeof(float) * size.rows);
+                    }
+                    transform_columns<kernel>(rows + (first_tile - first_row * g.columns), size.rows, plane, g.columns,
+                                              padded, tiles + static_cast<std::size_t>(c) * padded, stride);
                 }
             };
             parallel(threads, Parts(transform_tiles));
@@ -278,8 +315,8 @@ void run_with(const Convolution &conv, const Operands &with, float *workspace, i
                      ++part) {
                     const int first_output = part * kOutputs, outputs = std::min(kOutputs, conv.outputs - first_output);
                     const int padded_outputs = round_up(outputs, kOutputBlock);
-                    for (int c = 0; c < conv.inputs; c += kDepth) {
-                        const int depth = std::min(kDepth, conv.inputs - c);
+                    for (int c = 0; c < depth_all; c += kDepth) {
+                        const int depth = std::min(kDepth, depth_all - c);
                         transform_weights<kernel>(conv, with, gate, first_output, padded_outputs, c, depth, weights);
                         for (int p = 0; p < T::n * T::n; ++p)
                             product(weights + p * kOutputBlock, weight_step(T::n),
@@ -292,7 +329,7 @@ void run_with(const Convolution &conv, const Operands &with, float *workspace, i
                         transform_back<kernel>(
                             conv, g, sums + static_cast<std::size_t>(o) * padded,
                             static_cast<std::size_t>(kOutputs) * padded + kPad, first_tile, count,
-                            with.bias == nullptr ? 0.0F : with.bias[first_output + o],
+                            with.bias == nullptr ? 0.0F : widened(with.bias[first_output + o]),
                             with.result +
                                 (static_cast<std::size_t>(picture) * conv.outputs + first_output + o) * result_plane);
                 }
@@ -308,7 +345,7 @@ std::size_t workspace(const Convolution &conv, int threads) {
     return s.tiles + s.per_thread() * threads;
 }
 
-void run(const Convolution &conv, const Operands &with, float *space, int threads, Parallel parallel) {
+void run(const Convolution &conv, const OperandsOf<Number> &with, float *space, int threads, Parallel parallel) {
     if (conv.kernel == 3)
         run_with<3>(conv, with, space, threads, parallel);
     else
@@ -317,9 +354,9 @@ void run(const Convolution &conv, const Operands &with, float *space, int thread
 
 } // namespace
 
-extern const Kernel kernel;
+extern const KernelOf<Number> kernel;
 #define HRT_TEXT_OF(x) #x
 #define HRT_TEXT(x) HRT_TEXT_OF(x)
-const Kernel kernel{HRT_TEXT(HRT_KERNEL), workspace, run};
+const KernelOf<Number> kernel{HRT_TEXT(HRT_KERNEL), workspace, run};
 
 } // namespace hrt::native::HRT_KERNEL

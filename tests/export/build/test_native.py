@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.export.phnet import to_onnx
+from harmonyrt.export.phnet import recipe, to_onnx
 from harmonyrt.export.rewrites import LOW_MEMORY, fitting, native
+from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime import native as kernels
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.cpu_speed import CpuSpeed
 
 TARGETS = {"onnx": "onnxruntime", "openvino": "openvino"}
 built = pytest.mark.skipif(
@@ -20,19 +22,34 @@ built = pytest.mark.skipif(
 )
 
 
+built_bf16 = pytest.mark.skipif(
+    kernels.why_not(kernels.VERSION, precision="bf16") is not None,
+    reason="needs the kernels (run make native) and a CPU with AVX512-BF16",
+)
+
+
 @pytest.fixture(scope="module")
-def native_bundle(tiny_checkpoint, tiny_trace, tmp_path_factory):
-    """A tiny bundle with native engines of both targets; its layers are far below where the kernels gain anything."""
+def build(tiny_checkpoint, tiny_trace, tmp_path_factory):
+    """Builds tiny bundles with native engines; their layers are far below where the kernels gain anything."""
     from harmonyrt.export.build_engines import main
 
-    output = tmp_path_factory.mktemp("native")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "FEWEST_CHANNELS", 8)
-        patch.setattr(native, "FEWEST_OUTPUTS", 4)
-        patch.setattr(to_onnx, "trace", lambda network: tiny_trace())
-        given = ["phnet", "--sizes", "64", "--rewrites", "native", "--targets", *TARGETS, "--output", str(output)]
-        assert main([*given, "--checkpoint", str(tiny_checkpoint)]) == 0
-    return output / "phnet-64-fp32"
+    def run(precision, *targets):
+        output = tmp_path_factory.mktemp("native")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "FEWEST_CHANNELS", 8)
+            patch.setattr(native, "FEWEST_OUTPUTS", 4)
+            patch.setattr(to_onnx, "trace", lambda network: tiny_trace())
+            given = ["phnet", "--sizes", "64", "--rewrites", "native", "--precisions", precision, "--targets", *targets]
+            assert main([*given, "--output", str(output), "--checkpoint", str(tiny_checkpoint)]) == 0
+        return output / f"phnet-64-{precision}"
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def native_bundle(build):
+    """With engines of both targets."""
+    return build("fp32", *TARGETS)
 
 
 @built
@@ -76,6 +93,52 @@ def test_the_plain_engine_runs_where_the_kernels_are_missing_and_a_warning_says_
         assert f"{backend} ({target} fp32, " in caplog.text
         assert "slower than with native kernels" in caplog.text
         assert "pip install harmonyrt-native" in caplog.text
+
+
+@built_bf16
+def test_in_bf16_a_cpu_without_its_instructions_gets_the_plain_engine_and_a_warning(build, monkeypatch, caplog):
+    monkeypatch.setattr(recipe, "measured_once", lambda: None)  # a CPU with AMX would get no kernels
+    bundle = build("bf16", "openvino")
+    plain, ours = open_bundle(bundle).manifest.engines
+    assert (plain.is_native, ours.is_native, ours.needs["cpu"]) == (False, True, "BF16")
+    assert ours.rewrites == (*LOW_MEMORY, "fused-convolutions")
+    assert ours.census["bfloat16"] > ours.census.get("float32", 0) / 2
+    assert (ours.parity.gate, ours.parity.psnr_db >= 42) == (plain.parity.gate, True)
+    with Harmonizer.open(bundle, backend="openvino", cache="") as harmonizer:
+        assert harmonizer.info.native
+    model, flags = kernels.cpu_model_and_flags()
+    monkeypatch.setattr(kernels, "cpu_model_and_flags", lambda: (model, flags - {"avx512_bf16"}))
+    with (
+        caplog.at_level(logging.WARNING, "harmonyrt.runtime"),
+        Harmonizer.open(bundle, backend="openvino", cache="") as harmonizer,
+    ):
+        assert not harmonizer.info.native
+    assert "AVX512-BF16, and this one lacks avx512_bf16" in caplog.text
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="needs the kernels: run make native")
+def test_in_bf16_a_cpu_without_its_instructions_builds_no_native_engine(
+    command, tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recipe, "measured_once", lambda: None)
+    monkeypatch.setattr(kernels, "cpu_model_and_flags", lambda: ("a CPU", frozenset({"avx2", "fma"})))
+    ask = ("phnet", "--sizes", "64", "--rewrites", "native", "--precisions", "bf16", "--targets", "openvino")
+    code, _, said = command(*ask, "--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
+    assert code == 2
+    assert "need a CPU with AVX512-BF16" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_bf16_is_faster_without_winograd_native_engines_are_left_out(tiny_checkpoint, monkeypatch):
+    def rewrites(plain):
+        speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": 2.0}, 10.0)
+        monkeypatch.setattr(recipe, "measured_once", lambda: speed)
+        monkeypatch.setattr(kernels, "why_not", lambda *about: None)
+        options = BuildOptions(target="openvino", size=(64, 64))
+        return recipe.expand_recipes(tiny_checkpoint, ["64"], ["bf16"], ["openvino"], ["native"], options)[0].rewrites
+
+    assert "fused-convolutions" in rewrites(plain=4.0)
+    assert not {"fused-convolutions", "winograd", "gate-fold"} & set(rewrites(plain=1.0))
 
 
 @built

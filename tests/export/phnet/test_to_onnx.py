@@ -7,13 +7,18 @@ from collections import Counter
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 
 from fakes import native_engines
+from harmonyrt.export.build.gate import LOWEST_PSNR_DB
 from harmonyrt.export.phnet import to_onnx
+from harmonyrt.export.precision import precision_counts, typed_graph
+from harmonyrt.export.precision.mark_islands import is_convolution
 from harmonyrt.export.rewrites import DEFAULT, KERNELS, LOW_MEMORY, REWRITES
+from harmonyrt.export.rewrites.native import is_fused
 from harmonyrt.models import PHNet
 from harmonyrt.runtime import native
 from harmonyrt.runtime.backends import onnxruntime as onnxruntime_backend
@@ -66,11 +71,11 @@ def test_all_rewrites_together_reproduce_every_golden_case(golden, golden_graph,
         assert 10 * np.log10(1 / np.mean((output - data["output"]) ** 2)) >= 90
 
 
-def _run_openvino(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
+def _run_openvino(model: onnx.ModelProto, feeds: dict[str, np.ndarray], hint: str = "f32") -> np.ndarray:
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     openvino_backend.add_native_kernels(core, {native.NEED: native.VERSION})
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    settings = {"INFERENCE_PRECISION_HINT": hint}
     return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)(feeds)[0]
 
 
@@ -105,6 +110,20 @@ def test_libharmonyrt_reproduces_a_golden_case_with_native_kernels(golden, golde
     output, notes = native_engines.run(bundle, backend, image, mask, tmp_path / "work")
     assert f"opened {backend} ({native_engines.TARGET[backend]} fp32 native, cpu)" in notes
     assert golden.phnet_error(output, data) <= GOLDEN_ONNX_TOLERANCE
+
+
+@pytest.mark.skipif(
+    native.why_not(native.VERSION, precision="bf16") is not None,
+    reason="needs the native kernels in C++ (run make native) and a CPU with AVX512-BF16",
+)
+def test_native_kernels_in_bf16_pass_the_gate_on_a_golden_case(golden, golden_graph):
+    data = golden.case("phnet_iharmony4_batch3_64")
+    image, mask = golden.phnet_inputs(data)
+    model = golden_graph("phnet_iharmony4", image.shape[-2:], (*LOW_MEMORY, "fused-convolutions"))
+    typed = typed_graph(ir.from_proto(model), "bf16", lambda node: is_convolution(node) or is_fused(node))
+    assert precision_counts(typed, is_fused).keys() == {"bfloat16"}
+    output = _run_openvino(ir.to_proto(typed), {"image": image[:1], "mask": mask[:1]}, "bf16")
+    assert 10 * np.log10(1 / np.mean((output - data["output"][:1]) ** 2)) >= LOWEST_PSNR_DB["bf16"]
 
 
 @pytest.mark.parametrize("model", MODELS)

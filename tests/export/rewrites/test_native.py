@@ -146,10 +146,12 @@ def test_the_weights_keep_their_size(random):
     assert sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer) == 64 * 64 * 9 + 64
 
 
-def test_only_engines_for_cpus_in_fp32_take_it():
+def test_only_engines_for_cpus_in_fp32_and_openvinos_in_bf16_take_it():
     for target in ("onnx", "openvino"):
         assert fitting(["native"], (256, 256), target, "fp32") == (*LOW_MEMORY, "fused-convolutions")
-    for target, precision in (("onnx", "fp16"), ("openvino", "bf16"), ("openvino", "int8"), ("tensorrt", "fp32")):
+    assert fitting(["native"], (256, 256), "openvino", "bf16") == (*LOW_MEMORY, "fused-convolutions")
+    assert fitting(["native"], (256, 256), "onnx", "bf16") == fitting(["fast"], (256, 256), "onnx", "bf16")
+    for target, precision in (("onnx", "fp16"), ("openvino", "int8"), ("tensorrt", "fp32"), ("tensorrt", "bf16")):
         assert "fused-convolutions" not in fitting(["native"], (256, 256), target, precision)
     assert "fused-convolutions" not in fitting(["native"], None, "openvino", "fp32")
     assert REWRITES["fused-convolutions"].static_only

@@ -68,12 +68,13 @@ def test_the_precision_is_the_one_of_the_engine_and_not_the_cpus_favourite(bundl
     ("plain", "precision", "warned"),
     [(1.0, "bf16", True), (4.0, "bf16", False), (1.9, "bf16", False), (1.0, "fp32", False)],
 )
+@pytest.mark.parametrize("about", [{"rewrites": ("winograd",)}, {"needs": {"native": "99"}}])
 def test_winograd_in_bf16_is_announced_where_it_is_measured_slower(
-    bundle, monkeypatch, caplog, plain, precision, warned
+    bundle, monkeypatch, caplog, plain, precision, warned, about
 ):
     speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": 2.0}, 10.0)
     monkeypatch.setattr(openvino, "kept", lambda cache: speed)
-    engine = dataclasses.replace(engine_of(bundle, precision=precision), rewrites=("winograd",))
+    engine = dataclasses.replace(engine_of(bundle, precision=precision), **about)
     with contextlib.suppress(HarmonyError):  # this CPU may lack BF16: that is announced earlier
         open_session(bundle, engine)
     assert ("measured faster in BF16 without Winograd" in caplog.text) == warned

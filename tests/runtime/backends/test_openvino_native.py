@@ -10,6 +10,8 @@ import pytest
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build.tracing import tidy
+from harmonyrt.export.precision import precision_counts, typed_graph
+from harmonyrt.export.precision.mark_islands import is_convolution
 from harmonyrt.export.rewrites import gate_fold, native_int8
 from harmonyrt.export.rewrites import native as native_rewrite
 from harmonyrt.export.targets import BuildOptions
@@ -19,6 +21,10 @@ from harmonyrt.runtime.backends import openvino as backend
 
 openvino = pytest.importorskip("openvino")
 built = pytest.mark.skipif(native.library() is None, reason="needs the kernels in C++: run make native")
+built_bf16 = pytest.mark.skipif(
+    native.library() is not None and native.why_not(native.VERSION, precision="bf16") is not None,
+    reason="needs a CPU with AVX512-BF16",
+)
 
 LAYER = """g (float[1,{inputs},{height},{width}] x, float[1,{inputs},1,1] s) => (float[b,o,h,v] y) {{
     gated = Mul (x, s)
@@ -31,16 +37,15 @@ LAYER = """g (float[1,{inputs},{height},{width}] x, float[1,{inputs},1,1] s) => 
 }}"""
 
 
-def compiled(model, threads=1):
+def compiled(model, threads=1, hint="f32"):
     core = openvino.Core()
     backend.add_native_kernels(core, {native.NEED: native.VERSION})
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
 
 
-@built
-@pytest.mark.parametrize(("inputs", "height", "width"), [(64, 8, 8), (80, 34, 22), (64, 6, 38)])
-def test_layers_give_what_the_plain_graph_gives_on_any_number_of_threads(inputs, height, width):
+def layers(inputs, height, width):
+    """LAYER with weights, the same in native convolutions, and inputs."""
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
     parsed = onnx.parser.parse_model(
@@ -53,11 +58,46 @@ def test_layers_give_what_the_plain_graph_gives_on_any_number_of_threads(inputs,
     gate_fold.apply(model)
     tidy(model)
     assert native_rewrite.apply(model) == 3
-    feeds = {"x": draw(1, inputs, height, width), "s": draw(1, inputs, 1, 1)}
+    return before, model, {"x": draw(1, inputs, height, width), "s": draw(1, inputs, 1, 1)}
+
+
+@built
+@pytest.mark.parametrize(("inputs", "height", "width"), [(64, 8, 8), (80, 34, 22), (64, 6, 38)])
+def test_layers_give_what_the_plain_graph_gives_on_any_number_of_threads(inputs, height, width):
+    before, model, feeds = layers(inputs, height, width)
     expected = compiled(before)(feeds)[0]
     found = [compiled(ir.to_proto(model), threads)(feeds)[0] for threads in (1, 2)]
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
     np.testing.assert_array_equal(found[0], found[1])
+
+
+@built
+@built_bf16
+@pytest.mark.parametrize(("inputs", "height", "width"), [(65, 8, 8), (80, 34, 22)])
+def test_bf16_layers_give_what_the_plain_graph_gives_on_any_number_of_threads(inputs, height, width):
+    before, model, feeds = layers(inputs, height, width)
+    computes = lambda node: is_convolution(node) or native_rewrite.is_fused(node)  # noqa: E731
+    typed = typed_graph(model, "bf16", computes)
+    assert precision_counts(typed, native_rewrite.is_fused) == {"bfloat16": 6}  # the transposed one in four phases
+    expected = compiled(before)(feeds)[0]
+    found = [compiled(ir.to_proto(typed), threads, "bf16")(feeds)[0] for threads in (1, 2)]
+    assert 0 < np.sqrt(np.mean((found[0] - expected) ** 2)) < 0.05 * expected.std()
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@built
+def test_one_operator_computes_in_one_type():
+    text = """<ir_version: 9, opset_import: ["": 22, "harmonyrt": 1]> g (float[1,8,8,8] x) => (float[1,16,8,8] y) {
+        low = Cast <to = 16> (x)
+        z = harmonyrt.FusedConvolution <kernel=3, outputs=16, top=1, left=1, height=8, width=8, activation=0, slope=0.0>
+            (low, w, b)
+        y = Cast <to = 1> (z)
+    }"""
+    parsed = onnx.parser.parse_model(text)
+    for name, shape in (("w", (1, 8, 9, 16)), ("b", (16,))):
+        parsed.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    with pytest.raises(RuntimeError, match="of the first one's type"):
+        compiled(parsed)
 
 
 @built

@@ -40,6 +40,17 @@ def test_a_cpu_without_avx2_is_told_so(monkeypatch):
     assert "AVX2" in native.why_not(native.VERSION)
 
 
+def test_bf16_engines_need_the_instructions_of_their_kernel(monkeypatch):
+    flags = {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    monkeypatch.setattr(native, "library", lambda backend: "kernels.so")
+    for lacking, said in ((set(), None), ({"avx512_bf16"}, "lacks avx512_bf16"), ({"avx512vl"}, "lacks avx512vl")):
+        have = frozenset((flags | {"avx512_bf16"}) - lacking)
+        monkeypatch.setattr(native, "cpu_model_and_flags", lambda have=have: ("a CPU", have))
+        reason = native.why_not(native.VERSION, precision="bf16")
+        assert reason is None if said is None else said in reason and "use an fp32 engine" in reason
+        assert native.why_not(native.VERSION, precision="fp32") is None
+
+
 def test_another_version_of_the_operator_is_told_so(any_cpu):
     assert "version 99" in native.why_not("99")
 

@@ -37,7 +37,7 @@ inline std::string library(const std::string &backend) {
 }
 
 // Throws the reason why an engine cannot have its kernels here; `needed` is null where it needs none.
-inline void check(const char *needed, const std::string &backend) {
+inline void check(const char *needed, const std::string &backend, const std::string &precision) {
     if (needed == nullptr) return;
     if (std::string(needed) != version) {
         throw std::runtime_error(std::string("it needs native kernels of version ") + needed + ", found " + version +
@@ -45,11 +45,19 @@ inline void check(const char *needed, const std::string &backend) {
     }
 #if defined(__x86_64__)
     const bool fits = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+    const bool fits_bf16 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+                           __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+                           __builtin_cpu_supports("avx512bf16") != 0;
 #else
-    constexpr bool fits = false;
+    constexpr bool fits = false, fits_bf16 = false;
 #endif
     if (!fits) {
         throw std::runtime_error("its native kernels need a CPU with AVX2 and FMA: build it without --rewrites native");
+    }
+    if (precision == "bf16" && !fits_bf16) {
+        throw std::runtime_error(
+            "its native kernels need a CPU with AVX512-BF16: use an fp32 engine, or build it without --rewrites "
+            "native");
     }
     if (!library(backend).empty()) return;
     const char *given = std::getenv(variable);

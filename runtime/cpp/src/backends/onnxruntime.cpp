@@ -140,7 +140,7 @@ public:
             throw std::runtime_error(
                 "ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda");
         }
-        hrt::backends::native::check(request.need_native, "onnxruntime");
+        hrt::backends::native::check(request.need_native, "onnxruntime", request.precision);
         if (request.need_native != nullptr && runtime().kernels_api == nullptr) {
             throw std::runtime_error("its native kernels need ONNX Runtime 1.17 or later, found " + runtime().version);
         }

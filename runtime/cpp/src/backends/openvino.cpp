@@ -57,7 +57,7 @@ void add_native(const char *needed) {
 class Engine {
 public:
     static void why_not(const hrt_module_request &request) {
-        hrt::backends::native::check(request.need_native, "openvino");
+        hrt::backends::native::check(request.need_native, "openvino", request.precision);
         const std::string precision = request.precision, target = request.target;
         if (target == "onnx" && (precision == "fp16" || precision == "bf16")) {
             throw std::runtime_error("it computes " + precision +
