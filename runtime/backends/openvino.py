@@ -118,7 +118,9 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         "ENABLE_CPU_PINNING": bool(options.pin_threads),
     }
     try:
-        compiled = _compiled(openvino, path, engine, settings, CompiledCache.at(options.cache))
+        # A native engine compiles in the time in which its copy would be read from the cache (docs/cache.md).
+        cache = CompiledCache(None) if engine.is_native else CompiledCache.at(options.cache)
+        compiled = _compiled(openvino, path, engine, settings, cache)
         return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
     except HarmonyError:
         raise

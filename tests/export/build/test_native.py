@@ -142,6 +142,16 @@ def test_where_bf16_is_faster_without_winograd_native_engines_are_left_out(tiny_
 
 
 @built
+def test_no_copy_of_a_native_engine_goes_to_the_cache(native_bundle, tmp_path, monkeypatch):
+    """OpenVINO compiles it as fast as the copy would be read."""
+    for folder, path in (("native", str(kernels.library("openvino"))), ("plain", str(tmp_path / "none"))):
+        monkeypatch.setenv(kernels.VARIABLE, path)
+        with Harmonizer.open(native_bundle, backend="openvino", cache=tmp_path / folder) as harmonizer:
+            assert harmonizer.info.native == (folder == "native")
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+@built
 def test_a_gpu_gets_the_plain_engine(native_bundle):
     with pytest.raises(HarmonyError, match=r"onnxruntime \(onnx fp32, cuda\): device cuda needs"):
         Harmonizer.open(native_bundle, backend="onnxruntime", device="cuda")

@@ -129,7 +129,8 @@ private:
     // The model as an earlier opening left it in the cache, else compiled now and left there. OpenVINO's own cache goes
     // by path, size and time, and believes what it reads; so only its export and import serve.
     ov::CompiledModel compiled(const hrt_module_request &request, const ov::AnyMap &settings) {
-        hrt::CompiledCache cache(request.cache);
+        // A native engine compiles in the time in which its copy would be read from the cache (docs/cache.md).
+        hrt::CompiledCache cache(request.need_native != nullptr ? "" : request.cache);
         const hrt::CacheKey key = key_of(request, settings);
         ov::Tensor kept; // the imported model computes with the weights where they lie in it, and shares its ownership
         const auto make = [&kept](std::size_t size) {
