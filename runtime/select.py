@@ -115,7 +115,8 @@ def open_best(
             for label, cause in skipped:
                 expected = may_have_gpu() or not label.endswith(", cuda)")
                 log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
-            if (cause := without_kernels.get((choice.backend, choice.engine.target))) is not None:
+            cause = without_kernels.get((choice.backend, choice.engine.target))
+            if cause is not None and not choice.engine.is_native:
                 log.warning("%s: %s runs, slower than with native kernels: %s", bundle.path, choice.label, cause)
             found = choice.engine.precision
             if precision is None and found in ONLY_ASKED_FOR and set(bundle.manifest.precisions) - set(ONLY_ASKED_FOR):

@@ -242,7 +242,7 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
                 log(HRT_LOG_WARNING, prefix + engine->note());
             }
             const auto native = without_kernels.find({choice.backend, choice.spec->target});
-            if (native != without_kernels.end()) {
+            if (native != without_kernels.end() && !choice.spec->is_native()) {
                 log(HRT_LOG_WARNING, label + " runs, slower than with native kernels: " + native->second);
             }
             log(HRT_LOG_INFO, "opened " + bundle.path + " with " + label + ": " + why);

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.export.build import composites
 from harmonyrt.export.phnet import recipe, to_onnx
 from harmonyrt.export.rewrites import LOW_MEMORY, fitting, native
 from harmonyrt.export.targets import BuildOptions
@@ -33,11 +35,14 @@ def build(tiny_checkpoint, tiny_trace, tmp_path_factory):
     """Builds tiny bundles with native engines; their layers are far below where the kernels gain anything."""
     from harmonyrt.export.build_engines import main
 
+    gate_composites = composites.gate_composites
+
     def run(precision, *targets):
         output = tmp_path_factory.mktemp("native")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "FEWEST_CHANNELS", 8)
             patch.setattr(native, "FEWEST_OUTPUTS", 4)
+            patch.setattr(composites, "gate_composites", lambda size: islice(gate_composites(size), 2))
             patch.setattr(to_onnx, "trace", lambda network: tiny_trace())
             given = ["phnet", "--sizes", "64", "--rewrites", "native", "--precisions", precision, "--targets", *targets]
             assert main([*given, "--output", str(output), "--checkpoint", str(tiny_checkpoint)]) == 0
