@@ -205,7 +205,8 @@ def _expected(precision: str, speed: CpuSpeed | None, backend: str) -> tuple[flo
         return 0.0, exactness
     # ONNX Runtime computes FP16 graphs in FP32 on a CPU, whatever the CPU could do.
     computes = "fp32" if (backend, precision) == ("onnxruntime", "fp16") else precision
-    return speed.best(computes) or math.inf, exactness
+    share = 1 if precision == "fp32" else WORTHWHILE  # what is no faster than that stays exact
+    return (speed.best(computes) or math.inf) / share, exactness
 
 
 def _slower_than_fp32(choice: Choice, speed: CpuSpeed | None, manifest: Manifest) -> str | None:

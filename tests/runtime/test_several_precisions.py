@@ -52,7 +52,10 @@ CASES = json.loads((Path(__file__).parents[1] / "vectors" / "select.json").read_
 @pytest.mark.parametrize("case", CASES, ids=[" ".join(case["engines"]) for case in CASES])
 def test_the_order_is_the_c_library_s(static_bundle, case):
     manifest = open_bundle(static_bundle).manifest
-    made = [replace(manifest.engines[0], target=t, precision=p) for t, p in map(str.split, case["engines"])]
+    made = [
+        replace(manifest.engines[0], target=target, precision=precision, needs=dict.fromkeys(native, "1"))
+        for target, precision, *native in map(str.split, case["engines"])
+    ]
     tuned = [
         Measurement(backend, target, 1, milliseconds, machine_name(), precision)
         for words, milliseconds in case.get("tuned", ())

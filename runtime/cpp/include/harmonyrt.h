@@ -126,6 +126,8 @@ typedef struct hrt_model_options {
     const char *target;        /* only engines of this target: "onnx", "openvino", "tensorrt", "tensorrt-rtx"; NULL: any */
     int32_t pin_threads;       /* 1: tie CPU threads to cores, where the backend can; -1 or 0: do not */
     int32_t reserved;          /* 0 */
+    const char *precision;     /* of bundles with several: "fp32", "fp16", "bf16", "int8", or "fastest" for any; NULL: any but
+                                  INT8, unless nothing else can run */
 } hrt_model_options;
 
 /* Opens a bundle: reads its manifest, chooses an engine, verifies its files' hashes, loads it.

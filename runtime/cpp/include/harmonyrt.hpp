@@ -124,6 +124,7 @@ struct ModelOptions {
     std::uint64_t max_pixels = 0;
     std::string target;              // empty: any
     std::optional<bool> pin_threads; // none: no
+    std::string precision;           // empty: any but INT8; see hrt_model_options
 
     hrt_model_options c() const noexcept {
         const auto text = [](const std::string &s) { return s.empty() ? nullptr : s.c_str(); };
@@ -136,6 +137,7 @@ struct ModelOptions {
         options.streams = streams;
         options.max_pixels = max_pixels;
         options.target = text(target);
+        options.precision = text(precision);
         options.pin_threads = !pin_threads ? 0 : *pin_threads ? 1 : -1;
         return options;
     }

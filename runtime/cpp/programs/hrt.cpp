@@ -29,6 +29,7 @@ constexpr const char *kUsage =
     "  --backend NAME   auto, openvino, onnxruntime or tensorrt (default: auto)\n"
     "  --device NAME    cpu, cuda, cuda:1\n"
     "  --target NAME    only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
+    "  --precision NAME of bundles with several: fp32, fp16, bf16, int8 or fastest (default: the fastest but int8)\n"
     "  --threads N      CPU threads (default: all cores that the process may use)\n"
     "  --seed N         DiffHarmony: decides the noise (default: 0)\n"
     "  --sample N       DiffHarmony: which variation of the seed (default: 0)\n"
@@ -93,6 +94,8 @@ bool take_option(Arguments &a, const std::string &name, const std::string &value
         a.options.device = value;
     } else if (name == "--target") {
         a.options.target = value;
+    } else if (name == "--precision") {
+        a.options.precision = value;
     } else if (name == "--threads") {
         a.options.threads = number(name, value);
     } else if (name == "--seed") {

@@ -34,6 +34,7 @@ constexpr const char *kUsage =
     "  --backend NAME     auto, openvino, onnxruntime or tensorrt\n"
     "  --device NAME      cpu, cuda, cuda:1\n"
     "  --target NAME      only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
+    "  --precision NAME   of bundles with several: fp32, fp16, bf16, int8 or fastest (default: the fastest but int8)\n"
     "  --seed N           DiffHarmony: decides the noise (default: 0)\n"
     "  --steps N          DiffHarmony: denoising steps (default: the bundle's own number)\n"
     "  --seconds S        for each number of sessions (default: 3)\n"
@@ -70,6 +71,8 @@ void take_option(Arguments &a, const std::string &name, const std::string &value
         a.options.device = value;
     } else if (name == "--target") {
         a.options.target = value;
+    } else if (name == "--precision") {
+        a.options.precision = value;
     } else if (name == "--seed") {
         a.run.seed = std::strtoull(value.c_str(), nullptr, 10);
     } else if (name == "--steps") {

@@ -57,6 +57,7 @@ EngineOptions engine_options(const hrt_model_options &given) {
     if (given.backend != nullptr) options.backend = given.backend;
     options.device = text(given.device);
     options.target = text(given.target);
+    options.precision = text(given.precision);
     options.pin_threads = given.pin_threads;
     options.cache = given.cache_folder;
     options.module_folder = text(given.module_folder);

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define HRT_MODULE_ABI 5
+#define HRT_MODULE_ABI 6
 
 /* Where a function writes why it failed. */
 typedef struct hrt_module_message {
@@ -81,6 +81,10 @@ typedef struct hrt_backend_module {
     int (*device_runs)(const void *engine);
     /* Like run(), on memory of the engine's GPU. `stream` is CUDA's (CUstream, cudaStream_t). */
     int (*run_on_device)(void *session, const hrt_module_tensor *tensors, void *stream, hrt_module_message *message);
+    /* How fast this CPU convolves in each precision: the message becomes the cache's entry, JSON, and "" where there is
+     * none. With `measure`, one that is missing is measured, for seconds, where the cache can keep it. NULL for modules
+     * that do not know. */
+    int (*cpu_speed)(const char *cache, int32_t measure, hrt_module_message *message);
 } hrt_backend_module;
 
 typedef const hrt_backend_module *(*hrt_backend_module_function)(void);

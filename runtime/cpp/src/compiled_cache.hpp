@@ -32,6 +32,9 @@ public:
     // Keeps what `save` writes; it may seek. Other processes see all of it or nothing.
     void write(const CacheKey &key, const std::function<void(std::ostream &)> &save);
 
+    // Whether anything is kept at all.
+    bool keeps() const { return !folder_.empty(); }
+
     // Drops an entry that its library did not take.
     void remove(const CacheKey &key);
 

@@ -109,6 +109,24 @@ int cores() {
     return std::max(1, static_cast<int>(std::ceil(granted)));
 }
 
+bool may_have_gpu() {
+#if defined(__linux__)
+    std::error_code error;
+    if (fs::exists("/dev/dxg", error)) return true;
+    for (fs::directory_iterator entry("/dev", error), end; !error && entry != end; entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        const std::string prefix = "nvidia";
+        if (name.compare(0, prefix.size(), prefix) == 0 && name.size() > prefix.size() && name[prefix.size()] >= '0' &&
+            name[prefix.size()] <= '9') {
+            return true;
+        }
+    }
+    return false;
+#else
+    return true;
+#endif
+}
+
 std::string machine_name() { return cpu_model() + ", " + std::to_string(cores()) + " cores"; }
 
 } // namespace hrt

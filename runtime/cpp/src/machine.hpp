@@ -18,6 +18,9 @@ std::optional<double> cores_by_quota(const std::string &root = "/");
 std::string cpu_model();
 std::string cpu_flags();
 
+// Whether an NVIDIA GPU may be present.
+bool may_have_gpu();
+
 // For example "AMD EPYC 9R14, 2 cores": equal names mean comparable timings.
 std::string machine_name();
 

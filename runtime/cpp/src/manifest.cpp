@@ -78,12 +78,13 @@ static void read(const Json &value, const std::string &where, Measurement &out) 
     take(object, "threads", out.threads);
     take(object, "milliseconds", out.milliseconds);
     take(object, "machine", out.machine);
+    take(object, "precision", out.precision, true); // which schema decides; see check_measurements()
     object.refuse_unknown();
 }
 
 namespace {
 
-constexpr std::int64_t kSchema = 1;
+constexpr std::int64_t kSchema = 1, kSeveralPrecisions = 2;
 constexpr std::int64_t kLargestSide = 1 << 16;
 constexpr std::size_t kLongestText = 64U << 20U;
 constexpr int kDeepest = 100; // a tree that is freed without coming near the stack's end
@@ -130,9 +131,10 @@ bool one_of(const std::string &value, const std::array<const char *, N> &known) 
     return std::find(known.begin(), known.end(), value) != known.end();
 }
 
+constexpr std::array<const char *, 4> precisions = {"fp32", "fp16", "bf16", "int8"};
+
 void check_engines(const Manifest &manifest, const std::string &where) {
     constexpr std::array<const char *, 4> targets = {"onnx", "openvino", "tensorrt", "tensorrt-rtx"};
-    constexpr std::array<const char *, 4> precisions = {"fp32", "fp16", "bf16", "int8"};
     for (const EngineSpec &engine : manifest.engines) {
         if (!one_of(engine.target, targets) || !one_of(engine.precision, precisions) || engine.files.empty()) {
             bad(where + " has an engine of target " + quoted(engine.target) + ", precision " +
@@ -144,6 +146,18 @@ void check_engines(const Manifest &manifest, const std::string &where) {
                 throw Error(HRT_BAD_BUNDLE,
                             where + " names the file " + quoted(file.path) + " outside the bundle; do not trust it");
             }
+        }
+    }
+}
+
+// A measurement names a precision where a bundle has several, and nowhere else.
+void check_measurements(const Manifest &manifest, const Json &data, const std::string &where) {
+    for (std::size_t i = 0; i < manifest.measurements.size(); ++i) {
+        const std::string place = where + ".measurements[" + std::to_string(i) + "]";
+        const bool named = data.find("measurements")->items[i].find("precision") != nullptr;
+        if (manifest.schema == kSchema && named) bad(place + " has the unknown field 'precision'");
+        if (manifest.schema != kSchema && !one_of(manifest.measurements[i].precision, precisions)) {
+            bad(place + " has no known precision: " + quoted(manifest.measurements[i].precision));
         }
     }
 }
@@ -174,13 +188,17 @@ Manifest parse_manifest(const std::string &text, const std::string &where) {
                     where + " is not the manifest of a HarmonyRT bundle; give a folder that `build` wrote");
     }
     const Json *schema = data.find("schema");
-    if (schema == nullptr || schema->kind != Json::Kind::integer || schema->integer != kSchema) {
+    if (schema == nullptr || schema->kind != Json::Kind::integer ||
+        (schema->integer != kSchema && schema->integer != kSeveralPrecisions)) {
         throw Error(HRT_BAD_BUNDLE, where + " has schema " + (schema == nullptr ? "null" : schema->shown()) +
-                                        ", this runtime reads schema " + std::to_string(kSchema) +
+                                        ", this runtime reads schemas " + std::to_string(kSchema) + " and " +
+                                        std::to_string(kSeveralPrecisions) +
                                         "; build the bundle again with this version, or install the one that wrote it");
     }
     Manifest manifest;
+    manifest.schema = schema->integer;
     read_fields(data, where, manifest);
+    check_measurements(manifest, data, where);
     check_engines(manifest, where);
     check_sizes(manifest, where);
     return manifest;

@@ -1,4 +1,4 @@
-// manifest.json of a bundle, schema 1. The twin of runtime/manifest.py; docs/bundle.md describes the fields.
+// manifest.json of a bundle, schema 1 (of one precision) or 2 (of several). The twin of runtime/manifest.py; docs/bundle.md describes the fields.
 #pragma once
 
 #include "json.hpp"
@@ -72,9 +72,11 @@ struct Measurement {
     std::int64_t threads = 0;
     double milliseconds = 0;
     std::string machine;
+    std::string precision; // of the engine, in a bundle of several; else ""
 };
 
 struct Manifest {
+    std::int64_t schema = 1;
     std::string name;
     ModelSpec model;
     std::string precision;

@@ -97,6 +97,14 @@ std::string Module::why_not(const hrt_module_request &request) const {
     return table_->why_not(&request, &message.c) == 0 ? "" : message.text;
 }
 
+std::string Module::cpu_speed(const char *cache, bool measure) const {
+    Message message;
+    if (table_->cpu_speed == nullptr) return "";
+    if (table_->cpu_speed(cache, measure ? 1 : 0, &message.c) == 0) return message.text;
+    log(HRT_LOG_WARNING, std::string("this CPU's speed could not be measured: ") + message.text);
+    return ""; // which stops no work
+}
+
 Engine::Engine(const Module &module, const hrt_module_request &request)
     : table_(module.table()), process_(getpid()), tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
     Message message;

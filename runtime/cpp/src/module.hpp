@@ -19,6 +19,9 @@ public:
     // Why this machine cannot run such an engine; "" when it can.
     std::string why_not(const hrt_module_request &request) const;
 
+    // What is known of this CPU's speed, as JSON; "" where nothing is. See hrt_backend_module.
+    std::string cpu_speed(const char *cache, bool measure) const;
+
     const hrt_backend_module &table() const noexcept { return *table_; }
 
 private:

@@ -4,8 +4,13 @@
 #include "status.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdio>
 #include <iterator>
+#include <limits>
 #include <map>
+#include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,90 +32,141 @@ std::vector<std::string> targets_of(const std::string &backend) {
                 "backend " + quoted(backend) + " is not known; give auto or one of tensorrt, onnxruntime, openvino");
 }
 
-struct Choice {
-    std::string backend;
-    const EngineSpec *spec;
-    std::string device; // "": the backend's own
-
-    std::string label() const {
-        return backend + " (" + spec->label() + ", " + (device.empty() ? "its device" : device) + ")";
-    }
-};
-
 using Engines = std::vector<const EngineSpec *>;
 
-Engines engines_of(const Manifest &manifest, const Part &part, const std::string &target) {
+constexpr const char *kFastest = "fastest";
+constexpr const char *kPrecisions[] = {"fp32", "fp16", "bf16", "int8"}; // the most exact first
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// Nothing takes it unasked as long as another precision can run.
+bool only_asked_for(const EngineSpec &engine) { return engine.precision == "int8"; }
+
+Engines engines_of(const Manifest &manifest, const Part &part, const std::string &target,
+                   const std::string &precision) {
     Engines engines;
     for (const EngineSpec &engine : manifest.engines) {
-        const bool wanted = target.empty() || engine.target == target;
+        // A build chooses a precision for each component of its own.
+        const bool any = precision.empty() || precision == kFastest || !part.component.empty();
+        const bool wanted = (target.empty() || engine.target == target) && (any || engine.precision == precision);
         if (wanted && (part.component.empty() || engine.component == part.component)) engines.push_back(&engine);
     }
     return engines;
 }
 
-const EngineSpec *engine_of(const Engines &engines, const std::string &target) {
-    const EngineSpec *native = nullptr;
-    for (const EngineSpec *engine : engines) {
-        if (engine->target == target && !engine->is_native()) return engine;
-        if (engine->target == target && native == nullptr) native = engine;
-    }
-    return native;
+// What the engines of one target are sorted by. On a CPU, one for the native kernels goes before the plain one that
+// stands by it.
+std::tuple<double, std::ptrdiff_t, bool> place_of(const EngineSpec &engine, const CpuSpeed *speed,
+                                                  const std::string &backend, bool on_cpu) {
+    const auto exactness = std::find(std::begin(kPrecisions), std::end(kPrecisions), engine.precision) - kPrecisions;
+    const bool later = engine.is_native() != on_cpu;
+    if (speed == nullptr) return {0, exactness, later};
+    // ONNX Runtime computes FP16 graphs in FP32 on a CPU, whatever the CPU could do.
+    const bool in_fp32 = backend == "onnxruntime" && engine.precision == "fp16";
+    const double share = engine.precision == "fp32" ? 1 : CpuSpeed::worthwhile; // what is no faster stays exact
+    return {speed->best(in_fp32 ? "fp32" : engine.precision).value_or(kNever) / share, exactness, later};
 }
 
+// The engines that a backend opens: of the target that it prefers, TensorRT of each that it has.
 void add_ways(std::vector<Choice> &choices, const Engines &engines, const std::string &backend,
-              const std::string &device) {
+              const std::string &device, bool on_cpu, const CpuSpeed *speed) {
     for (const std::string &target : targets_of(backend)) {
-        if (const EngineSpec *spec = engine_of(engines, target)) {
-            // On a CPU, an engine for the native kernels goes first, and the plain one stands by it.
-            for (const EngineSpec *other : engines) {
-                const bool native = other->is_native() && other != spec && other->precision == spec->precision;
-                if (other->target == target && native && (device.empty() || device == "cpu")) {
-                    choices.push_back({backend, other, device});
-                }
-            }
-            choices.push_back({backend, spec, device});
-            if (backend != "tensorrt") return; // OpenVINO reads ONNX only where the bundle has no IR
+        Engines same;
+        std::copy_if(engines.begin(), engines.end(), std::back_inserter(same),
+                     [&](const EngineSpec *engine) { return engine->target == target; });
+        std::stable_sort(same.begin(), same.end(), [&](const EngineSpec *a, const EngineSpec *b) {
+            return place_of(*a, speed, backend, on_cpu) < place_of(*b, speed, backend, on_cpu);
+        });
+        for (const EngineSpec *engine : same) choices.push_back({backend, engine, device});
+        if (!same.empty() && backend != "tensorrt") return; // OpenVINO reads ONNX only where the bundle has no IR
+    }
+}
+
+bool is_of(const Measurement &measured, const Choice &choice) {
+    return measured.backend == choice.backend && measured.target == choice.spec->target &&
+           (measured.precision.empty() || measured.precision == choice.spec->precision);
+}
+
+std::string in_tenths(double value) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.1f", value);
+    return text;
+}
+
+// What `build --tune` measured fastest here comes first; the others in the order that they have.
+std::string put_tuned_first(const Manifest &manifest, std::vector<Choice> &choices, int asked_threads,
+                            const CpuSpeed *speed) {
+    const std::string here = manifest.measurements.empty() ? "" : machine_name();
+    const int threads = asked_threads > 0 || manifest.measurements.empty() ? asked_threads : cores();
+    std::vector<const Measurement *> usable;
+    for (const Measurement &m : manifest.measurements) {
+        if (m.machine == here && m.threads == threads) usable.push_back(&m);
+    }
+    std::stable_sort(usable.begin(), usable.end(),
+                     [](const Measurement *a, const Measurement *b) { return a->milliseconds < b->milliseconds; });
+    for (const Measurement *measured : usable) {
+        const auto rest = std::stable_partition(choices.begin(), choices.end(),
+                                                [&](const Choice &choice) { return is_of(*measured, choice); });
+        if (rest != choices.begin()) {
+            return "measured fastest here: " + in_tenths(measured->milliseconds) + " ms with " +
+                   std::to_string(threads) + " thread" + (threads != 1 ? "s" : "");
         }
     }
-}
-
-// What `build --tune` measured fastest on this machine with this many threads.
-const Measurement *fastest(const Manifest &manifest, int threads) {
-    const std::string here = manifest.measurements.empty() ? "" : machine_name();
-    const Measurement *best = nullptr;
-    for (const Measurement &m : manifest.measurements) {
-        const bool usable = m.machine == here && m.threads == (threads > 0 ? threads : cores());
-        if (usable && (best == nullptr || m.milliseconds < best->milliseconds)) best = &m;
+    std::set<std::string> on_cpu;
+    for (const Choice &choice : choices) {
+        if (choice.device == "cpu") on_cpu.insert(choice.spec->precision);
     }
-    return best;
+    const bool by_rates = on_cpu.size() > 1 && speed != nullptr;
+    return "the documented order" + (by_rates ? "; " + speed->sentence() + ", as measured on this CPU" : "");
 }
 
-std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, const EngineOptions &options,
-                                std::string &why) {
-    const Engines engines = engines_of(manifest, part, options.target);
+// The rows of the order, for some of a bundle's engines.
+std::vector<Choice> in_order(const Engines &engines, const std::string &device, const CpuSpeed *speed) {
     std::vector<Choice> choices;
-    if (options.backend != "auto") {
-        why = "asked for";
-        add_ways(choices, engines, options.backend, options.device);
-        return choices;
-    }
     for (const Row &row : kOrder) {
-        const std::string kind = options.device.substr(0, options.device.find(':'));
-        if (!options.device.empty() && kind != row.kind) continue;
-        const bool finds_its_gpu = std::string(row.backend) == "tensorrt";
-        add_ways(choices, engines, row.backend,
-                 !options.device.empty() ? options.device
-                 : finds_its_gpu         ? ""
-                                         : row.kind);
-    }
-    why = "the documented order";
-    if (const Measurement *measured = fastest(manifest, options.threads)) {
-        const auto rest = std::stable_partition(choices.begin(), choices.end(), [&](const Choice &c) {
-            return c.backend == measured->backend && c.spec->target == measured->target;
-        });
-        if (rest != choices.begin()) why = "measured fastest here";
+        if (!device.empty() && device.substr(0, device.find(':')) != row.kind) continue;
+        const bool finds_its_gpu = std::string(row.backend) == "tensorrt", on_cpu = std::string(row.kind) == "cpu";
+        const std::string own = finds_its_gpu ? "" : row.kind;
+        add_ways(choices, engines, row.backend, device.empty() ? own : device, on_cpu, on_cpu ? speed : nullptr);
     }
     return choices;
+}
+
+// What was measured of this CPU, or is now; none where it decides nothing.
+std::optional<CpuSpeed> speed_for(const Manifest &manifest, const Part &part, const EngineOptions &options) {
+    if (options.backend != "auto" && options.precision != kFastest) return std::nullopt;
+    if (!options.device.empty() && options.device != "cpu") return std::nullopt;
+    const Engines engines = engines_of(manifest, part, options.target, options.precision);
+    const bool decides = std::any_of(engines.begin(), engines.end(), [](const EngineSpec *engine) {
+        return (engine->target == "openvino" || engine->target == "onnx") && engine->precision != "fp32";
+    });
+    if (!decides) return std::nullopt;
+    const bool unlikely = options.device.empty() && may_have_gpu(); // not worth the wait
+    return cpu_speed(options.cache, options.module_folder, !unlikely);
+}
+
+// What to say of an engine that was measured slower than FP32 here; "" for nothing.
+std::string slower_than_fp32(const Choice &choice, const std::optional<CpuSpeed> &speed, const Engines &engines) {
+    const auto times = speed && choice.device == "cpu" ? speed->against_fp32(choice.spec->precision) : std::nullopt;
+    if (!times || *times <= 1 / CpuSpeed::worthwhile) return "";
+    const bool has_fp32 = std::any_of(engines.begin(), engines.end(),
+                                      [](const EngineSpec *engine) { return engine->precision == "fp32"; });
+    char text[64];
+    std::snprintf(text, sizeof text, "%.2f", *times);
+    return "measured on this CPU, " + choice.spec->precision + " takes " + text + " times the time of fp32: " +
+           (has_fp32 ? "its fp32 engine" : "an fp32 bundle") + " is faster here";
+}
+
+void check_precision(const Bundle &bundle, const Part &part, const std::string &precision) {
+    if (precision.empty() || precision == kFastest) return;
+    if (std::find(std::begin(kPrecisions), std::end(kPrecisions), precision) == std::end(kPrecisions)) {
+        throw Error(HRT_INVALID_ARGUMENT,
+                    "precision " + quoted(precision) + " is not known; give one of fp32, fp16, bf16, int8, or fastest");
+    }
+    if (!part.component.empty() && precision != bundle.manifest.precision) {
+        throw Error(HRT_NO_BACKEND, bundle.path + " is of precision " + bundle.manifest.precision + ", not " +
+                                        precision + "; build one with harmonyrt build diffharmony --precisions " +
+                                        precision);
+    }
 }
 
 // One TensorRT module for each major version, since plans and headers of one do not serve another.
@@ -207,13 +263,15 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
 
 std::string none_found(const Bundle &bundle, const Part &part, const EngineOptions &options) {
     std::string found;
-    for (const EngineSpec *engine : engines_of(bundle.manifest, part, "")) {
-        found += (found.empty() ? "" : ", ") + engine->label();
+    for (const EngineSpec *engine : engines_of(bundle.manifest, part, "", "")) {
+        found += (found.empty() ? "" : ", ") + engine->target + " " + engine->precision;
     }
+    const bool named = !options.precision.empty() && options.precision != kFastest;
     return bundle.path + " has no engine for backend " + options.backend +
            (options.target.empty() ? "" : ", target " + options.target) +
+           (named ? ", precision " + options.precision : "") +
            (options.device.empty() ? "" : " on device " + options.device) + ": found " +
-           (found.empty() ? "none" : found) + "; build one with --targets";
+           (found.empty() ? "none" : found) + "; build one with --targets" + (named ? " and --precisions" : "");
 }
 
 } // namespace
@@ -224,18 +282,65 @@ Part only_part(const Manifest &manifest) {
             {tensor(manifest.outputs, "output")}};
 }
 
+std::string Choice::label() const {
+    return backend + " (" + spec->label() + ", " + (device.empty() ? "its device" : device) + ")";
+}
+
+std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, const EngineOptions &options,
+                                const std::optional<CpuSpeed> &speed, std::string &why) {
+    const CpuSpeed *measured = speed ? &*speed : nullptr;
+    const Engines engines = engines_of(manifest, part, options.target, options.precision);
+    Engines unasked, others;
+    std::partition_copy(engines.begin(), engines.end(), std::back_inserter(unasked), std::back_inserter(others),
+                        [&](const EngineSpec *engine) { return options.precision.empty() && only_asked_for(*engine); });
+    std::vector<Choice> choices, last;
+    if (options.backend != "auto") {
+        why = "asked for";
+        const bool on_cpu = options.device.empty() || options.device == "cpu";
+        const bool by_speed = on_cpu && options.precision == kFastest;
+        add_ways(choices, engines, options.backend, options.device, on_cpu, by_speed ? measured : nullptr);
+        if (options.backend == "tensorrt" || choices.empty()) return choices;
+        const std::string first = choices.front().spec->precision;
+        const auto other = std::find_if(choices.begin(), choices.end(),
+                                        [&](const Choice &choice) { return choice.spec->precision != first; });
+        choices.erase(on_cpu ? other : choices.begin() + 1, choices.end());
+        return choices;
+    }
+    choices = in_order(others, options.device, measured);
+    last = in_order(unasked, options.device, measured);
+    if (choices.empty()) choices.swap(last);
+    why = put_tuned_first(manifest, choices, options.threads, measured);
+    if (!last.empty()) why += "; int8 only where it is asked for or nothing else can run";
+    choices.insert(choices.end(), last.begin(), last.end());
+    return choices;
+}
+
 Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &options) {
     if (options.backend != "auto") (void)targets_of(options.backend);
     check_target(options.target);
     check_device(options.device);
+    check_precision(bundle, part, options.precision);
+    const std::optional<CpuSpeed> speed = speed_for(bundle.manifest, part, options);
+    const Engines every = engines_of(bundle.manifest, part, "", "");
     const std::string prefix = part.component.empty() ? "" : part.component + ": ";
     std::string why, skipped, notes;
     std::map<std::pair<std::string, std::string>, std::string> without_kernels; // by backend and target
     bool no_memory = false;
-    for (const Choice &choice : choices_for(bundle.manifest, part, options, why)) {
+    for (const Choice &choice : choices_for(bundle.manifest, part, options, speed, why)) {
         const std::string label = prefix + choice.label();
         std::string reason;
         if (std::shared_ptr<Engine> engine = try_open(bundle, part, choice, options, reason, no_memory)) {
+            const bool another = std::any_of(every.begin(), every.end(),
+                                             [](const EngineSpec *one) { return !only_asked_for(*one); });
+            if (options.precision.empty() && only_asked_for(*choice.spec) && another) {
+                log(HRT_LOG_WARNING, bundle.path + ": " + choice.spec->precision +
+                                         " runs unasked, since no other engine of it can run here");
+            }
+            const std::string slow = slower_than_fp32(choice, speed, every);
+            if (!slow.empty()) {
+                why += "; " + slow;
+                log(HRT_LOG_WARNING, bundle.path + ": " + slow);
+            }
             notes += prefix + "opened " + choice.label() + ": " + why + "\n";
             if (!engine->note().empty()) {
                 notes += prefix + engine->note() + "\n";

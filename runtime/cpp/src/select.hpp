@@ -3,9 +3,11 @@
 #pragma once
 
 #include "bundle.hpp"
+#include "cpu_speed.hpp"
 #include "module.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,7 @@ struct EngineOptions {
     std::string backend = "auto";
     std::string device; // "": any
     std::string target; // "": any
+    std::string precision; // "": any but INT8 unless nothing else can run; "fastest": any
     const char *cache = nullptr;
     std::string module_folder;
     int threads = 0;
@@ -39,6 +42,19 @@ struct Selected {
     std::string backend;
     std::string notes;
 };
+
+// One engine of a bundle with the backend that is to run it.
+struct Choice {
+    std::string backend;
+    const EngineSpec *spec;
+    std::string device; // "": the backend's own
+
+    std::string label() const; // "onnxruntime (onnx fp32, cpu)"
+};
+
+// What open_best() tries, in its order, and why the first one comes first. `speed` is what was measured of this CPU.
+std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, const EngineOptions &options,
+                                const std::optional<CpuSpeed> &speed, std::string &why);
 
 // Opens the engine that was asked for, or with "auto" the first of the order that this machine can run.
 // Throws Error: an unknown name, an altered file, or nothing that was asked for can run here.

@@ -61,12 +61,28 @@ TEST_CASE("text that is no JSON, or another document, is refused") {
 }
 
 TEST_CASE("another schema is refused with both numbers") {
-    const std::string message = refusal_after([](json &m) { m["schema"] = 2; });
-    CHECK(contains(message, "has schema 2"));
-    CHECK(contains(message, "reads schema 1"));
+    const std::string message = refusal_after([](json &m) { m["schema"] = 3; });
+    CHECK(contains(message, "has schema 3"));
+    CHECK(contains(message, "reads schemas 1 and 2"));
     CHECK(contains(refusal_after([](json &m) { m.erase("schema"); }), "has schema null"));
     CHECK(contains(refusal_after([](json &m) { m["schema"] = "1"; }), "has schema \"1\""));
     CHECK(contains(refusal("{\"kind\": \"harmonyrt-bundle\", \"kind\": 1}"), "stands there twice"));
+}
+
+TEST_CASE("measurements name a precision where there are several, and nowhere else") {
+    const auto with = [](int schema, const json &precision) {
+        return [schema, precision](json &m) {
+            json row = {{"backend", "openvino"}, {"target", "onnx"}, {"threads", 1}, {"milliseconds", 2.5}, {"machine", "a"}};
+            if (!precision.is_null()) row["precision"] = precision;
+            m["schema"] = schema;
+            m["measurements"] = json::array({row});
+        };
+    };
+    CHECK(contains(refusal_after(with(1, "int8")), "measurements[0] has the unknown field 'precision'"));
+    CHECK(contains(refusal_after(with(2, nullptr)), "measurements[0] has no known precision: ''"));
+    CHECK(contains(refusal_after(with(2, "fp8")), "measurements[0] has no known precision: 'fp8'"));
+    CHECK(refusal_after(with(1, nullptr)) == "accepted");
+    CHECK(refusal_after(with(2, "int8")) == "accepted");
 }
 
 TEST_CASE("every field is needed, typed and known") {

@@ -7,6 +7,7 @@
 //         const char *device() const; const char *version() const;
 //         std::string note() const;                          // may be absent: what the user should know
 //         int device_runs() const;                           // may be absent: HRT_MODULE_WAITS and so on
+//         static std::string cpu_speed(const char *cache, bool measure); // may be absent: see hrt_backend_module
 //     };
 //     class Session {
 //         explicit Session(Engine &);
@@ -17,6 +18,7 @@
 
 #include "../backend_module.h"
 
+#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -111,6 +113,18 @@ void run_on_device(Session &, const hrt_module_tensor *, void *, long) {
     throw std::runtime_error("this backend takes no tensors in a GPU's memory: give it the host's");
 }
 
+// What an engine's library tells of the CPU's speed; null for engines without cpu_speed().
+template <class Engine>
+auto speed_of(int) -> decltype(Engine::cpu_speed(nullptr, false), decltype(hrt_backend_module::cpu_speed){}) {
+    return [](const char *cache, std::int32_t measure, hrt_module_message *message) {
+        return guarded(message, [&] { say(message, Engine::cpu_speed(cache, measure != 0).c_str()); });
+    };
+}
+template <class Engine>
+decltype(hrt_backend_module::cpu_speed) speed_of(long) {
+    return nullptr;
+}
+
 template <class Engine, class Session>
 const hrt_backend_module *module_table(const char *backend) noexcept {
     static const hrt_backend_module table = {
@@ -140,6 +154,7 @@ const hrt_backend_module *module_table(const char *backend) noexcept {
         [](void *session, const hrt_module_tensor *tensors, void *stream, hrt_module_message *message) {
             return guarded(message, [&] { run_on_device(*static_cast<Session *>(session), tensors, stream, 0); });
         },
+        speed_of<Engine>(0),
     };
     return &table;
 }

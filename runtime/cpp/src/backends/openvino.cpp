@@ -5,6 +5,7 @@
 #include "../compiled_cache.hpp"
 #include "../machine.hpp"
 #include "../sha256.hpp"
+#include "cpu_speed.hpp"
 #include "module.hpp"
 #include "native.hpp"
 
@@ -94,6 +95,10 @@ public:
             throw std::runtime_error("OpenVINO " + version_ + " cannot open " + request.file + ": " +
                                      last_line(error.what()) + "; build the bundle again or install a newer openvino");
         }
+    }
+
+    static std::string cpu_speed(const char *cache, bool measure) {
+        return hrt::backends::cpu_speed(core(), cache, measure);
     }
 
     const char *device() const { return "cpu"; }

@@ -1,0 +1,14 @@
+// What OpenVINO makes of this CPU: the measurement of runtime/cpu_speed.py, in the same entry of the same cache.
+#pragma once
+
+#include <openvino/openvino.hpp>
+
+#include <string>
+
+namespace hrt::backends {
+
+// The entry's content, JSON; "" where there is none. With `measure` it is measured and kept where it is missing and can
+// be kept; which takes a few seconds.
+std::string cpu_speed(ov::Core &core, const char *cache, bool measure);
+
+} // namespace hrt::backends

@@ -1,0 +1,32 @@
+// How fast this CPU convolves in each precision, as measured. The twin of runtime/cpu_speed.py, with the same entry in the
+// same cache; the OpenVINO module reads, measures and keeps it (backends/cpu_speed.cpp).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+namespace hrt {
+
+struct CpuSpeed {
+    // A precision pays where it takes less than this share of FP32's time; what lies nearer is noise.
+    static constexpr double worthwhile = 0.95;
+
+    std::map<std::string, double> milliseconds; // by precision, and by "<precision> winograd"
+
+    // Of the faster of plain and Winograd; none where this CPU does not have the precision.
+    std::optional<double> best(const std::string &precision) const;
+    // Time taken as a multiple of FP32's.
+    std::optional<double> against_fp32(const std::string &precision) const;
+    // For people: "time as a multiple of fp32's: bf16 1.33" and so on.
+    std::string sentence() const;
+};
+
+// None where the text is no such measurement, or makes no sense.
+std::optional<CpuSpeed> parse_cpu_speed(const std::string &text);
+
+// What was measured on this CPU before; else, where `may_measure` and nothing forbids it, what is measured now in a few
+// seconds. None without the OpenVINO module. Never throws for what it lacks.
+std::optional<CpuSpeed> cpu_speed(const char *cache, const std::string &module_folder, bool may_measure);
+
+} // namespace hrt
