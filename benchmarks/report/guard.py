@@ -2,9 +2,10 @@
 
 The floors are in guard.json: each names an engine and how many times faster it has to be than its baseline, which is
 PyTorch eager of the same network, or the same backend's engine without rewrites (the steadier of the two: PyTorch's own
-time moves by a tenth from run to run). A floor is :data:`MARGIN` of the lowest ratio that was seen in repeated runs, so
-that a noisy minute does not fail, and a rewrite that no longer matches does. Ratios belong to a kind of machine:
-guard.json has floors for each that was measured, and another one is held to the first one's, which the report says.
+time moves by a tenth from run to run). A floor is :data:`MARGIN` of the lowest ratio that was seen, so that a noisy
+minute does not fail, and a rewrite that no longer matches does; :mod:`harmonyrt.benchmarks.report.floors` takes it from
+the committed runs. Ratios belong to a kind of machine: guard.json has floors for each that was measured, and another
+one is held to those of the first one that are in FP32, which every CPU has; the report says so.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harmonyrt.benchmarks.cases import Case
 from harmonyrt.benchmarks.compare import Budget, measure, ratio
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.machine import machine_name
+from harmonyrt.runtime.machine_report import machine
 
 FLOORS = Path(__file__).with_name("guard.json")
 MARGIN = 0.9
@@ -42,6 +45,8 @@ class Floor:
         at_least: ratio that must be reached.
         rewrites: names for `harmonyrt build --rewrites`.
         against: the baseline: ``"torch"``, or ``"none"``: the engine without rewrites.
+        needs: features of the CPU, by the names of :mod:`harmonyrt.runtime.machine_report`; it counts only with them,
+            since CPUs with and without AMX have one name.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Floor:
     at_least: float
     rewrites: tuple[str, ...] = ("fast",)
     against: str = "none"
+    needs: tuple[str, ...] = ()
 
 
 def floors(machine: str, path: Path = FLOORS) -> tuple[str, list[Floor]]:
@@ -63,12 +69,18 @@ def floors(machine: str, path: Path = FLOORS) -> tuple[str, list[Floor]]:
         path: guard.json.
 
     Returns:
-        Which machine they were measured on, the first of the file if not on this one, and the floors.
+        Which machine they were measured on, the first of the file if not on this one, and the floors that serve here.
     """
     known = json.loads(path.read_text(encoding="utf-8"))
     found = machine if machine in known else next(iter(known))
-    rows = known[found]
-    return found, [Floor(**{**row, "rewrites": tuple(row.get("rewrites", ("fast",)))}) for row in rows]
+    rows = [floor_of(row) for row in known[found]]
+    return found, [floor for floor in rows if machine in known or floor.precision == "fp32"]
+
+
+def floor_of(row: dict[str, Any]) -> Floor:
+    """A row of guard.json."""
+    lists = {"rewrites": tuple(row.get("rewrites", ("fast",))), "needs": tuple(row.get("needs", ()))}
+    return Floor(**{**row, **lists})
 
 
 def plain(floor: Floor) -> Floor:
@@ -137,6 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint = find_checkpoint(arguments.checkpoint)
         here = machine_name()
         measured_on, wanted = floors(here, arguments.floors)
+        features = set(machine().cpu.features)
+        for floor in wanted:
+            if missing := [name for name in floor.needs if name not in features]:
+                print(f"skipped {floor.name}: this CPU has no {', '.join(missing)}")
+        wanted = [floor for floor in wanted if features.issuperset(floor.needs)]
         if measured_on != here:
             print(f"no floors were measured on {here}; these are of {measured_on}", file=sys.stderr)
         held = True

@@ -10,6 +10,7 @@ from harmonyrt.benchmarks.compare import Budget
 from harmonyrt.benchmarks.report import guard
 from harmonyrt.benchmarks.report.guard import Floor, floors, folder_of, main
 from harmonyrt.export.rewrites import names_of
+from harmonyrt.runtime.machine import machine_name
 
 
 def test_committed_floors_name_what_can_be_built():
@@ -49,6 +50,23 @@ def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
         return main(["--checkpoint", str(tiny_checkpoint), "--floors", str(path), *arguments])
 
     return run
+
+
+def test_a_floor_that_this_cpu_cannot_have_is_skipped(tmp_path, monkeypatch, capsys, tiny_checkpoint):
+    row = {"size": 64, "threads": 1, "target": "onnx", "backend": "onnxruntime", "precision": "fp32", "at_least": 2.0}
+    path = tmp_path / "guard.json"
+    path.write_text(json.dumps({machine_name(): [{"name": "tiny", **row, "needs": ["a unit of tomorrow"]}]}))
+    monkeypatch.setattr(guard, "build_all", lambda wanted, *rest: len(wanted))
+    assert main(["--checkpoint", str(tiny_checkpoint), "--floors", str(path)]) == 0
+    assert capsys.readouterr().out == "skipped tiny: this CPU has no a unit of tomorrow\n"
+
+
+def test_another_machine_is_held_to_fp32_alone(tmp_path):
+    row = {"size": 64, "threads": 1, "target": "openvino", "backend": "openvino", "at_least": 2.0}
+    path = tmp_path / "guard.json"
+    path.write_text(json.dumps({"one": [{"name": p, **row, "precision": p} for p in ("fp32", "bf16", "int8")]}))
+    assert [floor.name for floor in floors("one", path)[1]] == ["fp32", "bf16", "int8"]
+    assert [floor.name for floor in floors("two", path)[1]] == ["fp32"]
 
 
 def test_a_floor_that_does_not_hold_fails(a_floor, capsys):
