@@ -57,7 +57,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
     add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
     add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: GPUs to build for")
-    about = "TensorRT: plans without weights, which an ONNX file beside them has"
+    about = "TensorRT: plans without weights, which an ONNX file next to them has"
     add("--strip-weights", action="store_true", help=about)
     about = "TensorRT: add the kernels that timing chooses to a file; what is in it already is used"
     add("--record-tactics", type=Path, metavar="FILE", help=about)

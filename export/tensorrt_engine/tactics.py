@@ -3,7 +3,7 @@
 TensorRT chooses kernels by timing them, so two builds of one graph on two GPUs of one kind may differ. A build that
 records (``--record-tactics``) writes its choices as JSON; one that is given that file (``--tactics``) times nothing:
 every operation gets the kernel of the file, and an operation that is not in it fails the build. A hand may change the
-file: all kernels that were timed stand beside each choice. No hash rests on a tactics file: it is an input of the
+file: all kernels that were timed stand with each choice. No hash rests on a tactics file: it is an input of the
 build, as the graph is, and the plan that comes of it passes the same gate and gets its own hash.
 
 API: editable timing caches of TensorRT 10.8 to 11.4 (`EDITABLE_TIMING_CACHE`, `ITimingCache.update`, `query`,

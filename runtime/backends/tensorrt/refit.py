@@ -1,7 +1,7 @@
 """Plans without weights: the weights come from an ONNX file of the bundle when the plan is opened.
 
 Built with ``--strip-weights`` a plan has kernels and no weights (`STRIP_PLAN`), made for exactly one set of them
-(`REFIT_IDENTICAL`: others "yield unpredictable behavior"). So the ONNX file that was built from lies beside it, the
+(`REFIT_IDENTICAL`: others "yield unpredictable behavior"). So the ONNX file that was built from lies next to it, the
 manifest has the hashes of both, and nothing else is ever put in.
 
 API: `Refitter` and `OnnxParserRefitter` of TensorRT 10.0 to 11.4.
@@ -33,7 +33,7 @@ def put_weights(trt: ModuleType, engine: Any, weights: Path, log: Log) -> None:
     Args:
         trt: TensorRT's module.
         engine: built without weights, from this graph.
-        weights: the ONNX file, verified; its data file lies beside it.
+        weights: the ONNX file, verified; its data file lies next to it.
         log: of the runtime that opened the engine.
 
     Raises:

@@ -181,7 +181,7 @@ def test_int8_layers_are_near_the_plain_graph_and_the_same_on_any_number_of_thre
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
     power, noise = np.square(expected).mean(), np.square(found[0] - expected).mean()
-    assert 0 < noise < power / 10**2  # 20 dB: three layers of noise, each rounded anew
+    assert 0 < noise < power / 10**2  # 20 dB: three layers of noise, each rounded again
 
 
 @built

@@ -75,9 +75,9 @@ def test_the_library_that_is_named_opens_the_plan(machine, monkeypatch):
     assert not parent.engine_host_code_allowed
 
 
-@pytest.mark.parametrize("where", ["a folder that is named", "the bundle", "beside the bundles", "the package"])
+@pytest.mark.parametrize("where", ["a folder that is named", "the bundle", "next to the bundles", "the package"])
 def test_it_is_found_by_its_hash(machine, monkeypatch, where):
-    folders = {"the bundle": machine.bundle, "beside the bundles": machine.bundle.parent}
+    folders = {"the bundle": machine.bundle, "next to the bundles": machine.bundle.parent}
     folder = folders.get(where, machine.library.parent)
     (folder / "libnvinfer_lean.so.10").write_bytes(b"lean runtime of 10.16")
     library = folder / machine.library.name
