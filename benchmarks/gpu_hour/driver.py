@@ -50,6 +50,8 @@ def run_parts(wanted: Sequence[Part], output: Path, dry: bool, force: bool, opti
     begun, machine, sources = time.monotonic(), gpu_suite.machine(), inputs.sources()
     states = []
     with importable() as environment:
+        if dry:  # tiny networks in many threads would do nothing but wait for each other
+            environment["OMP_NUM_THREADS"] = "1"
         for part in wanted:
             known = inputs.inputs_of(part, machine, dry, options, sources)
             kept = records.read_part(output, part.name)
