@@ -64,7 +64,7 @@ def described(manifest: Any) -> list[str]:
         nodes = ", ".join(f"{count} in {kind}" for kind, count in engine.census.items())
         lines += [
             "",
-            f"engine      {_part(engine)}{engine.target} {engine.precision}, run by {engine.backend}",
+            f"engine      {_part(engine)}{engine.label}, run by {engine.backend}",
             f"  files     {', '.join(f'{file.path} ({file.bytes / 1e6:.1f} MB)' for file in engine.files)}",
             f"  nodes     {nodes}",
             f"  parity    max abs error {parity.max_abs_error:.1e}, {parity.psnr_db:.1f} dB"

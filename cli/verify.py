@@ -94,7 +94,7 @@ def _plain(check: Any) -> dict[str, Any]:
 
 def described(check: Any) -> str:
     """Describe an :class:`harmonyrt.export.phnet.verify.EngineCheck`."""
-    name = f"{check.engine.target} {check.engine.precision}"
+    name = check.engine.label
     if check.problem is not None:
         return f"FAILED   {name}: {check.problem}"
     if check.parity is None:

@@ -130,7 +130,7 @@ def open_best(
         if choice.engine.is_native:
             without_kernels[choice.backend, choice.engine.target] = reason
     if not skipped:
-        found = ", ".join(f"{engine.target} {engine.precision}" for engine in bundle.manifest.engines)
+        found = ", ".join(engine.label for engine in bundle.manifest.engines)
         asked = f"backend {backend}" + (f", target {target}" if target else "")
         build = f"--targets {target or (OPENS[backend][0] if backend in OPENS else 'onnx')}"
         if precision not in (None, FASTEST):

@@ -85,7 +85,7 @@ def _engine_name(engine: EngineSpec) -> str:
     capability = engine.needs.get("compute_capability")
     part = "" if engine.component == "network" else f"{engine.component}: "
     gpus = f" sm{capability.replace('.', '').replace(', ', '/')}" if capability else ""
-    return f"{part}{engine.target} {engine.precision}{gpus}"
+    return f"{part}{engine.label}{gpus}"
 
 
 def _print_skipped(skipped: Iterable[Skipped]) -> None:

@@ -36,6 +36,12 @@ mkdir -p "$build"
 [ "$2" = quick ] && sh "$here/install_deps.sh" || sh "$here/install_deps.sh" --hardness
 
 onnxruntime=$(sh "$here/onnxruntime_headers.sh" "$python" "$build/onnxruntime")
+# The wheel's own ONNX Runtime serves the tests; without it they leave out what needs one.
+if [ -z "$HARMONYRT_ONNXRUNTIME" ]; then
+    HARMONYRT_ONNXRUNTIME=$("$python" -c 'import importlib.util as u, pathlib as p; s = u.find_spec("onnxruntime")
+print(next(map(str, p.Path(s.origin).parent.glob("capi/libonnxruntime.so.1*")), "") if s and s.origin else "")')
+    [ -z "$HARMONYRT_ONNXRUNTIME" ] || export HARMONYRT_ONNXRUNTIME
+fi
 preset release "-DHRT_PYTHON=$python" "-DONNXRUNTIME_ROOT=$onnxruntime"
 tests release
 cmake --install "$build/release" --prefix "$build/install" >/dev/null

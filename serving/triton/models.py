@@ -155,6 +155,9 @@ def engine_models(name: str, bundle: Bundle, targets: tuple[str, ...], placing: 
                 f" {name}{HARMONIZE} runs it, and a plan built without {apart[0]} runs in Triton"
             )
             continue
+        if engine.is_native:
+            yield f"{name}: Triton's backends do not load native kernels, so its engine {engine.label} is left out"
+            continue
         own = f"{name}-{engine.target}"
         if own in taken:  # one of another precision, or for another GPU
             own = f"{own}-{engine.precision}"

@@ -198,6 +198,17 @@ def test_bf16_onnx_is_for_gpus(bundle, tmp_path):
     assert len(write_repository([source], tmp_path / "gpu", Placing("cuda"))) == 2
 
 
+def test_native_engines_are_left_out_and_plain_ones_written(bundle, tmp_path):
+    source = remade(bundle, tmp_path / "b", "openvino", "onnx")
+    manifest = json.loads((source / FILE_NAME).read_text())
+    manifest["engines"] += [{**manifest["engines"][0], "needs": {"native": "1"}}]
+    (source / FILE_NAME).write_text(json.dumps(manifest))
+    notes: list[str] = []
+    models = write_repository([source], tmp_path / "models", Placing(), note=notes.append)
+    assert len(models) == 3  # one for each plain engine, and the one that harmonizes
+    assert any("openvino fp32 native is left out" in note for note in notes)
+
+
 def test_an_existing_repository_keeps_its_other_models(bundle, tmp_path):
     output = tmp_path / "models"
     (output / "mine" / "1").mkdir(parents=True)
