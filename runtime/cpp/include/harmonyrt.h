@@ -128,6 +128,9 @@ typedef struct hrt_model_options {
     int32_t reserved;          /* 0 */
     const char *precision;     /* of bundles with several: "fp32", "fp16", "bf16", "int8", or "fastest" for any; NULL: any but
                                   INT8, unless nothing else can run */
+    const char *provider;      /* of backend "onnxruntime" on a GPU: "cuda" (NULL too) or "tensorrt" */
+    const char *const *provider_options; /* more options of that provider: ONNX Runtime's names and values in turn */
+    size_t provider_option_count;        /* how many pairs */
 } hrt_model_options;
 
 /* Opens a bundle: reads its manifest, chooses an engine, verifies its files' hashes, loads it.

@@ -125,6 +125,8 @@ struct ModelOptions {
     std::string target;              // empty: any
     std::optional<bool> pin_threads; // none: no
     std::string precision;           // empty: any but INT8; see hrt_model_options
+    std::string provider;            // of backend onnxruntime on a GPU: cuda (empty too) or tensorrt
+    std::vector<const char *> provider_options; // ONNX Runtime's names and values in turn; they outlive the opening
 
     hrt_model_options c() const noexcept {
         const auto text = [](const std::string &s) { return s.empty() ? nullptr : s.c_str(); };
@@ -139,6 +141,9 @@ struct ModelOptions {
         options.target = text(target);
         options.precision = text(precision);
         options.pin_threads = !pin_threads ? 0 : *pin_threads ? 1 : -1;
+        options.provider = text(provider);
+        options.provider_options = provider_options.data();
+        options.provider_option_count = provider_options.size() / 2;
         return options;
     }
 };

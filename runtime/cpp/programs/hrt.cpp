@@ -28,6 +28,7 @@ constexpr const char *kUsage =
     "  OUTPUT           .png or .jpg\n"
     "  --backend NAME   auto, openvino, onnxruntime or tensorrt (default: auto)\n"
     "  --device NAME    cpu, cuda, cuda:1\n"
+    "  --provider NAME  of onnxruntime on a GPU: cuda or tensorrt\n"
     "  --target NAME    only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
     "  --precision NAME of bundles with several: fp32, fp16, bf16, int8 or fastest (default: the fastest but int8)\n"
     "  --threads N      CPU threads (default: all cores that the process may use)\n"
@@ -92,6 +93,8 @@ bool take_option(Arguments &a, const std::string &name, const std::string &value
         a.options.backend = value;
     } else if (name == "--device") {
         a.options.device = value;
+    } else if (name == "--provider") {
+        a.options.provider = value;
     } else if (name == "--target") {
         a.options.target = value;
     } else if (name == "--precision") {

@@ -33,6 +33,7 @@ constexpr const char *kUsage =
     "  --threads N        CPU threads of one run of the engine (default: the engine's choice)\n"
     "  --backend NAME     auto, openvino, onnxruntime or tensorrt\n"
     "  --device NAME      cpu, cuda, cuda:1\n"
+    "  --provider NAME    of onnxruntime on a GPU: cuda or tensorrt\n"
     "  --target NAME      only engines of this target: onnx, openvino, tensorrt, tensorrt-rtx\n"
     "  --precision NAME   of bundles with several: fp32, fp16, bf16, int8 or fastest (default: the fastest but int8)\n"
     "  --seed N           DiffHarmony: decides the noise (default: 0)\n"
@@ -69,6 +70,8 @@ void take_option(Arguments &a, const std::string &name, const std::string &value
         a.options.backend = value;
     } else if (name == "--device") {
         a.options.device = value;
+    } else if (name == "--provider") {
+        a.options.provider = value;
     } else if (name == "--target") {
         a.options.target = value;
     } else if (name == "--precision") {

@@ -63,6 +63,20 @@ EngineOptions engine_options(const hrt_model_options &given) {
     options.module_folder = text(given.module_folder);
     options.threads = given.threads;
     options.streams = given.streams > 0 ? given.streams : 1;
+    options.provider = text(given.provider);
+    constexpr std::size_t most_options = 256;
+    if (given.provider_option_count > most_options)
+        throw Error(HRT_INVALID_ARGUMENT, "provider_option_count is " + std::to_string(given.provider_option_count) +
+                                              "; give pairs, at most " + std::to_string(most_options));
+    for (std::size_t i = 0; i < 2 * given.provider_option_count; ++i) {
+        require(given.provider_options, "provider_options");
+        require(given.provider_options[i], "a name or value of provider_options");
+        options.provider_options.emplace_back(given.provider_options[i]);
+    }
+    if ((!options.provider.empty() || !options.provider_options.empty()) && options.backend != "onnxruntime") {
+        throw Error(HRT_INVALID_ARGUMENT, "provider is ONNX Runtime's, and backend is " + quoted(options.backend) +
+                                              ": give backend onnxruntime");
+    }
     return options;
 }
 

@@ -47,6 +47,9 @@ typedef struct hrt_module_request {
     int32_t streams;                     /* at least 1 */
     int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1 or 0: do not */
     const char *files_sha256;            /* of the engine's verified files in the manifest's order, a comma between */
+    const char *provider;        /* ONNX Runtime: "cuda" or "tensorrt"; NULL where none was asked for */
+    const char *const *provider_options; /* its options' names and values in turn */
+    int32_t provider_option_count;       /* pairs */
     const char *need_native; /* version of the native kernels that the graph names; NULL if none */
 } hrt_module_request;
 

@@ -244,6 +244,10 @@ std::shared_ptr<Engine> try_open(const Bundle &bundle, const Part &part, const C
     request.threads = options.threads > 0 ? options.threads : cores(); // engines count those of the whole machine
     request.streams = std::max(1, options.streams);
     request.pin_threads = options.pin_threads;
+    const std::vector<const char *> provider_options = pointers(options.provider_options);
+    request.provider = or_null(options.provider);
+    request.provider_options = provider_options.data();
+    request.provider_option_count = static_cast<std::int32_t>(provider_options.size() / 2);
     request.files_sha256 = hashes.c_str();
     request.need_native = or_null(native);
 

@@ -23,6 +23,8 @@ struct EngineOptions {
     int threads = 0;
     int streams = 1;
     int pin_threads = 0; // 1: yes, -1 or 0: no
+    std::string provider; // of ONNX Runtime on a GPU; "": its CUDA provider
+    std::vector<std::string> provider_options; // names and values in turn
 };
 
 // One network of a bundle, and the tensors that its engine is run with.

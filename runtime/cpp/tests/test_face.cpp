@@ -522,3 +522,28 @@ TEST_CASE("a caller that knows no strength has the whole change") {
     CHECK(harmonized(session.get(), pair, &options) == whole);
     CHECK(whole != pair.rgb);
 }
+
+TEST_CASE("a provider is ONNX Runtime's") {
+    hrt_model_options options = stand_in();
+    const char *pairs[] = {"arena_extend_strategy", "kSameAsRequested", nullptr};
+    hrt_model *model = nullptr;
+    options.provider = "tensorrt";
+    CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
+    CHECK(last_error_has("provider is ONNX Runtime's, and backend is 'auto': give backend onnxruntime"));
+    options.provider = nullptr;
+    options.provider_options = pairs;
+    options.provider_option_count = 1;
+    CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
+    options.backend = "onnxruntime";
+    options.provider_option_count = 2;
+    CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
+    CHECK(last_error_has("a name or value of provider_options is NULL"));
+    options.provider_option_count = 1;
+    options.provider = "cuda";
+    REQUIRE_MESSAGE(hrt_model_open(kBundle, &options, &model) == HRT_OK, hrt_last_error()); // the stand-in takes any
+    hrt_model_free(model);
+    options.size = offsetof(hrt_model_options, provider); // a program that was compiled against an older header
+    options.provider = "nonsense";
+    REQUIRE(hrt_model_open(kBundle, &options, &model) == HRT_OK);
+    hrt_model_free(model);
+}

@@ -1,5 +1,5 @@
-// What the TensorRT module decides by itself: which plans a machine takes, and how much of their weights stays on the GPU.
-// The same questions as in tests/runtime/backends/tensorrt.
+// What the TensorRT module decides by itself: which plans a machine takes, and how much of their weights stays on the
+// GPU. The same questions as in tests/runtime/backends/tensorrt.
 #include "backends/tensorrt/budget.hpp"
 #include "backends/tensorrt/needs.hpp"
 
@@ -31,7 +31,8 @@ TEST_CASE("devices") {
     CHECK(index_of(nullptr) == 0);
     CHECK(index_of("cuda") == 0);
     CHECK(index_of("cuda:3") == 3);
-    for (const char *wrong : {"cpu", "cuda:", "cuda:x", "cuda:12345"}) CHECK_THROWS_AS(index_of(wrong), std::runtime_error);
+    for (const char *wrong : {"cpu", "cuda:", "cuda:x", "cuda:12345"})
+        CHECK_THROWS_AS(index_of(wrong), std::runtime_error);
 }
 
 TEST_CASE("weights stay on the GPU where they take less than three quarters of its free memory") {
@@ -47,6 +48,7 @@ TEST_CASE("weights stay on the GPU where they take less than three quarters of i
     CHECK_FALSE(asked);
     const Budget some = choose_budget(3'000'000'001, free, "unet.engine", automatic);
     CHECK(some.bytes == 1'000'000'000);
-    CHECK(some.note == "unet.engine: its weights, 3000 MB, do not fit into the GPU's free 4000 MB: 1000 MB stay there, the rest "
-                       "is streamed, which is slower; free the GPU's memory for full speed");
+    CHECK(some.note ==
+          "unet.engine: its weights, 3000 MB, do not fit into the GPU's free 4000 MB: 1000 MB stay there, the rest "
+          "is streamed, which is slower; free the GPU's memory for full speed");
 }
