@@ -33,6 +33,7 @@ class Case:
         backend: as for `Harmonizer.open`.
         target: only engines of this target; None for any.
         precision: as for `Harmonizer.open`.
+        provider: as for `Harmonizer.open`.
         device: as for `Harmonizer.open`.
         mode: for torch one of :data:`MODES_OF_TORCH`, for a peer its name.
         foreground: share of the picture that the mask covers.
@@ -54,6 +55,7 @@ class Case:
     cache: str | None = None
     python: str | None = None
     precision: str | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def load(case: Case) -> Loaded:
 
 def _load_engine(case: Case) -> Loaded:
     from harmonyrt.runtime.backends import SessionOptions
+    from harmonyrt.runtime.backends.onnxruntime_providers import check_provider
     from harmonyrt.runtime.bundle import open_bundle
     from harmonyrt.runtime.select import open_best
 
@@ -111,7 +114,8 @@ def _load_engine(case: Case) -> Loaded:
             f"{case.path} is built for {size or 'any size'}, batch {batch or 'any'}; it cannot be timed at"
             f" {case.height}x{case.width}, batch {case.batch}: choose a dynamic bundle"
         )
-    options = SessionOptions(threads=case.threads, device=case.device, cache=case.cache)
+    check_provider(case.provider, case.backend)
+    options = SessionOptions(threads=case.threads, device=case.device, cache=case.cache, provider=case.provider)
     selected = open_best(bundle, case.backend, case.target, options, case.precision)
     image, mask = inputs(case)
     feeds = {"image": image, "mask": mask}
@@ -138,7 +142,7 @@ def _load_picture(case: Case) -> Loaded:
     from harmonyrt.runtime.images.inputs import Reading, read_pair
 
     where = (case.backend, case.threads, case.device)
-    which = {"target": case.target, "precision": case.precision}
+    which = {"target": case.target, "precision": case.precision, "provider": case.provider}
     harmonizer = Harmonizer.open(case.path, *where, **which, cache=case.cache)
     jpeg, png = _files(case)
     last: list[np.ndarray] = []

@@ -17,11 +17,13 @@ from harmonyrt.cli.options import (
     Label,
     MaxMegapixels,
     Precision,
+    Provider,
     Sample,
     Seed,
     Steps,
     Strength,
     Target,
+    named,
 )
 
 
@@ -67,6 +69,7 @@ def batch(
     device: Device = None,
     target: Target = None,
     precision: Precision = None,
+    provider: Provider = None,
     seed: Seed = None,
     sample: Sample = None,
     steps: Steps = None,
@@ -115,7 +118,7 @@ def batch(
         bundle,
         Crew(ray, workers, cpus_per_worker, gpus_per_worker),
         Settings(reading, strength, None if keep is None else keep.value, diffusion),
-        Engine(backend, device, target, cpus_per_worker, precision),
+        Engine(backend, device, target, cpus_per_worker, precision, named(provider)),
         None if output_format is None else f".{output_format.value}",
         resume,
         limit,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harmonyrt.cli.options import Provider, named
+
 if TYPE_CHECKING:
     from harmonyrt.benchmarks.cases import Case
 
@@ -46,6 +48,7 @@ def bench(
         typer.Option(help="Of bundles with several: fp32, fp16, bf16, int8 or fastest; repeat it to time several."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
+    provider: Provider = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: the backend's choice.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per call, for dynamic bundles.")] = 1,
     size: Annotated[
@@ -81,7 +84,11 @@ def bench(
     chosen = list(bundles or [chosen_bundle(None)[0]])
     if compare and len(chosen) < 2:
         raise HarmonyError("--compare needs at least two bundles; name another one")
-    common = {"threads": threads, "device": device}
+    from harmonyrt.runtime.backends.onnxruntime_providers import check_provider
+
+    for one in backend or ["auto"]:
+        check_provider(provider, one)
+    common = {"threads": threads, "device": device, "provider": named(provider)}
     cases: list[Case] = []
     for path in chosen:
         found = [

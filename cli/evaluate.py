@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from harmonyrt.cli.options import Backend, Precision
+from harmonyrt.cli.options import Backend, Precision, Provider, named
 
 
 class Peak(str, Enum):
@@ -108,6 +108,7 @@ def evaluate(
     ] = None,
     backend: Backend = "auto",
     precision: Precision = None,
+    provider: Provider = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
     ray: Annotated[
@@ -139,6 +140,7 @@ def evaluate(
         device=device,
         threads=threads,
         precision=precision,
+        provider=named(provider),
     )
     refined = {None: (None,), Refiner.use: (True,), Refiner.leave: (False,), Refiner.both: (False, True)}[refiner]
     noise = tuple(dict.fromkeys(seeds or ()))

@@ -20,11 +20,13 @@ from harmonyrt.cli.options import (
     Label,
     MaxMegapixels,
     Precision,
+    Provider,
     Sample,
     Seed,
     Steps,
     Strength,
     Target,
+    named,
 )
 
 
@@ -81,6 +83,7 @@ def harmonize(
     device: Device = None,
     target: Target = None,
     precision: Precision = None,
+    provider: Provider = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads. Default: all cores that this process may use."),
@@ -125,6 +128,7 @@ def harmonize(
         device=device,
         target=target,
         precision=precision,
+        provider=named(provider),
         threads=threads,
         diffusion={k: v for k, v in (("seed", seed), ("sample", sample), ("steps", steps)) if v is not None},
         max_megapixels=max_megapixels,

@@ -67,6 +67,7 @@ class Options:
     keep: str | None = None
     match: Path | None = None
     precision: str | None = None
+    provider: str | None = None
     extras: Extras = NO_EXTRAS
     background: str | None = None
     at: str | None = None
@@ -242,6 +243,7 @@ def opened(options: Options) -> Iterator[tuple[Any, list[str]]]:
             device=options.device,
             target=options.target,
             precision=options.precision,
+            provider=options.provider,
             megapixel_limit=options.max_megapixels,
         ) as harmonizer:
             if options.diffusion and harmonizer.info.model != "diffharmony":

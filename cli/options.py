@@ -23,6 +23,13 @@ class Keep(str, Enum):
     hue = "hue"
 
 
+class ExecutionProvider(str, Enum):
+    """What of ONNX Runtime computes on an NVIDIA GPU."""
+
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+
+
 class Format(str, Enum):
     """Formats of outputs, by suffix."""
 
@@ -55,8 +62,17 @@ Precision = Annotated[
     str | None,
     typer.Option(help="Of a bundle with several: fp32, fp16, bf16, int8, or fastest. Default: the fastest but int8."),
 ]
+Provider = Annotated[
+    ExecutionProvider | None,
+    typer.Option(help="Of --backend onnxruntime with --device cuda. Default: cuda."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which noise. Default: 0.")]
 Sample = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which variation. Default: 0.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")]
 MaxMegapixels = Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
+def named(provider: ExecutionProvider | None) -> str | None:
+    """A provider as the runtime takes it."""
+    return None if provider is None else provider.value

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harmonyrt.cli.options import Backend, Device, MaxMegapixels, Precision
+from harmonyrt.cli.options import Backend, Device, MaxMegapixels, Precision, Provider, named
 
 
 class LogFormat(str, Enum):
@@ -52,6 +52,7 @@ def serve(
         str | None, typer.Option(help="Which of a bundle's engines: onnx, openvino, tensorrt, tensorrt-rtx.")
     ] = None,
     precision: Precision = None,
+    provider: Provider = None,
 ) -> None:
     """Serve bundles over HTTP, with a page for people at /.
 
@@ -87,6 +88,7 @@ def serve(
         device=device,
         target=target,
         precision=precision,
+        provider=named(provider),
     )
     if settings.is_public and api_keys is None:
         say(

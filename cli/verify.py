@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harmonyrt.cli.options import Device, Provider, named
+
 
 def verify(
     bundle: Annotated[
@@ -19,6 +21,8 @@ def verify(
         typer.Option(help="Checkpoint that the bundle was built from. Default: the shipped weights."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
+    device: Device = None,
+    provider: Provider = None,
     save_outputs: Annotated[
         Path | None,
         typer.Option(
@@ -44,7 +48,8 @@ def verify(
     from harmonyrt.export.phnet.verify import verify_bundle
 
     keeping = {} if save_outputs is None else {"keep": _keeping(save_outputs)}
-    checks = verify_bundle(path, find_checkpoint(checkpoint), threads, **keeping)
+    where = {"device": device, "provider": named(provider)}
+    checks = verify_bundle(path, find_checkpoint(checkpoint), threads, **keeping, **where)
     failed = [check for check in checks if check.problem is not None]
     for line in lines:
         say(line)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harmonyrt.cli.compose import AT_HELP
-from harmonyrt.cli.options import AsJson, Backend, Device, Existing, Precision, Strength, Target
+from harmonyrt.cli.options import AsJson, Backend, Device, Existing, Precision, Provider, Strength, Target, named
 
 
 class OnError(str, Enum):
@@ -98,6 +98,7 @@ def video(
     device: Device = None,
     target: Target = None,
     precision: Precision = None,
+    provider: Provider = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network. Default: all cores.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +139,14 @@ def video(
         output=output,
         bundle=bundle,
         options=options,
-        engine={"backend": backend, "device": device, "target": target, "precision": precision, "threads": threads},
+        engine={
+            "backend": backend,
+            "device": device,
+            "target": target,
+            "precision": precision,
+            "provider": named(provider),
+            "threads": threads,
+        },
         existing=existing.value,
         as_json=as_json,
         pasting=Pasting(foreground, background, at, premultiplied),

@@ -51,6 +51,7 @@ class Run:
         device: see there.
         threads: see there.
         precision: see there.
+        provider: see there.
     """
 
     bundle: str
@@ -65,6 +66,7 @@ class Run:
     device: str | None = None
     threads: int | None = None
     precision: str | None = None
+    provider: str | None = None
 
     @property
     def peak_name(self) -> str:
@@ -163,7 +165,7 @@ def opened(run: Run) -> Iterator[Opened]:
     if run.refiner is not None:
         raise HarmonyError("--refiner is for the protocols diffharmony and diffharmony-strict; choose one of them")
     where = (run.backend, run.threads, run.device)
-    with Harmonizer.open(run.bundle, *where, precision=run.precision) as harmonizer:
+    with Harmonizer.open(run.bundle, *where, precision=run.precision, provider=run.provider) as harmonizer:
         yield (_of_phnet if run.protocol.startswith("phnet") else _of_harmonizer)(run, harmonizer, manifest)
 
 

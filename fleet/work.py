@@ -64,6 +64,7 @@ class Engine:
     target: str | None = None
     threads: int | None = 1
     precision: str | None = None
+    provider: str | None = None
 
 
 @dataclass
@@ -132,6 +133,7 @@ class HarmonizeJob:
             device=engine.device,
             target=engine.target,
             precision=engine.precision,
+            provider=engine.provider,
             megapixel_limit=self.settings.reading.max_megapixels,
         )
         return _Worker(self, harmonizer).do

@@ -18,7 +18,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.backends.device_arrays import stream_handle
-from harmonyrt.runtime.backends.onnxruntime_providers import checked_options
+from harmonyrt.runtime.backends.onnxruntime_providers import check_provider, checked_options
 from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
 from harmonyrt.runtime.device_pictures import harmonize_on_device
@@ -142,8 +142,7 @@ class Harmonizer:
             HarmonyError: no bundle, a damaged or tampered one, or what was asked for cannot run here.
         """
         threads, sessions = _count("threads", threads, "all cores"), _count("sessions", sessions, "the default")
-        if (provider or provider_options) and backend != "onnxruntime":
-            raise HarmonyError(f"provider is ONNX Runtime's, and backend is {backend!r}: give backend='onnxruntime'")
+        check_provider(provider or provider_options, backend)
         bundle = open_bundle(path)
         streams = min(sessions or 1, threads or cores())
         kept = None if cache is None else str(cache)

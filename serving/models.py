@@ -67,6 +67,7 @@ class Model:
             device=settings.device,
             target=settings.target,
             precision=settings.precision,
+            provider=settings.provider,
             sessions=settings.sessions,
             megapixel_limit=settings.max_megapixels,
         )

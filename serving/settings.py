@@ -34,6 +34,7 @@ class Settings:
         device: likewise.
         target: likewise.
         precision: likewise.
+        provider: likewise.
     """
 
     bundles: tuple[Path, ...]
@@ -53,6 +54,7 @@ class Settings:
     device: str | None = None
     target: str | None = None
     precision: str | None = None
+    provider: str | None = None
     stall: float = field(default=10.0)
 
     def __post_init__(self) -> None:

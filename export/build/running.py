@@ -15,7 +15,14 @@ from harmonyrt.runtime.compiled_cache import NONE
 from harmonyrt.runtime.manifest import EngineSpec, Manifest
 
 
-def open_engine(path: Path, engine: EngineSpec, manifest: Manifest, threads: int | None) -> tuple[Run | None, str]:
+def open_engine(
+    path: Path,
+    engine: EngineSpec,
+    manifest: Manifest,
+    threads: int | None,
+    device: str | None = None,
+    provider: str | None = None,
+) -> tuple[Run | None, str]:
     """Open an engine with its backend, without a cache: a proof trusts no file that others may have written.
 
     Args:
@@ -23,12 +30,16 @@ def open_engine(path: Path, engine: EngineSpec, manifest: Manifest, threads: int
         engine: what the manifest says of it.
         manifest: of its bundle.
         threads: CPU threads; None for all.
+        device: as :meth:`harmonyrt.runtime.Harmonizer.open` takes it.
+        provider: likewise; only ONNX Runtime has several.
 
     Returns:
         How to run it, and what runs it; or None, and why this machine cannot.
     """
     backend = importlib.import_module(f"harmonyrt.runtime.backends.{engine.backend}")
-    options = SessionOptions(threads=threads, cache=NONE)
+    options = SessionOptions(threads=threads, device=device, cache=NONE, provider=provider)
+    if provider is not None and engine.backend != "onnxruntime":
+        return None, f"provider {provider} is ONNX Runtime's"
     reason = backend.why_not(engine, options)
     if reason is not None:
         return None, reason

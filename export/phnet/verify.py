@@ -64,7 +64,13 @@ def checked_network(bundle: Bundle, checkpoint: str | Path) -> Any:
 
 
 def verify_bundle(
-    path: str | Path, checkpoint: str | Path, threads: int | None = None, keep: Keep | None = None
+    path: str | Path,
+    checkpoint: str | Path,
+    threads: int | None = None,
+    keep: Keep | None = None,
+    *,
+    device: str | None = None,
+    provider: str | None = None,
 ) -> list[EngineCheck]:
     """Prove a bundle of PHNet again: every file's hash, then every engine's parity with the module of its checkpoint.
 
@@ -72,13 +78,16 @@ def verify_bundle(
         path: folder that `harmonyrt build` wrote.
         checkpoint: the checkpoint that it was built from.
         threads: CPU threads; None for all.
+        device: run engines there, as :meth:`harmonyrt.runtime.Harmonizer.open` takes it; None: each backend's choice.
+        provider: of ONNX Runtime on a GPU, likewise; other engines do not run then.
         keep: called with the module's answers (engine None), then with those of each engine that ran here.
 
     Returns:
         One result per engine, in the order of the manifest.
 
     Raises:
-        HarmonyError: not a bundle, altered files, or another checkpoint.
+        HarmonyError: not a bundle, altered files, another checkpoint, or no engine that runs on the device that was
+            asked for.
     """
     bundle = open_bundle(path)
     files = [bundle.verified_file(engine) for engine in bundle.manifest.engines]
@@ -86,10 +95,16 @@ def verify_bundle(
     expected = references(network, bundle.manifest.size)
     if keep is not None:
         keep(None, [one.outputs for one in expected])
-    return [
-        _check(file, engine, bundle.manifest, expected, threads, keep)
+    asked = {name: value for name, value in (("device", device), ("provider", provider)) if value is not None}
+    checks = [
+        _check(file, engine, bundle.manifest, expected, threads, keep, asked)
         for file, engine in zip(files, bundle.manifest.engines, strict=True)
     ]
+    if asked and all(check.parity is None and check.problem is None for check in checks):
+        wish = " and ".join(f"{name} {value}" for name, value in asked.items())
+        why = "; ".join(f"{check.engine.target}: {check.note}" for check in checks)
+        raise HarmonyError(f"{wish} was asked for, and no engine of {path} was checked: {why}")
+    return checks
 
 
 def _check(
@@ -99,8 +114,9 @@ def _check(
     expected: list[Reference],
     threads: int | None,
     keep: Keep | None,
+    asked: Mapping[str, str],
 ) -> EngineCheck:
-    opened, who = open_engine(file, engine, manifest, threads)
+    opened, who = open_engine(file, engine, manifest, threads, **asked)
     if opened is None:
         return EngineCheck(engine, None, note=f"its files are whole; not run: {who}")
     run = opened

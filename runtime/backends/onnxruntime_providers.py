@@ -213,6 +213,16 @@ class EngineCache:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def check_provider(asked: object, backend: str) -> None:
+    """Refuse a provider, or options of one, of another backend than ONNX Runtime.
+
+    Raises:
+        HarmonyError: there is one.
+    """
+    if asked and backend != "onnxruntime":
+        raise HarmonyError(f"provider is ONNX Runtime's, and backend is {backend!r}: give backend='onnxruntime'")
+
+
 def checked_options(given: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
     """A caller's provider options as ONNX Runtime wants them: text, True and False as 1 and 0.
 

@@ -108,13 +108,19 @@ struct Given {
 
 // A folder of this test's own for compiled kernels.
 inline const std::string &cache_folder() {
-    static const std::string folder = [] {
-        std::string name = (std::filesystem::temp_directory_path() / "hrt-device-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        std::atexit([] { std::filesystem::remove_all(cache_folder()); });
-        return name;
-    }();
-    return folder;
+    struct Folder {
+        Folder() : name((std::filesystem::temp_directory_path() / "hrt-device-XXXXXX").string()) {
+            const bool made = mkdtemp(name.data()) != nullptr;
+            REQUIRE(made);
+        }
+        ~Folder() {
+            std::error_code error;
+            std::filesystem::remove_all(name, error);
+        }
+        std::string name;
+    };
+    static const Folder folder;
+    return folder.name;
 }
 
 // The hand-made network on the simulated GPU.
