@@ -50,6 +50,11 @@ def test_an_engine_that_cannot_run_here_is_noted(bundle, tiny_checkpoint, monkey
     assert "it needs a GPU" in check.note
 
 
+def test_a_device_that_was_asked_for_and_runs_nothing_is_one_sentence(bundle, tiny_checkpoint):
+    with pytest.raises(HarmonyError, match="device cuda and provider tensorrt was asked for, and no engine"):
+        verify.verify_bundle(bundle, tiny_checkpoint, device="cuda", provider="tensorrt")
+
+
 def test_altered_files_are_refused(bundle, tiny_checkpoint, tmp_path):
     import shutil
 
