@@ -204,14 +204,14 @@ class ScoresFile:
             found, *lines = [json.loads(line) for line in whole.splitlines()]
             if found["kind"] != KIND:
                 raise ValueError("another kind of file")
+            if found != json.loads(json.dumps(head)):
+                what = "other pictures" if found["data"] != head["data"] else "other bundles or options"
+                raise HarmonyError(f"{self._path} was made with {what}; remove it, or give another --scores")
             for line in lines:
                 row = Row(line["name"], line["subset"], line["seed"], Score(**line["before"]), Score(**line["after"]))
                 self.known[line["run"]][key_of(row)] = row
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise HarmonyError(f"{self._path} holds no scores that can be read ({error}); remove it") from None
-        if found != json.loads(json.dumps(head)):
-            what = "other pictures" if found["data"] != head["data"] else "other bundles or options"
-            raise HarmonyError(f"{self._path} was made with {what}; remove it, or give another --scores")
         if len(whole) < len(content):
             with self._path.open("r+b") as file:
                 file.truncate(len(whole))

@@ -218,6 +218,12 @@ class TestScoresFile:
         other = Run(run.bundle, "phnet", backend="onnxruntime", threads=1)
         with pytest.raises(HarmonyError, match="made with other bundles or options"):
             self.rows(other, pairs, path, resume=True)
+        both = tmp_path / "both.jsonl"
+        file = ScoresFile(both, [run, other], pairs, False)
+        file.add(1, next(iter(self.rows(run, pairs, tmp_path / "more.jsonl")[0])))
+        file.close()
+        with pytest.raises(HarmonyError, match="made with other bundles or options"):  # of two runs, for one
+            self.rows(run, pairs, both, resume=True)
         path.write_text("no scores\n")
         with pytest.raises(HarmonyError, match="holds no scores that can be read"):
             self.rows(run, pairs, path, resume=True)
