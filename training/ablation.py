@@ -127,7 +127,6 @@ def finish(ablation: Ablation, runs: dict[str, TrainConfig], out: Path, steps: i
     }
     with written_whole(out / SETUPS) as scratch:
         scratch.write_text(json.dumps(facts, indent=1))
-    assert first.validation_size is not None
     return score(out, first.data, first.validation_size)
 
 
@@ -140,13 +139,13 @@ def _machine() -> dict[str, str]:
     return {"cpu": names[0] if names else platform.machine(), "torch": torch.__version__}
 
 
-def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> dict:
+def score(out: Path, data: Path, size: int | None = None, seeds: Sequence[int] = (SEED,)) -> dict:
     """Score a finished ablation's weights on the test split and write its table and curves.
 
     Args:
         out: folder of the ablation.
         data: data root that it was trained on.
-        size: side of the square composites.
+        size: side of the square composites; None is the largest that was trained at.
         seeds: of the composites (:func:`harmonyrt.training.scoring.fixed_composites`).
 
     Raises:
@@ -158,6 +157,8 @@ def score(out: Path, data: Path, size: int, seeds: Sequence[int] = (SEED,)) -> d
         raise HarmonyError(
             f"{out} holds no finished ablation ({error}); train one with harmonyrt train --preset {ablations()[0]}"
         ) from None
+    if size is None:
+        size = max(stage["size"] for stage in facts["budget"]["stages"])
     composites = fixed_composites(data, "test", size, seeds)
     rows, report = [], {}
     for row, folder in facts["setups"].items():
@@ -216,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Score a finished ablation again and write its table and curves.")
     parser.add_argument("run", type=Path, help="folder of the ablation")
     parser.add_argument("--data", type=Path, required=True, help="folder of pictures and masks")
-    parser.add_argument("--size", type=int, default=64, help="side of the composites (default: 64)")
+    parser.add_argument("--size", type=int, help="side of the composites (default: that of the training)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[SEED], metavar="N", help="of the composites")
     options = parser.parse_args(arguments)
 
