@@ -1,6 +1,6 @@
 """The lean runtime apart from a plan: a library of TensorRT's that opens version-compatible plans built without it.
 
-A version-compatible plan carries a copy of the lean runtime of the release that built it, about 100 MB. Built with
+A version-compatible plan carries a copy of the lean runtime of the release that built it (105 MB in 11.4). Built with
 ``--lean-runtime`` it carries none, and one library on the machine serves all plans of that release. That library is
 code, as plans are: the manifest has its hash, and nothing with another hash is opened.
 
