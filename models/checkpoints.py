@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError, HarmonyWarning
-from harmonyrt.models.meaning import CARRIER, checked, read_carrier, read_metadata, without_carrier
+from harmonyrt.models.meaning import CARRIER, checked, keep_in_state_dict, read_carrier, read_metadata, without_carrier
 from harmonyrt.models.phnet import FFHQH, IHARMONY4, PAPER, PAPER_10M, PHNet, PHNetConfig
 from harmonyrt.models.tensor_files import network_in, read_tensors
 
@@ -89,6 +89,8 @@ def open_phnet(path: str | Path, meaning: Meaning = Meaning()) -> OpenedPHNet:
     with torch.device("meta"):
         network = PHNet(config)
     network.load_state_dict(checked_tensors(weights, network.state_dict(), path, _PHNET), strict=True, assign=True)
+    if CARRIER in taken.tensors or read_metadata(metadata, str(path)):
+        keep_in_state_dict(network)
     return OpenedPHNet(network.eval().requires_grad_(False), taken.notes + assumed)
 
 

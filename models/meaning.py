@@ -5,8 +5,9 @@ predicts a change is taken for one that predicts a picture, and the shapes canno
 write say it twice: as metadata, for people and tools that read the header, and as the tensor :data:`CARRIER`.
 
 The carrier is a uint8 tensor with the bytes of a JSON object. Casting a whole file to float16 or bfloat16 and back
-keeps every byte, and so does the mean of two files that say the same. Readers that load a state dict strictly drop it
-by its name: ``{k: v for k, v in tensors.items() if not k.startswith("harmonyrt.")}``.
+keeps every byte, and so does the mean of two files that say the same. What `load_phnet` returns has it in its state
+dict, and :class:`PHNet` drops it on loading. Other readers that load a state dict strictly drop it by its name:
+``{k: v for k, v in tensors.items() if not k.startswith("harmonyrt.")}``.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ import torch
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.models.phnet import PHNetConfig
+from harmonyrt.models.phnet import NOT_WEIGHTS, PHNet, PHNetConfig
 
-PREFIX = "harmonyrt."
-"""What the name of a tensor that is no weight begins with."""
+PREFIX = NOT_WEIGHTS
 CARRIER = PREFIX + "meaning"
 FIELDS = ("output", "patch_shrinkage", "change_shrinkage", "trained_sizes", "extractor")
 """Of :class:`PHNetConfig`: what tensor shapes do not tell."""
@@ -49,6 +49,19 @@ def as_metadata(config: PHNetConfig) -> dict[str, str]:
 def carrier(config: PHNetConfig) -> Tensor:
     """The tensor to save as :data:`CARRIER` next to the weights: uint8 (N,)."""
     return torch.tensor(list(json.dumps(meaning_of(config)).encode()), dtype=torch.uint8)
+
+
+def keep_in_state_dict(network: PHNet) -> None:
+    """Let `network.state_dict()` hold the carrier, so that a copy which a user saves says what its file said.
+
+    :class:`PHNet` drops it again when a state dict is loaded. Deep copies keep it; networks that are made from another
+    configuration do not have it.
+    """
+    network.register_state_dict_post_hook(_add_carrier)
+
+
+def _add_carrier(network: PHNet, state: dict[str, Tensor], prefix: str, local_metadata: object) -> None:
+    state[prefix + CARRIER] = carrier(network.config)
 
 
 def without_carrier(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

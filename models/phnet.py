@@ -9,7 +9,7 @@ then the parts above it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ PN_EPS = 1e-7
 PFE_EPS = 1e-8
 PFE_BACKGROUND_DIVISOR = 255  # of pictures that are in [0, 1] already; published so, and the weights depend on it
 SLOPE = 0.01  # of every LeakyReLU
+NOT_WEIGHTS = "harmonyrt."  # what tensors of a state dict begin with that say what the others mean
 SMALL_CHANGE = (32 / 255) ** 2  # mean square where 1/e of `change_shrinkage` is left
 
 
@@ -268,6 +269,11 @@ def _decoder_block(
     return block
 
 
+def _drop_what_is_no_weight(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in [name for name in state if name.startswith(prefix + NOT_WEIGHTS)]:
+        del state[name]
+
+
 class PHNet(nn.Module):
     """Encoder, gated bottleneck, decoder with PatchNormalizers.
 
@@ -305,6 +311,8 @@ class PHNet(nn.Module):
         if config.output == "residual":  # start as the identity
             for parameter in self.decoder[-1].parameters():
                 nn.init.zeros_(parameter)
+
+        self.register_load_state_dict_pre_hook(_drop_what_is_no_weight)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Harmonize, before blending.
