@@ -67,7 +67,7 @@ def _deserialized(path: Path, spec: EngineSpec, index: int) -> Plan:
         trt.init_libnvinfer_plugins(log.logger, "")
     runtime, parent = trt.Runtime(log.logger), None
     if lean.is_apart(spec.needs) and not tensorrt_versions.is_lean(trt):
-        parent, runtime = runtime, lean.load(runtime, lean.find(spec.needs, path.parent), log)
+        parent, runtime = runtime, lean.load(runtime, lean.find(spec.needs, path), log)
     if compatible and hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = True  # the lean runtime in such a plan; the plan's hash was checked
     data = path.read_bytes()

@@ -19,6 +19,7 @@ from typing import Any
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime.backends.tensorrt.log import Log
+from harmonyrt.runtime.manifest import FILE_NAME
 
 VARIABLE = "HARMONYRT_LEAN_RUNTIME"
 """Environment variable that names the library, or a folder with libraries of several releases."""
@@ -44,12 +45,13 @@ def installed() -> list[Path]:
     return _libraries(folders)
 
 
-def find(needs: Mapping[str, str], bundle: Path) -> Path:
+def find(needs: Mapping[str, str], plan: Path) -> Path:
     """The library with the hash that a manifest wants.
 
     Args:
         needs: of the engine.
-        bundle: its folder; the library may lie there or in the folder above, where it serves all bundles.
+        plan: its file, somewhere in its bundle; the library may lie in the bundle's folder or in the one above, where
+            it serves all bundles.
 
     Returns:
         The first of: what :data:`VARIABLE` names, the bundle's folder, the one above, the package tensorrt-lean.
@@ -57,9 +59,11 @@ def find(needs: Mapping[str, str], bundle: Path) -> Path:
     Raises:
         HarmonyError: there is none, or only others.
     """
+    folders = plan.resolve().parents
+    bundle = next((folder for folder in folders if (folder / FILE_NAME).is_file()), folders[0])
     named = os.environ.get(VARIABLE)
     places = _libraries([Path(named)]) if named else []
-    candidates = [*places, *_libraries([bundle, bundle.resolve().parent]), *installed()]
+    candidates = [*places, *_libraries([bundle, bundle.parent]), *installed()]
     for library in candidates:
         if _hash_of(library) == needs[NEED_SHA256]:
             return library

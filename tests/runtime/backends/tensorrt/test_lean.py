@@ -16,7 +16,7 @@ from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt
 from harmonyrt.runtime.backends.tensorrt import engine as tensorrt_engine
 from harmonyrt.runtime.backends.tensorrt import lean
 from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
-from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
+from harmonyrt.runtime.manifest import FILE_NAME, EngineSpec, FileSpec, Parity
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.delenv(lean.VARIABLE, raising=False)
     monkeypatch.setattr(lean, "installed", lambda: [])
     opened.bundle.mkdir(parents=True)
-    plan = opened.bundle / "tensorrt.engine"
+    (opened.bundle / FILE_NAME).write_text("{}")
+    plan = opened.bundle / "fp32" / "tensorrt.engine"
+    plan.parent.mkdir()
     plan.write_text("16")
     opened.library = tmp_path / "lean" / "libnvinfer_lean.so.11"
     opened.library.parent.mkdir()
@@ -108,7 +110,7 @@ def test_without_a_library_the_plan_is_not_tried(machine):
 
 def test_a_library_that_does_not_load_says_why(machine, monkeypatch):
     machine.library.write_bytes(b"of another system")
-    monkeypatch.setattr(lean, "find", lambda needs, bundle: machine.library)
+    monkeypatch.setattr(lean, "find", lambda needs, plan: machine.library)
     with pytest.raises(HarmonyError, match=r"cannot load the lean runtime .* undefined symbol: getInferLibVersion"):
         machine.open()
 
