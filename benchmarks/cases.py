@@ -143,7 +143,7 @@ def _load_picture(case: Case) -> Loaded:
 
     where = (case.backend, case.threads, case.device)
     which = {"target": case.target, "precision": case.precision, "provider": case.provider}
-    harmonizer = Harmonizer.open(case.path, *where, **which, cache=case.cache)
+    harmonizer = Harmonizer.open(case.path, *where, **which, cache=case.cache)  # type: ignore[arg-type]  # all texts
     jpeg, png = _files(case)
     last: list[np.ndarray] = []
     decoding: list[float] = []

@@ -91,10 +91,9 @@ def bench(
     common = {"threads": threads, "device": device, "provider": named(provider)}
     cases: list[Case] = []
     for path in chosen:
+        each = [{**common, "precision": one} for one in precision] if precision else [common]
         found = [
-            case
-            for one in precision or [None]
-            for case in _of_bundle(path, backend or ["auto"], size, batch, picture or [], {**common, "precision": one})
+            case for how in each for case in _of_bundle(path, backend or ["auto"], size, batch, picture or [], how)
         ]
         if not found:
             raise HarmonyError(f"{path} has no engine for backend {' or '.join(backend or [])}; choose another")

@@ -129,7 +129,7 @@ def run_batch(
     if there and not batch.resume:
         shown = stores.without_secrets(batch.out)
         raise HarmonyError(f"{shown} holds results of an earlier run; pass --resume, or choose another output")
-    earlier = Earlier(batch.out, job.bundle.sha256, job.settings.sha256) if there else None
+    earlier = Earlier(batch.out, job.bundle.sha256, job.settings_sha256) if there else None
     for line in pairs.remarks:
         say(line)
     total = pairs.count if batch.limit is None else min(batch.limit, pairs.count)

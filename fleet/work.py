@@ -121,6 +121,13 @@ class HarmonizeJob:
     megapixels: float | None = None
     run: str = "run"
 
+    @property
+    def settings_sha256(self) -> str:
+        """Equal for equal outputs of one bundle: of the settings, and of the precision if one was asked for."""
+        if self.engine.precision is None:
+            return self.settings.sha256
+        return hashlib.sha256(f"{self.settings.sha256} {self.engine.precision}".encode()).hexdigest()
+
     def open(self) -> Callable[[Row], Result]:
         """Open the bundle; what is returned harmonizes a pair."""
         from harmonyrt.runtime.harmonizer import Harmonizer
@@ -156,7 +163,7 @@ class HarmonizeJob:
             background="" if row.background is None else str(row.background),
             placement=row.placement,
             bundle_sha256=self.bundle.sha256,
-            settings_sha256=self.settings.sha256,
+            settings_sha256=self.settings_sha256,
             machine=platform.node(),
             more=row.more,
         )

@@ -115,9 +115,9 @@ def open_best(
             for label, cause in skipped:
                 expected = may_have_gpu() or not label.endswith(", cuda)")
                 log.log(logging.INFO if expected else logging.DEBUG, "skipped %s: %s", label, cause)
-            cause = without_kernels.get((choice.backend, choice.engine.target))
-            if cause is not None and not choice.engine.is_native:
-                log.warning("%s: %s runs, slower than with native kernels: %s", bundle.path, choice.label, cause)
+            no_kernels = without_kernels.get((choice.backend, choice.engine.target))
+            if no_kernels is not None and not choice.engine.is_native:
+                log.warning("%s: %s runs, slower than with native kernels: %s", bundle.path, choice.label, no_kernels)
             found = choice.engine.precision
             if precision is None and found in ONLY_ASKED_FOR and set(bundle.manifest.precisions) - set(ONLY_ASKED_FOR):
                 log.warning("%s: %s runs unasked, since no other engine of it can run here", bundle.path, found)
@@ -132,7 +132,8 @@ def open_best(
     if not skipped:
         found = ", ".join(engine.label for engine in bundle.manifest.engines)
         asked = f"backend {backend}" + (f", target {target}" if target else "")
-        build = f"--targets {target or (OPENS[backend][0] if backend in OPENS else 'onnx')}"
+        own = "openvino" if precision == "bf16" else "onnx"  # which has no BF16
+        build = f"--targets {target or (OPENS[backend][0] if backend in OPENS else own)}"
         if precision not in (None, FASTEST):
             asked, build = f"{asked}, precision {precision}", f"{build} --precisions {precision}"
         raise HarmonyError(f"{bundle.path} has no engine for {asked}: found {found or 'none'}; build one with {build}")

@@ -218,7 +218,8 @@ def unchanged(recipe: Recipe, place: Path) -> Manifest | None:
         have = {engine.target for engine in manifest.engines} | {skipped.target for skipped in manifest.skipped}
         if manifest.recipe_sha256 != recipe_sha256(recipe) or not have.issuperset(recipe.targets):
             return None
-        made = {(one.target, one.precision) for one in (*manifest.engines, *manifest.skipped)}
+        made = {(engine.target, engine.precision) for engine in manifest.engines}
+        made |= {(skipped.target, skipped.precision) for skipped in manifest.skipped}
         if isinstance(recipe, JoinedRecipe) and not made.issuperset(recipe.pairs):
             return None
         if recipe.tune is not None and not any(m.machine == machine_name() for m in manifest.measurements):

@@ -205,9 +205,11 @@ class BuildSession(Generic[R]):
     def keep_other_targets(self, place: Path) -> None:
         """Take over engines from an older bundle of the same recipe: a second target joins the first."""
         old = kept_of_other_targets(self.recipe, place, self.scratch, self._say)
-        for engine in old.engines if old else ():
+        if old is None:
+            return
+        for engine in old.engines:
             self.engines.setdefault(engine.target, []).append(engine)
-        for target in list(self.engines) if old else ():
+        for target in list(self.engines):
             kept = Results.of_target(old.model.config, target)
             self.whole.update(kept.whole)
             self.notes.extend(kept.notes)

@@ -120,3 +120,11 @@ def test_a_server_and_a_worker_open_the_precision_that_is_asked_for(several, tmp
         engine = Engine("onnxruntime", threads=1, precision=precision)
         worker = HarmonizeJob(bundle_source(str(several)), str(tmp_path / "out"), engine=engine).open()
         assert worker.__self__.harmonizer.info.precision == precision
+
+
+def test_results_of_another_precision_are_not_kept_by_resume(several):
+    source = bundle_source(str(several))
+    jobs = [HarmonizeJob(source, "out", engine=Engine(precision=one)) for one in (None, "fp32", "int8")]
+    hashes = [job.settings_sha256 for job in jobs]
+    assert len(set(hashes)) == 3
+    assert hashes[0] == jobs[0].settings.sha256  # as in runs of earlier versions

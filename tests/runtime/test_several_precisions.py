@@ -110,6 +110,24 @@ def test_int8_comes_last_and_says_so(opened, caplog):
         opened(["bf16", "int8"], "bf16")
 
 
+def test_the_sentence_names_a_build_that_can_be(static_bundle):
+    with pytest.raises(HarmonyError, match=r"build one with --targets openvino --precisions bf16$"):
+        Harmonizer.open(static_bundle, precision="bf16")
+    with pytest.raises(HarmonyError, match=r"build one with --targets onnx --precisions int8$"):
+        Harmonizer.open(static_bundle, precision="int8")
+
+
+def test_a_tool_that_wants_one_precision_gets_the_most_exact(static_bundle, altered):
+    plain = open_bundle(static_bundle)
+    assert plain.of_precision(None) is plain
+    several = open_bundle(altered(static_bundle, onnx_in(["fp32", "int8"])))
+    for asked, found in ((None, "fp32"), ("fp32", "fp32"), ("int8", "int8")):
+        manifest = several.of_precision(asked).manifest
+        assert (manifest.precision, manifest.precisions) == (found, (found,))
+    with pytest.raises(HarmonyError, match=r"no engine of precision bf16: found fp32, int8; build one with"):
+        several.of_precision("bf16")
+
+
 def test_fp16_gains_nothing_in_onnx_runtime_on_a_cpu(opened):
     """It computes such a graph in FP32; OpenVINO, which would be faster, does not take it."""
     info = opened(["fp16", "fp32"], backend="auto")

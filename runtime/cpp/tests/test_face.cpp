@@ -89,6 +89,14 @@ TEST_CASE("a backend that was asked for opens or fails: nothing falls back") {
     options.backend = "coreml";
     CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
     CHECK(last_error_has("backend 'coreml' is not known"));
+    options.backend = "auto";
+    options.precision = "half";
+    CHECK(hrt_model_open(kBundle, &options, &model) == HRT_INVALID_ARGUMENT);
+    CHECK(last_error_has("precision 'half' is not known; give one of fp32, fp16, bf16, int8, or fastest"));
+    options.precision = "int8";
+    CHECK(hrt_model_open(kBundle, &options, &model) == HRT_NO_BACKEND);
+    CHECK(last_error_has("precision int8: found onnx fp32, openvino fp32"));
+    options.precision = nullptr;
     options.backend = nullptr;
     for (const char *device : {"npu", "CPU", "cuda:", "cuda:x", "cudax"}) {
         options.device = device;
