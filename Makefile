@@ -17,11 +17,18 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 
 .PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
 
+# NVIDIA's Python bindings of TensorRT, for the tests to read, in a folder of their own: installed, they would overwrite those
+# of a TensorRT that is there.
+TENSORRT_API := 11.4.0.106
+BINDINGS := $(VENV)/tensorrt-bindings/$(TENSORRT_API)
+
 # torch by itself first: with its pinned CPU build there, nothing else asks for another. `dev` brings every tool.
 $(SET_UP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) "torch==2.13.0"
 	$(PIP) --editable ".[dev]"
+	test "$$(uname)" != Linux || test -d $(BINDINGS) || \
+		$(PIP) --no-deps --target $(BINDINGS) tensorrt-cu13-bindings==$(TENSORRT_API)
 	touch $@
 
 demo: $(SET_UP)

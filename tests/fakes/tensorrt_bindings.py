@@ -1,6 +1,6 @@
 """NVIDIA's own Python bindings of TensorRT, read without its libraries: what a release's API really is.
 
-The bindings are small wheels (`tensorrt-cu13-bindings`, about 1 MB); the libraries that they link against are not on
+The bindings are small wheels (`tensorrt-cu13-bindings`, 1.3 MB); the libraries that they link against are not on
 PyPI and would need a GPU. But the bindings take ten C functions from them and call none while they are imported, so
 stand-ins that hold those names are enough to import the module and to read every class, signature and enumeration.
 Nothing that needs TensorRT may be called on it.
@@ -12,8 +12,7 @@ since two releases, or a release and TensorRT for RTX, cannot be imported into o
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
-import importlib.util
+import importlib
 import inspect
 import json
 import os
@@ -31,19 +30,14 @@ FOLDER_VARIABLE = "HARMONYRT_TENSORRT_BINDINGS"
 
 
 def found() -> dict[str, Path]:
-    """Folders with bindings by the release that they are of: those installed, and those of `FOLDER_VARIABLE`."""
-    folders = {}
-    spec = importlib.util.find_spec(PACKAGES[0])
-    if spec is not None and spec.origin is not None:
-        for name in ("tensorrt-cu13-bindings", "tensorrt-cu12-bindings"):
-            try:
-                folders[importlib.metadata.version(name)] = Path(spec.origin).parents[1]
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    named = os.environ.get(FOLDER_VARIABLE)
-    for folder in sorted(Path(named).iterdir()) if named else ():
-        folders[folder.name] = folder
-    return folders
+    """Folders with bindings by the release that they are of: what `make` fetched, and those of `FOLDER_VARIABLE`.
+
+    None that are installed: those are of a TensorRT whose libraries are there, and the machine's own affair.
+    """
+    places = [Path(sys.prefix) / "tensorrt-bindings"]
+    if FOLDER_VARIABLE in os.environ:
+        places.append(Path(os.environ[FOLDER_VARIABLE]))
+    return {folder.name: folder for place in places if place.is_dir() for folder in sorted(place.iterdir())}
 
 
 def why_not() -> str | None:
@@ -51,7 +45,7 @@ def why_not() -> str | None:
     missing = [tool for tool in ("cc", "nm", "readelf") if shutil.which(tool) is None]
     if missing:
         return f"stand-ins of TensorRT's libraries need a C++ toolchain; not here: {', '.join(missing)}"
-    return None if found() else "no bindings of TensorRT here: pip install tensorrt-cu13-bindings"
+    return None if found() else "no bindings of TensorRT here: make fetches them on Linux"
 
 
 def read(folder: Path, package: str = PACKAGES[0]) -> dict[str, dict]:
