@@ -41,7 +41,7 @@ _KEYS_REMEMBERED = 64
 
 
 class Engine(Protocol):
-    """A session on a GPU. TensorRT's also say whether they are `recordable`."""
+    """A session on a GPU. TensorRT's also say whether they are `recordable`, and on which `stream` they run."""
 
     device: str
 
@@ -107,7 +107,8 @@ class OnDevice:
             HarmonyError: no NVRTC that fits.
         """
         self.index = int(session.device.partition(":")[2] or 0)
-        self._session, self._binary = session, binary_mask
+        self._session: Any = session  # TensorRT's has more than an `Engine`
+        self._binary = binary_mask
         self._in_order = "stream" in inspect.signature(session.run_on_device).parameters
         self._cuda = cuda.open_cuda()
         self._kernels = LoadedKernels(self._cuda, self.index, CompiledCache.at(cache))
@@ -174,7 +175,10 @@ class OnDevice:
                 graph = made[0]
                 self._keep(key, graph)
         if graph is not None:
+            own = self._session.stream  # where its other runs are: they use the same memory
+            self._order(own, self._stream)
             self._cuda.launch(graph, self._stream)
+            self._order(self._stream, own)
             return
         self._work(picture, self._stream)
         if len(self._warm) >= _KEYS_REMEMBERED:

@@ -190,6 +190,19 @@ def test_it_runs_in_the_order_of_the_callers_stream(world):
         np.testing.assert_array_less(np.abs(found - on_host(composite, mask, (SIDE, SIDE))[2]), 2)
 
 
+@pytest.mark.parametrize("turns", [2, 4], ids=["recorded", "launched"])
+def test_other_runs_of_the_engine_wait_for_what_was_left_on_the_gpu(world, turns):
+    """An execution context must not run twice at once: the results would be wrong without a word."""
+    composite, mask = picture(100, 140), soft_mask(100, 140)
+    given, levels = world.put(composite), world.put(mask)
+    out = world.empty_like(given)
+    for _ in range(turns):
+        simulation.view(out.address, out.shape, np.uint8)[:] = 0xA5
+        world.harmonizer.harmonize_on_device(given, levels, out, stream=world.cuda.create_stream(), wait=False)
+    world.harmonizer.harmonize(composite, mask)
+    np.testing.assert_array_less(np.abs(world.get(out).astype(int) - on_host(composite, mask, (SIDE, SIDE))[2]), 2)
+
+
 def test_a_caller_records_it_into_a_graph_of_its_own(world):
     composite, mask = picture(100, 140), soft_mask(100, 140)
     given, levels = world.put(composite), world.put(mask)

@@ -209,6 +209,11 @@ class TensorRTSession:
         """
         return self._static and self._plan.target == "tensorrt" and not self._refused
 
+    @property
+    def stream(self) -> Any:
+        """The stream that runs are put on. What was recorded runs elsewhere, and has to be ordered with it."""
+        return self._stream
+
     def input_type(self, name: str) -> np.dtype:
         """What an input must be: TensorRT 8.6 takes int32 where the graph has int64."""
         return self._dtypes[name]
