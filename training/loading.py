@@ -197,7 +197,14 @@ class _Steps(Dataset):
         self.source, self.size, self.batch, self.seed = source, size, batch, seed
         self.first_of_stage = first_of_stage
 
-    def __getitem__(self, step: int) -> Tensors:
+    def __getitem__(self, step: int) -> Tensors | HarmonyError:
+        """A step's batch, or what is wrong with the data: a loader would put a stack trace into what is raised."""
+        try:
+            return self._made(step)
+        except HarmonyError as error:
+            return error
+
+    def _made(self, step: int) -> Tensors:
         source, seed = self.source, [self.seed, step]
         if self.first_of_stage is None or not isinstance(source, Numbered):
             return source.batch(self.size, self.batch, seed)
@@ -222,6 +229,9 @@ def batches(
     """Batches of step `first_step` and on, without end; with `first_of_stage` in epochs, as :class:`_Steps` has it.
 
     `every` leaves steps out: those between are other processes' to make.
+
+    Raises:
+        HarmonyError: when a step comes whose pictures cannot be read.
     """
     loader = DataLoader(
         _Steps(source, size, batch, seed, first_of_stage),
@@ -231,4 +241,11 @@ def batches(
         prefetch_factor=3 if workers else None,
         multiprocessing_context="fork" if workers else None,  # the album's pictures are shared, not copied
     )
-    return iter(loader)
+    return _or_raised(iter(loader))
+
+
+def _or_raised(made: Iterator[Tensors | HarmonyError]) -> Iterator[Tensors]:
+    for batch in made:
+        if isinstance(batch, HarmonyError):
+            raise batch
+        yield batch

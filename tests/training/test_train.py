@@ -21,7 +21,7 @@ from harmonyrt.models.checkpoints import open_phnet
 from harmonyrt.training.composites import Composer
 from harmonyrt.training.config import PAPER_STAGES, Stage, TrainConfig, paper_config
 from harmonyrt.training.dataset_statistics import statistics
-from harmonyrt.training.loading import PairedDataset, Synthesis
+from harmonyrt.training.loading import PairedDataset, Synthesis, batches
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import TEST_PLAN
 from harmonyrt.training.reporting import Reporter
@@ -285,6 +285,17 @@ def test_an_epoch_of_pairs_sees_every_composite_once_in_each_stage(config, pairs
     assert [len(indices) for _, indices in seen[:3]] == [2, 3, 3]  # not 3, 3 and a rest
     assert len({str(seen[epoch * 3]) for epoch in range(4)}) == 4
     assert [said.count(f"stage {n} of 3") for n in (1, 2, 3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_cannot_be_read_is_one_sentence(pairs, tmp_path, workers):
+    root = tmp_path / "pairs"
+    shutil.copytree(pairs / "HOne", root)
+    for path in (root / "composite_images").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(HarmonyError, match="cannot be read as a picture") as raised:
+        next(batches(PairedDataset(root), 32, 2, 0, 0, workers))
+    assert "\n" not in str(raised.value)
 
 
 def test_iharmony4s_lists_are_read_as_they_come(config, pairs, tmp_path):
