@@ -26,8 +26,8 @@ PROTOCOLS = {
     "phnet": "PHNet's validation: all at the engine's size, binary masks, the blend scored in floats",
     "phnet-test": "PHNet's test script: dithered mask, bicubic back to the file's size, bytes cut off",
     "phnet-test-antialias": "the same with the antialiased bicubic of torchvision 0.17 and later",
-    "diffharmony": "DiffHarmony's paper: network at its size from the files, refined, scored at 256 px",
-    "diffharmony-strict": "its --strict_mode: the network's input is made from the 256 px composite",
+    "diffharmony": "DiffHarmony's paper: network at its size from the files, scored at the refiner's size",
+    "diffharmony-strict": "its --strict_mode: the network's input is made from the composite at the refiner's size",
 }
 """Name -> what it does, in a line. docs/evaluation.md has the steps."""
 PEAKS: dict[str, Peak] = {"255": 255.0, "phnet": None, "range": "range"}
