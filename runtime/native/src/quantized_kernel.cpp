@@ -295,21 +295,37 @@ private:
         std::memset(most, 0, sizeof(float) * kProducts * padded_);
         std::memset(line, 0, sizeof(float) * sizes_.line);
         const TransformedRows<kernel> transformed(conv_, blocks_, first_, count_);
-        const int last = std::min(conv_.inputs, kQuad * from(thread + 1, quads_));
-        for (int c = kQuad * from(thread, quads_); c < last; ++c) {
-            transformed.read(channel(c), line, rows);
-            const float by = gated_ ? std::max(1.0F, std::fabs(gates()[c])) : 1.0F;
+        for (int quad = from(thread, quads_); quad < from(thread + 1, quads_);
+             ++quad) { // four: `most` is read less often
+            read(transformed, quad, line, rows);
+            float by[kQuad] = {1.0F, 1.0F, 1.0F, 1.0F};
+            for (int c = 0; gated_ && c < kQuad; ++c) by[c] = std::max(1.0F, std::fabs(gates()[kQuad * quad + c]));
             for (int j = 0; j < T::n; ++j)
                 for (int t = 0; t < padded_; t += kLanes) {
-                    Vec v[T::n];
-                    transformed.columns(rows, t, j, v);
+                    Vec found[T::n];
                     HRT_UNROLL
-                    for (int i = 0; i < T::n; ++i) {
-                        float *at = most + (i * T::n + j) * padded_ + t;
-                        store(at, larger(load(at), magnitude(v[i]) * by));
+                    for (int i = 0; i < T::n; ++i) found[i] = load(most + (i * T::n + j) * padded_ + t);
+                    HRT_UNROLL
+                    for (int c = 0; c < kQuad; ++c) {
+                        Vec v[T::n];
+                        transformed.columns(rows + c * sizes_.rows, t, j, v);
+                        HRT_UNROLL
+                        for (int i = 0; i < T::n; ++i)
+                            found[i] = larger(found[i], magnitude(gated_ ? v[i] * by[c] : v[i]));
                     }
+                    HRT_UNROLL
+                    for (int i = 0; i < T::n; ++i) store(most + (i * T::n + j) * padded_ + t, found[i]);
                 }
         }
+    }
+
+    // Four channels, transformed along their rows; those behind the last one are zeros.
+    void read(const TransformedRows<kernel> &transformed, int quad, float *line, float *rows) const {
+        for (int c = 0; c < kQuad; ++c)
+            if (kQuad * quad + c < conv_.inputs)
+                transformed.read(channel(kQuad * quad + c), line, rows + c * sizes_.rows);
+            else
+                std::memset(rows + c * sizes_.rows, 0, sizeof(float) * sizes_.rows);
     }
 
     void quantize(int thread) const {
@@ -322,11 +338,7 @@ private:
         std::memset(line, 0, sizeof(float) * sizes_.line);
         const TransformedRows<kernel> transformed(conv_, blocks_, first_, count_);
         for (int quad = from(thread, quads_); quad < from(thread + 1, quads_); ++quad) {
-            for (int c = 0; c < kQuad; ++c)
-                if (kQuad * quad + c < conv_.inputs)
-                    transformed.read(channel(kQuad * quad + c), line, rows + c * sizes_.rows);
-                else
-                    std::memset(rows + c * sizes_.rows, 0, sizeof(float) * sizes_.rows);
+            read(transformed, quad, line, rows);
             const std::size_t at = static_cast<std::size_t>(quad) * padded_ * kQuad;
             if (!gated_) {
                 pack(transformed, rows, inverse, nullptr, tiles_ + at);
