@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
-from harmonyrt.export.rewrites import fitting
+from harmonyrt.export.rewrites import fitting, plain
 
 if TYPE_CHECKING:
     from harmonyrt.calibration.calibrated import Calibration
@@ -33,7 +33,7 @@ class GivenCalibration:
 
 def calibration_rewrites(names: Sequence[str]) -> tuple[str, ...]:
     """Of the rewrites that a build uses, those of the graph that it calibrates: they decide the names of tensors."""
-    return fitting(names, CALIBRATION_SIZE, precision="int8")
+    return fitting(plain(names), CALIBRATION_SIZE, precision="int8")
 
 
 def given_calibration(path: Path, checkpoint_sha256: str, rewrites: Sequence[str]) -> GivenCalibration:

@@ -20,9 +20,8 @@ from harmonyrt.export.rewrites.recast_transposed import PHASES, phase_kernels
 
 DOMAIN = "harmonyrt"
 OPERATOR = "FusedConvolution"
-FEWEST_CHANNELS = 64
-"""Of inputs: below it, the transforms cost as much as the products."""
-FEWEST_OUTPUTS = 32
+FEWEST = (64, 32)
+"""Inputs and outputs: below it, the transforms cost as much as the products."""
 _OUTPUT_BLOCK = 16
 _ACTIVATIONS = {"Relu": 1, "LeakyRelu": 2}
 _SLOPE = 0.01  # ONNX's default of LeakyRelu
@@ -65,16 +64,18 @@ def packed(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(blocks.transpose(0, 2, 3, 1))
 
 
-def convolution(graph: ir.Graph, node: ir.Node, emit: Emit | None = None) -> None:
-    """A Conv; `emit` None writes FP32."""
-    emit = emit or write_fused
+def convolution(
+    graph: ir.Graph, node: ir.Node, emit: Emit | None = None, fewest: tuple[int, int] | None = None
+) -> None:
+    """A Conv of at least `fewest` inputs and outputs; None: as FP32 has it."""
+    emit, fewest = emit or write_fused, fewest or FEWEST
     must(attribute(node, "group", 1) == 1, "it has groups")
     must(all(step == 1 for step in attribute(node, "dilations", [1])), "it dilates")
     must(attribute(node, "auto_pad", "NOTSET") == "NOTSET", "it pads itself")
     _, inputs, height, width = tools.known_shape(operand(node, 0))
     outputs, _, kernel, kernel_width = tools.known_shape(operand(node, 1))
-    must(inputs >= FEWEST_CHANNELS, f"with fewer than {FEWEST_CHANNELS} input channels it gains nothing")
-    must(outputs >= FEWEST_OUTPUTS, f"with fewer than {FEWEST_OUTPUTS} output channels it gains nothing")
+    must(inputs >= fewest[0], f"with fewer than {fewest[0]} input channels it gains nothing")
+    must(outputs >= fewest[1], f"with fewer than {fewest[1]} output channels it gains nothing")
     must(kernel == kernel_width, "its kernel is not square")
     pads, strides = list(attribute(node, "pads", [0] * 4)), list(attribute(node, "strides", [1, 1]))
     must(all(0 <= pad < kernel for pad in pads), "it pads more than its kernel reaches")
@@ -105,14 +106,14 @@ def _by_pairs(weight: np.ndarray) -> np.ndarray:
     return pairs.transpose(0, 3, 5, 1, 2, 4).reshape(outputs, 4 * inputs, 2, 2)
 
 
-def transposed(graph: ir.Graph, node: ir.Node, emit: Emit | None = None) -> None:
-    """A ConvTranspose; `emit` None writes FP32."""
-    emit = emit or write_fused
+def transposed(graph: ir.Graph, node: ir.Node, emit: Emit | None = None, fewest: tuple[int, int] | None = None) -> None:
+    """A ConvTranspose of at least `fewest` inputs and outputs; None: as FP32 has it."""
+    emit, fewest = emit or write_fused, fewest or FEWEST
     kernels = phase_kernels(node)
     _, inputs, height, width = tools.known_shape(operand(node, 0))
     outputs = len(kernels[0])
-    must(inputs >= FEWEST_CHANNELS, f"with fewer than {FEWEST_CHANNELS} input channels it gains nothing")
-    must(outputs >= FEWEST_OUTPUTS, f"with fewer than {FEWEST_OUTPUTS} output channels it gains nothing")
+    must(inputs >= fewest[0], f"with fewer than {fewest[0]} input channels it gains nothing")
+    must(outputs >= fewest[1], f"with fewer than {fewest[1]} output channels it gains nothing")
     bias = constant_input(node, 2) if tools.given(node, 2) else np.zeros(outputs, np.float32)
     last, fields = _activation(node)
     write = Writer(graph, node.name)

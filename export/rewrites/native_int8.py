@@ -19,13 +19,17 @@ from harmonyrt.export.rewrites.graph_tools import Left, Writer, attribute, must,
 from harmonyrt.export.rewrites.native import Weights
 
 OPERATOR = "QuantizedConvolution"
+FEWEST = (16, 16)
+"""Inputs and outputs: less than pays in FP32. The engine's own convolutions would have their neighbours in another
+layout, and to change it costs more than the convolution."""
 _STEPS = 127
 _TOGETHER = 4
 """Channels that one product adds up: a gated source has a multiple of it."""
 
 
 def apply(model: ir.Model, in_float: Collection[str] = ()) -> int:
-    """The convolutions that :mod:`harmonyrt.export.rewrites.native` takes, without gates in their weights.
+    """The convolutions that :mod:`harmonyrt.export.rewrites.native` takes, narrower ones too, without gates in their
+    weights.
 
     Args:
         model: changed in place.
@@ -37,11 +41,11 @@ def apply(model: ir.Model, in_float: Collection[str] = ()) -> int:
 
     def convolution(graph: ir.Graph, node: ir.Node) -> None:
         must(node.name not in in_float, "it stays FP32 for the picture's sake")
-        native.convolution(graph, node, _write)
+        native.convolution(graph, node, _write, FEWEST)
 
     def transposed(graph: ir.Graph, node: ir.Node) -> None:
         must(node.name not in in_float, "it stays FP32 for the picture's sake")
-        native.transposed(graph, node, _write)
+        native.transposed(graph, node, _write, FEWEST)
 
     def gated(graph: ir.Graph, node: ir.Node) -> None:
         _gated(graph, node, in_float)
@@ -94,7 +98,7 @@ def _gated(graph: ir.Graph, gated: ir.Node, in_float: Collection[str]) -> None:
 
     strides = list(attribute(conv, "strides", [1, 1]))
     must(strides == [1, 1], "the convolution has a stride")  # it would read pairs of pixels of both
-    native.convolution(graph, conv, write)
+    native.convolution(graph, conv, write, FEWEST)
     graph.remove([concat, gated], safe=True)
 
 

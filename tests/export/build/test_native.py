@@ -40,8 +40,7 @@ def build(tiny_checkpoint, tiny_trace, tmp_path_factory):
     def run(precision, *targets):
         output = tmp_path_factory.mktemp("native")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(native, "FEWEST_CHANNELS", 8)
-            patch.setattr(native, "FEWEST_OUTPUTS", 4)
+            patch.setattr(native, "FEWEST", (8, 4))
             patch.setattr(composites, "gate_composites", lambda size: islice(gate_composites(size), 2))
             patch.setattr(to_onnx, "trace", lambda network: tiny_trace())
             given = ["phnet", "--sizes", "64", "--rewrites", "native", "--precisions", precision, "--targets", *targets]
@@ -119,6 +118,20 @@ def test_in_bf16_a_cpu_without_its_instructions_gets_the_plain_engine_and_a_warn
     ):
         assert not harmonizer.info.native
     assert "AVX512-BF16, and this one lacks avx512_bf16" in caplog.text
+
+
+@pytest.mark.slow
+@built
+def test_in_int8_a_calibrated_engine_stands_by_the_native_one(build):
+    bundle = build("int8", "openvino")
+    plain, ours = open_bundle(bundle).manifest.engines
+    assert (plain.is_native, ours.is_native) == (False, True)
+    assert ours.rewrites[-1] == "quantized-convolutions"
+    assert "quantized-convolutions" not in plain.rewrites
+    assert min(plain.census["int8"], ours.census["int8"]) > 0
+    assert (ours.parity.gate, ours.parity.psnr_db >= 38) == (plain.parity.gate, True)
+    with Harmonizer.open(bundle, backend="openvino", cache="") as harmonizer:
+        assert harmonizer.info.native
 
 
 @pytest.mark.skipif(kernels.library() is None, reason="needs the kernels: run make native")

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from harmonyrt.export.build.tracing import tidy
+from harmonyrt.export.phnet.given_calibration import calibration_rewrites
 from harmonyrt.export.precision import precision_counts
 from harmonyrt.export.rewrites import fitting, gate_fold, native, native_int8
 
@@ -157,6 +158,17 @@ def test_only_int8_of_a_fixed_size_on_cpus_takes_it():
             assert "quantized-convolutions" not in fitting(["native"], (256, 256), target, precision)
         assert "quantized-convolutions" not in fitting(["native"], None, target, "int8")
     assert "quantized-convolutions" not in fitting(["native"], (256, 256), "tensorrt", "int8")
+
+
+def test_a_calibration_serves_builds_with_and_without_native_kernels():
+    assert calibration_rewrites(["native"]) == calibration_rewrites(["fast"])
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "places"), [(16, 16, 1), (15, 16, 0), (16, 15, 0)])
+def test_narrow_convolutions_are_taken_too(random, inputs, outputs, places):
+    text = CONV.replace("64", str(inputs)).format(batch=1, height=8, width=8, pads="1,1,1,1", stride=1, after="Relu")
+    weights = {"w": in_steps(random(outputs, inputs, 3, 3)), "b": random(outputs)}
+    assert proof(text, weights, native_int8.apply)[0] == places
 
 
 def test_the_operator_counts_as_int8(random):
