@@ -10,7 +10,7 @@ import pytest
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build import composites
-from harmonyrt.export.phnet import recipe, to_onnx
+from harmonyrt.export.phnet import recipe, session, to_onnx
 from harmonyrt.export.rewrites import LOW_MEMORY, fitting, native
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.runtime import Harmonizer
@@ -122,7 +122,9 @@ def test_in_bf16_a_cpu_without_its_instructions_gets_the_plain_engine_and_a_warn
 
 @pytest.mark.slow
 @built
-def test_in_int8_a_calibrated_engine_stands_by_the_native_one(build):
+def test_in_int8_a_calibrated_engine_stands_by_the_native_one(build, monkeypatch):
+    monkeypatch.setattr(session, "CALIBRATION_COMPOSITES", 6)
+    monkeypatch.setattr(session, "JUDGED_COMPOSITES", 2)
     bundle = build("int8", "openvino")
     plain, ours = open_bundle(bundle).manifest.engines
     assert (plain.is_native, ours.is_native) == (False, True)
