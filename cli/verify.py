@@ -48,8 +48,8 @@ def verify(
     from harmonyrt.export.phnet.verify import verify_bundle
 
     keeping = {} if save_outputs is None else {"keep": _keeping(save_outputs)}
-    where = {"device": device, "provider": named(provider)}
-    checks = verify_bundle(path, find_checkpoint(checkpoint), threads, **keeping, **where)
+    found = find_checkpoint(checkpoint)
+    checks = verify_bundle(path, found, threads, **keeping, device=device, provider=named(provider))
     failed = [check for check in checks if check.problem is not None]
     for line in lines:
         say(line)
