@@ -126,6 +126,17 @@ def check_options(options: BuildOptions) -> None:
         )
 
 
+def _only_tensorrt(options: BuildOptions) -> list[str]:
+    """Options that were given and that no other target has."""
+    tactics = "--record-tactics" if options.record_tactics else "--tactics"
+    given = (
+        (tactics, options.tactics is not None),
+        ("--strip-weights", options.strip_weights),
+        ("--lean-runtime", options.lean_runtime is not None),
+    )
+    return [name for name, is_given in given if is_given]
+
+
 def check_packages(targets: set[str]) -> None:
     """Say which package is missing before anything is built. Looks, and does not import."""
     from importlib.util import find_spec
@@ -174,6 +185,8 @@ def recipes_of(
     if not wanted:
         reasons = dict.fromkeys(f"{s.precision} for {s.target}: {s.reason}" for *_, skipped in kinds for s in skipped)
         raise HarmonyError(f"nothing to build ({'; '.join(reasons)}); give another precision or target")
+    for name in _only_tensorrt(options) if "tensorrt" not in wanted else ():
+        raise HarmonyError(f"{name} is for target tensorrt; add it to --targets, or leave {name} out")
     check_packages(wanted)
     return [make(precision, possible, left, replace(options, size=s)) for s, precision, possible, left in kinds]
 

@@ -152,3 +152,13 @@ def test_a_build_depends_on_the_file_that_it_uses_and_no_other_does(tmp_path):
         facts("--tactics", str(file), "--record-tactics", str(file))
     with pytest.raises(HarmonyError, match="is not a file; record one with --record-tactics"):
         check_options(BuildOptions("", None, tactics=tmp_path / "missing.json"))
+
+
+@pytest.mark.parametrize("option", [["--tactics", "{file}"], ["--record-tactics", "{file}"], ["--strip-weights"]])
+def test_options_of_tensorrt_alone_are_refused_before_any_work(tmp_path, option):
+    file = tmp_path / "tactics.json"
+    file.write_text("{}")
+    words = [word.format(file=file) for word in option]
+    arguments = parse(["phnet", "--targets", "onnx", *words])
+    with pytest.raises(HarmonyError, match=rf"^{option[0]} is for target tensorrt; add it to --targets"):
+        arguments.family.recipes(arguments)
