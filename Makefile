@@ -94,7 +94,7 @@ test-tensorrt-api: $(SET_UP)
 	done; \
 	HARMONYRT_TENSORRT_BINDINGS=$$folder $(PYTEST) tests/runtime/backends/tensorrt/test_api.py
 
-# Ray, and a real S3 server, in an environment of their own, without torch; then the server's own tests on Ray Serve.
+# Ray, a real S3 server, and an emulator of Google Cloud Storage, in an environment of their own, without torch; then the server's own tests on Ray Serve.
 test-fleet: $(FLEET)/.set-up
 	$(FLEET)/bin/python -m pytest --strict-skips -W ignore::DeprecationWarning tests/fleet
 	$(FLEET)/bin/python -m pytest --strict-skips -W ignore::DeprecationWarning --on-ray-serve tests/serving/test_v1.py \
@@ -103,7 +103,7 @@ test-fleet: $(FLEET)/.set-up
 $(FLEET)/.set-up: pyproject.toml constraints.txt
 	test -x $(FLEET)/bin/python || $(PYTHON) -m venv $(FLEET)
 	$(FLEET)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
-		--editable ".[fleet,openvino]" s3fs "moto[server]" onnx pytest filelock httpx check-jsonschema yamllint
+		--editable ".[fleet,openvino]" s3fs "moto[server]" gcsfs gcp-storage-emulator onnx pytest filelock httpx check-jsonschema yamllint
 	touch $@
 
 # libharmonyrt: builds, tests, sanitizes, fuzzes and installs it; Debian packages come by runtime/cpp/install_deps.sh.
