@@ -54,7 +54,7 @@ def build_joined(
         if not built:
             outcome.status = "failed" if outcome.problems else "nothing"
             return
-        outcome.manifest = _joined(recipe, outcome, built, older.engines if older else (), timed)
+        outcome.manifest = joined_manifest(recipe, outcome, built, older.engines if older else (), timed)
         outcome.status = "built"
         write_manifest(scratch, outcome.manifest)
 
@@ -93,7 +93,7 @@ def _part(
     return outcome.manifest
 
 
-def _joined(
+def joined_manifest(
     recipe: JoinedRecipe[R],
     outcome: Outcome,
     built: Sequence[Manifest],

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
+from dataclasses import replace
 
 import pytest
 
 from harmonyrt.common import WorkFailed
+from harmonyrt.export.build import joined as joining
 from harmonyrt.export.build import tune
 from harmonyrt.export.build.joined_recipe import JoinedRecipe, joined
+from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import recipe_sha256
 from harmonyrt.export.phnet.recipe import expand_recipes
 from harmonyrt.export.targets import BUILDERS, BuildOptions
 from harmonyrt.runtime import Harmonizer
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.manifest import Manifest, Measurement
 
 NAME = "phnet-64-fp32-fp16"
 
@@ -69,23 +72,27 @@ def ask(build, tiny_checkpoint, tmp_path):
 
 
 def test_a_bundle_of_several_precisions(ask, tmp_path, monkeypatch):
-    real = BUILDERS["onnx"]
+    real, milliseconds = BUILDERS["onnx"], {"fp32": 9.0, "fp16": 4.0}
 
     def failing(model, folder, precision, options):
         if precision == "fp16":
             raise WorkFailed("the fp16 engine is outside its gate")
         return real(model, folder, precision, options)
 
-    place = tmp_path / NAME
+    def timed(bundle, backend, target, threads, seconds):
+        return milliseconds[open_bundle(bundle).manifest.precision]
+
+    place, how = tmp_path / NAME, ("--rewrites", "none", "--tune", "4")
+    monkeypatch.setattr(tune, "milliseconds", timed)
     with monkeypatch.context() as patch:
         patch.setitem(BUILDERS, "onnx", failing)
-        code, said, _ = ask()
+        code, said, _ = ask(*how)
     assert code == 1
-    assert f"failed: {NAME.removesuffix('-fp32-fp16')}-fp16, onnx: the fp16 engine is outside its gate" in said
+    assert "failed: phnet-64-fp16, onnx: the fp16 engine is outside its gate" in said
     assert open_bundle(place).manifest.precisions == ("fp32",)
     assert sorted(path.name for path in place.iterdir()) == ["fp32", "manifest.json"]
 
-    code, said, _ = ask("--json")  # what failed is tried again
+    code, said, _ = ask(*how, "--json")  # what failed is tried again
     assert code == 0
     assert [bundle["status"] for bundle in json.loads(said)["bundles"]] == ["built"]
     assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*.*")) == [
@@ -97,45 +104,44 @@ def test_a_bundle_of_several_precisions(ask, tmp_path, monkeypatch):
     assert [engine.precision for engine in manifest.engines] == ["fp32", "fp16"]
     assert [engine.parity.gate for engine in manifest.engines] == ["max_abs_error <= 0.0001", "psnr_db >= 50"]
     assert [bundle.verified_file(engine).parent.name for engine in manifest.engines] == ["fp32", "fp16"]
-    with Harmonizer.open(place, precision="fp16") as asked, Harmonizer.open(place, device="cpu") as unasked:
-        assert (asked.info.precision, unasked.info.precision) == ("fp16", "fp32")
-        assert asked.info.parity.gate == "psnr_db >= 50"
+    assert {(one.precision, one.milliseconds) for one in manifest.measurements} == set(milliseconds.items())
+    with Harmonizer.open(place, precision="fp32") as asked, Harmonizer.open(place, device="cpu") as unasked:
+        assert (asked.info.precision, asked.info.parity.gate) == ("fp32", "max_abs_error <= 0.0001")
+        assert "measured fastest here: 4.0 ms" in unasked.info.why
 
-    assert "nothing changed" in ask()[1]
-    (planned,) = json.loads(ask("--dry-run", "--json")[1])["plan"]
+    assert "nothing changed" in ask(*how)[1]
+    (planned,) = json.loads(ask(*how, "--dry-run", "--json")[1])["plan"]
     assert (planned["status"], [one["precision"] for one in planned["precisions"]]) == ("unchanged", ["fp32", "fp16"])
     (place / "fp16" / "model.onnx").unlink()
-    (planned,) = json.loads(ask("--dry-run", "--json")[1])["plan"]
+    (planned,) = json.loads(ask(*how, "--dry-run", "--json")[1])["plan"]
     assert planned["status"] == "to build"
 
 
-@pytest.mark.slow
-def test_tuned_winners_name_their_precision_and_a_second_target_joins(ask, tmp_path, monkeypatch):
-    milliseconds = {"fp32": 9.0, "fp16": 4.0}
-
-    def timed(bundle, backend, target, threads, seconds):
-        return milliseconds[open_bundle(bundle).manifest.precision]
-
-    def working(model, folder, precision, options):
-        (built,) = BUILDERS["onnx"](model, folder, precision, options)
-        shutil.move(folder / "model.onnx", folder / "openvino.xml")
-        return [type(built)(("openvino.xml",), {"float32": 1}, runs_here=False)]
-
-    monkeypatch.setattr(tune, "milliseconds", timed)
-    rewrites = ("--rewrites", "none", "--tune", "4")
-    assert ask(*rewrites)[0] == 0
-    manifest = open_bundle(tmp_path / NAME).manifest
-    assert {(one.precision, one.milliseconds) for one in manifest.measurements} == set(milliseconds.items())
-    with Harmonizer.open(tmp_path / NAME, device="cpu") as harmonizer:
-        assert "measured fastest here: 4.0 ms" in harmonizer.info.why
-
-    monkeypatch.setitem(BUILDERS, "openvino", working)
-    code, _, told = ask(*rewrites, "--targets", "openvino")
-    assert code == 0, told
-    assert f"{NAME}: keeping the older bundle's engines for onnx" in told
-    bundle = open_bundle(tmp_path / NAME)
-    found = [(engine.precision, engine.target) for engine in bundle.manifest.engines]
-    assert found == [("fp32", "onnx"), ("fp32", "openvino"), ("fp16", "onnx")]
-    assert {one.target for one in bundle.manifest.measurements} == {"onnx", "openvino"}
-    for engine in bundle.manifest.engines:
-        bundle.verified_file(engine)
+def test_engines_of_another_target_stay_with_what_was_timed_of_them(recipes, bundle):
+    (recipe,) = recipes(("fp32", "int8"), ("openvino",))
+    one = open_bundle(bundle).manifest
+    timed = Measurement("openvino", "openvino", 2, 3.0, "a machine")
+    made = [
+        replace(
+            one,
+            precision=precision,
+            engines=(replace(one.engines[0], target="openvino", precision=precision),),
+            measurements=(timed,),
+        )
+        for precision in ("fp32", "int8")
+    ]
+    (engine,) = one.engines
+    older = [replace(engine, precision=p, files=(replace(engine.files[0], path=f"{p}/a"),)) for p in ("int8", "fp32")]
+    kept = [Measurement("onnxruntime", "onnx", 2, 5.0, "a machine", "int8")]
+    manifest = joining.joined_manifest(recipe, Outcome(recipe, bundle, "nothing"), made, older, kept)
+    assert [(e.precision, e.target, e.files[0].path) for e in manifest.engines] == [
+        ("fp32", "onnx", "fp32/a"),
+        ("fp32", "openvino", "fp32/model.onnx"),
+        ("int8", "onnx", "int8/a"),
+        ("int8", "openvino", "int8/model.onnx"),
+    ]
+    assert [(m.target, m.precision) for m in manifest.measurements] == [
+        ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"),
+    ]  # fmt: skip
+    assert (manifest.schema, manifest.precision, manifest.recipe["targets"]) == (2, "fp32", ["onnx", "openvino"])
+    assert Manifest.from_json(manifest.to_json()) == manifest
