@@ -125,6 +125,7 @@ def test_in_bf16_a_cpu_without_its_instructions_gets_the_plain_engine_and_a_warn
 def test_in_int8_a_calibrated_engine_stands_by_the_native_one(build, monkeypatch):
     monkeypatch.setattr(session, "CALIBRATION_COMPOSITES", 6)
     monkeypatch.setattr(session, "JUDGED_COMPOSITES", 2)
+    monkeypatch.setattr(session, "CALIBRATION_SIZE", (64, 64))
     bundle = build("int8", "openvino")
     plain, ours = open_bundle(bundle).manifest.engines
     assert (plain.is_native, ours.is_native) == (False, True)
