@@ -6,7 +6,6 @@ Prints a table, or JSON with ``--json``. The cases are in ``robustness_cases.py`
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -42,7 +41,7 @@ class Row:
     ratio: float | None
     gain: float
     worse: float
-    share: float
+    share: float | None
     psnr: float
     moves: float | None = None
 
@@ -71,8 +70,9 @@ def figures(answer: Tensor, case: Case, base: Tensor | None = None, chosen: Tens
     Returns:
         ``ratio`` of the mean fMSE after and before (None for unchanged pictures), ``gain`` in dB (mean of PSNR over the
         whole picture), ``worse`` (share of pictures that lost more than 1 dB), ``share`` of the needed change made
-        (median; projection on truth minus composite), ``psnr`` after, and ``moves``: the distance from the base's
-        answer, as a share of the change that the base's answer makes (root mean squares, median).
+        (median; projection on truth minus composite; None for unchanged pictures), ``psnr`` after, and ``moves``: the
+        distance from the base's answer, as a share of the change that the base's answer makes (root mean squares,
+        median).
     """
     index = torch.arange(len(answer)) if chosen is None else chosen.nonzero().flatten()
     scored, composite, real = case.scored[index], case.composite[index], case.real[index]
@@ -98,7 +98,7 @@ def figures(answer: Tensor, case: Case, base: Tensor | None = None, chosen: Tens
         round(float(after.sum() / before.sum()), 4) if changed else None,
         round(float(gain.mean()), 2),
         round(float((gain < -WORSE_DB).float().mean()), 4),
-        round(float(share[needed].median()), 3) if changed else math.nan,
+        round(float(share[needed].median()), 3) if changed else None,
         round(float(psnr.mean()), 2),
         None if moves is None else round(moves, 3),
     )

@@ -71,6 +71,7 @@ def test_every_situation_of_the_suite_is_there(report):
         assert part in names
     assert set(report["bins"]) == {"foreground", "fMSE", "scene's luminance"}
     assert set(report["follows"]) == set(relighting.LIGHTS)
+    json.dumps(report, allow_nan=False)
 
 
 def test_the_truth_scores_as_the_truth(every_case):
