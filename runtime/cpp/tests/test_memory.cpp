@@ -13,9 +13,12 @@ namespace {
 // Allocations until one fails; negative: none does. The library shares operator new with this program.
 std::atomic<long> countdown{-1};
 
+void *allocate_or_null(std::size_t size) noexcept {
+    return countdown >= 0 && countdown-- == 0 ? nullptr : std::malloc(size == 0 ? 1 : size);
+}
+
 void *allocate(std::size_t size) {
-    if (countdown >= 0 && countdown-- == 0) throw std::bad_alloc();
-    if (void *memory = std::malloc(size == 0 ? 1 : size)) return memory;
+    if (void *memory = allocate_or_null(size)) return memory;
     throw std::bad_alloc();
 }
 
@@ -23,8 +26,13 @@ void *allocate(std::size_t size) {
 
 void *operator new(std::size_t size) { return allocate(size); }
 void *operator new[](std::size_t size) { return allocate(size); }
+// std::stable_sort asks for memory that it can do without.
+void *operator new(std::size_t size, const std::nothrow_t &) noexcept { return allocate_or_null(size); }
+void *operator new[](std::size_t size, const std::nothrow_t &) noexcept { return allocate_or_null(size); }
 void operator delete(void *memory) noexcept { std::free(memory); }
 void operator delete[](void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, const std::nothrow_t &) noexcept { std::free(memory); }
+void operator delete[](void *memory, const std::nothrow_t &) noexcept { std::free(memory); }
 void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void *memory, std::size_t) noexcept { std::free(memory); }
 
