@@ -17,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fakes.native_engines import TARGET, bundle_of, small_graph
-
 ROOT = Path(__file__).parents[3]
 OPENER = """
 import json, sys
@@ -43,6 +41,8 @@ print(json.dumps([(str(native.library(backend)), *pictures(bundle, backend)) for
 
 def main(folder: Path, ours: Path, kernels: Path) -> None:
     """Raise AssertionError where the two wheels do not work together as they should."""
+    from fakes.native_engines import TARGET, bundle_of, small_graph  # of the tests, which a wheel does not have
+
     bundles = {
         (backend, rewritten): bundle_of(small_graph(rewritten), backend, folder / f"{backend}-{rewritten}")
         for backend in TARGET
