@@ -12,7 +12,7 @@ TRITON_PINS := tests/serving/triton-constraints.txt
 PYTEST := $(BIN)/python -m pytest
 # Workers of a parallel test run, each of up to 2 GB. They take whole files, whose tests share what they have built.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
-PARALLEL := --numprocesses $(JOBS) --dist loadfile
+PARALLEL := --numprocesses $(JOBS) --max-worker-restart 0 --dist loadfile
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
