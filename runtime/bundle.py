@@ -82,7 +82,9 @@ def open_bundle(path: str | os.PathLike) -> Bundle:
         raise HarmonyError(f"{path} does not exist; build it with: harmonyrt build phnet")
     manifest = path / FILE_NAME
     if path.is_file():
-        raise HarmonyError(f"{path} is a file; give the folder of a bundle, which `harmonyrt build` wrote")
+        raise HarmonyError(
+            f"{path} is a file; give the folder that `harmonyrt build` wrote, since a file is not a bundle"
+        )
     if not path.is_dir() or not manifest.is_file():
         raise HarmonyError(f"{path} is not a bundle: it has no {FILE_NAME}; give a folder that `harmonyrt build` wrote")
     try:
