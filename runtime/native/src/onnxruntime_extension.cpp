@@ -34,7 +34,8 @@ struct Node {
     Counts counts;
     bool is_gated = false;
     int threads = 1;
-    const hrt::native::Kernel *kernel = nullptr;
+    const hrt::native::Kernel *kernel = best_kernel();
+    static constexpr const char *unable = "this CPU has neither AVX-512 nor AVX2";
 
     OrtStatus *read(const OrtKernelInfo *info) {
         if (OrtStatus *status = read_attributes(info, attributes)) return status;
@@ -43,20 +44,22 @@ struct Node {
         if (inputs != kRequiredInputs && inputs != kInputs)
             return refused("FusedConvolution takes 3 inputs, or 5 with gates");
         is_gated = inputs == kInputs;
-        if (OrtStatus *status = constant(info, 1, counts.plain)) return status;
-        if (OrtStatus *status = constant(info, 2, counts.bias)) return status;
-        return is_gated ? constant(info, 3, counts.gated) : nullptr;
+        // Sizes of weights are checked once: they are constants, so they stay.
+        std::size_t *const sizes[] = {&counts.plain, &counts.bias, &counts.gated};
+        const void *data = nullptr;
+        for (std::size_t i = 0; i < (is_gated ? 3 : 2); ++i)
+            if (OrtStatus *status =
+                    constant_of(info, i + 1, *sizes[i], data, "FusedConvolution: the weights must be constants"))
+                return status;
+        return nullptr;
     }
 
     OrtStatus *compute(OrtKernelContext *context) const {
         const OrtValue *values[kInputs] = {};
         const float *data[kInputs] = {};
         for (std::size_t i = 0; i < (is_gated ? kInputs : kRequiredInputs); ++i) {
-            if (OrtStatus *status = api->KernelContext_GetInput(context, i, &values[i])) return status;
-            if (values[i] == nullptr) return refused("FusedConvolution: an input is missing");
-            void *raw = nullptr;
-            if (OrtStatus *status = api->GetTensorMutableData(const_cast<OrtValue *>(values[i]), &raw)) return status;
-            data[i] = static_cast<const float *>(raw);
+            const char *const missing = "FusedConvolution: an input is missing";
+            if (OrtStatus *status = input_of(context, i, values[i], data[i], missing)) return status;
         }
         Shape source = {};
         if (OrtStatus *status = shape_of(values[0], source)) return status;
@@ -67,18 +70,13 @@ struct Node {
         if (reason == nullptr) reason = why_not(attributes, source, found, is_gated);
         if (reason != nullptr) return refused(reason, ORT_INVALID_ARGUMENT);
 
-        const std::int64_t shape[] = {source[0], attributes.outputs, attributes.height, attributes.width};
-        OrtValue *result = nullptr;
-        if (OrtStatus *status = api->KernelContext_GetOutput(context, 0, shape, 4, &result)) return status;
-        void *to = nullptr;
-        if (OrtStatus *status = api->GetTensorMutableData(result, &to)) return status;
         Operands with;
+        if (OrtStatus *status = result_of(context, attributes, source, with.result)) return status;
         with.source = data[0];
         with.plain = data[1];
         with.bias = data[2];
         with.gated = data[3];
         with.gate = data[4];
-        with.result = static_cast<float *>(to);
         const hrt::native::Convolution conv = convolution_of(attributes, source);
         thread_local hrt::native::Workspace workspace;
         try {
@@ -90,43 +88,16 @@ struct Node {
         }
         return nullptr;
     }
-
-private:
-    // Sizes of weights are checked once: they are constants, so they stay.
-    static OrtStatus *constant(const OrtKernelInfo *info, std::size_t index, std::size_t &count) {
-        int is_constant = 0;
-        const OrtValue *value = nullptr;
-        if (OrtStatus *status = api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value))
-            return status;
-        if (is_constant == 0 || value == nullptr) return refused("FusedConvolution: the weights must be constants");
-        return count_of(value, count);
-    }
 };
 
-OrtStatus *create(const OrtCustomOp *op, const OrtApi *, const OrtKernelInfo *info, void **made) {
-    std::unique_ptr<Node> node(new (std::nothrow) Node);
-    if (node == nullptr) return refused("bad allocation", ORT_FAIL);
-    node->kernel = hrt::native::best_kernel();
-    if (node->kernel == nullptr) return refused("this CPU has neither AVX-512 nor AVX2", ORT_NOT_IMPLEMENTED);
-    node->threads = static_cast<const Operator *>(op)->threads;
-    if (OrtStatus *status = node->read(info)) return status;
-    *made = node.release();
-    return nullptr;
-}
-
 void fill_fused(Operator &op) {
-    fill(op);
+    fill<Node>(op);
     op.GetName = [](const OrtCustomOp *) { return "FusedConvolution"; };
     op.GetInputType = [](const OrtCustomOp *, std::size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; };
     op.GetInputTypeCount = [](const OrtCustomOp *) { return kInputs; };
     op.GetInputCharacteristic = [](const OrtCustomOp *, std::size_t i) {
         return i < kRequiredInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
     };
-    op.CreateKernelV2 = create;
-    op.KernelComputeV2 = [](void *node, OrtKernelContext *context) {
-        return static_cast<Node *>(node)->compute(context);
-    };
-    op.KernelDestroy = [](void *node) { delete static_cast<Node *>(node); };
 }
 
 int allowed_cores() {

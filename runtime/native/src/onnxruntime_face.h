@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 
 #include "fused_convolution.h"
 
@@ -78,8 +79,62 @@ inline OrtStatus *read_attributes(const OrtKernelInfo *info, Attributes &attribu
     return nullptr;
 }
 
-// What the descriptions of the operators have in common.
-inline void fill(Operator &op) {
+// The tensor of a value.
+inline OrtStatus *data_of(const OrtValue *value, void *&data) {
+    return api->GetTensorMutableData(const_cast<OrtValue *>(value), &data);
+}
+
+// One input of a call; `missing` says that there is none.
+inline OrtStatus *input_of(const OrtKernelContext *context, std::size_t index, const OrtValue *&value,
+                           const float *&data, const char *missing) {
+    if (OrtStatus *status = api->KernelContext_GetInput(context, index, &value)) return status;
+    if (value == nullptr) return refused(missing);
+    void *raw = nullptr;
+    if (OrtStatus *status = data_of(value, raw)) return status;
+    data = static_cast<const float *>(raw);
+    return nullptr;
+}
+
+// The result of a call, of the shape that it has for `source`.
+inline OrtStatus *result_of(OrtKernelContext *context, const Attributes &of, const Shape &source, float *&data) {
+    const std::int64_t shape[] = {source[0], of.outputs, of.height, of.width};
+    OrtValue *value = nullptr;
+    if (OrtStatus *status = api->KernelContext_GetOutput(context, 0, shape, 4, &value)) return status;
+    void *raw = nullptr;
+    if (OrtStatus *status = data_of(value, raw)) return status;
+    data = static_cast<float *>(raw);
+    return nullptr;
+}
+
+// A constant input, looked at once, when the session is made; `variable` says that it is none.
+inline OrtStatus *constant_of(const OrtKernelInfo *info, std::size_t index, std::size_t &count, const void *&data,
+                              const char *variable) {
+    int is_constant = 0;
+    const OrtValue *value = nullptr;
+    if (OrtStatus *status = api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value)) return status;
+    if (is_constant == 0 || value == nullptr) return refused(variable);
+    void *raw = nullptr;
+    if (OrtStatus *status = data_of(value, raw)) return status;
+    data = raw;
+    return count_of(value, count);
+}
+
+// What the descriptions of the operators have in common. A Node has `kernel`, `threads`, `read` and `compute`.
+template <typename Node>
+void fill(Operator &op) {
+    op.CreateKernelV2 = [](const OrtCustomOp *of, const OrtApi *, const OrtKernelInfo *info, void **made) {
+        std::unique_ptr<Node> node(new (std::nothrow) Node);
+        if (node == nullptr) return refused("bad allocation", ORT_FAIL);
+        if (node->kernel == nullptr) return refused(Node::unable, ORT_NOT_IMPLEMENTED);
+        node->threads = static_cast<const Operator *>(of)->threads;
+        if (OrtStatus *status = node->read(info)) return status;
+        *made = node.release();
+        return static_cast<OrtStatus *>(nullptr);
+    };
+    op.KernelComputeV2 = [](void *node, OrtKernelContext *context) {
+        return static_cast<Node *>(node)->compute(context);
+    };
+    op.KernelDestroy = [](void *node) { delete static_cast<Node *>(node); };
     op.version = ORT_API_VERSION; // of the header: libraries from that version on serve it
     op.GetExecutionProviderType = [](const OrtCustomOp *) { return "CPUExecutionProvider"; };
     op.GetOutputType = [](const OrtCustomOp *, std::size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; };

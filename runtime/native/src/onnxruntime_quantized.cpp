@@ -20,7 +20,8 @@ struct Node {
     bool is_gated = false;
     int threads = 1;
     std::int64_t channels = 0; // of the source
-    const QuantizedKernel *kernel = nullptr;
+    const QuantizedKernel *kernel = best_quantized_kernel();
+    static constexpr const char *unable = "this CPU has neither AVX-512 with VNNI nor AVX2";
     Workspace prepared; // the weights, transformed when the session is made
     const void *weights = nullptr;
 
@@ -34,7 +35,9 @@ struct Node {
         std::size_t counts[kMostInputs] = {};
         const void *data[kMostInputs] = {};
         for (std::size_t i : {kWeights, kScales, kBias})
-            if (OrtStatus *status = constant(info, i, counts[i], data[i])) return status;
+            if (OrtStatus *status =
+                    constant_of(info, i, counts[i], data[i], "QuantizedConvolution: the weights must be constants"))
+                return status;
         const auto outputs = static_cast<std::size_t>(attributes.outputs);
         const std::size_t of_one = packed_size(attributes, 1), times = is_gated ? 2 : 1;
         channels = static_cast<std::int64_t>(counts[kWeights] / (of_one * times));
@@ -60,11 +63,8 @@ struct Node {
         const float *data[kMostInputs] = {};
         for (std::size_t i : {kSource, kBias, kGate}) {
             if (i == kGate && !is_gated) continue;
-            if (OrtStatus *status = api->KernelContext_GetInput(context, i, &values[i])) return status;
-            if (values[i] == nullptr) return refused("QuantizedConvolution: an input is missing");
-            void *raw = nullptr;
-            if (OrtStatus *status = api->GetTensorMutableData(const_cast<OrtValue *>(values[i]), &raw)) return status;
-            data[i] = static_cast<const float *>(raw);
+            const char *const missing = "QuantizedConvolution: an input is missing";
+            if (OrtStatus *status = input_of(context, i, values[i], data[i], missing)) return status;
         }
         Shape source = {};
         if (OrtStatus *status = shape_of(values[kSource], source)) return status;
@@ -78,17 +78,12 @@ struct Node {
         }
         if (reason != nullptr) return refused(reason, ORT_INVALID_ARGUMENT);
 
-        const std::int64_t shape[] = {source[0], attributes.outputs, attributes.height, attributes.width};
-        OrtValue *result = nullptr;
-        if (OrtStatus *status = api->KernelContext_GetOutput(context, 0, shape, 4, &result)) return status;
-        void *to = nullptr;
-        if (OrtStatus *status = api->GetTensorMutableData(result, &to)) return status;
         QuantizedOperands with;
+        if (OrtStatus *status = result_of(context, attributes, source, with.result)) return status;
         with.source = data[kSource];
         with.weights = weights;
         with.gate = data[kGate];
         with.bias = data[kBias];
-        with.result = static_cast<float *>(to);
         const Convolution conv = convolution_of(attributes, source);
         thread_local Workspace workspace;
         try {
@@ -100,36 +95,12 @@ struct Node {
         }
         return nullptr;
     }
-
-private:
-    static OrtStatus *constant(const OrtKernelInfo *info, std::size_t index, std::size_t &count, const void *&data) {
-        int is_constant = 0;
-        const OrtValue *value = nullptr;
-        if (OrtStatus *status = api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value))
-            return status;
-        if (is_constant == 0 || value == nullptr) return refused("QuantizedConvolution: the weights must be constants");
-        void *raw = nullptr;
-        if (OrtStatus *status = api->GetTensorMutableData(const_cast<OrtValue *>(value), &raw)) return status;
-        data = raw;
-        return count_of(value, count);
-    }
 };
-
-OrtStatus *create(const OrtCustomOp *op, const OrtApi *, const OrtKernelInfo *info, void **made) {
-    std::unique_ptr<Node> node(new (std::nothrow) Node);
-    if (node == nullptr) return refused("bad allocation", ORT_FAIL);
-    node->kernel = best_quantized_kernel();
-    if (node->kernel == nullptr) return refused("this CPU has neither AVX-512 with VNNI nor AVX2", ORT_NOT_IMPLEMENTED);
-    node->threads = static_cast<const Operator *>(op)->threads;
-    if (OrtStatus *status = node->read(info)) return status;
-    *made = node.release();
-    return nullptr;
-}
 
 } // namespace
 
 void fill_quantized(Operator &op) {
-    fill(op);
+    fill<Node>(op);
     op.GetName = [](const OrtCustomOp *) { return "QuantizedConvolution"; };
     op.GetInputTypeCount = [](const OrtCustomOp *) { return kMostInputs; };
     op.GetInputType = [](const OrtCustomOp *, std::size_t i) {
@@ -138,9 +109,4 @@ void fill_quantized(Operator &op) {
     op.GetInputCharacteristic = [](const OrtCustomOp *, std::size_t i) {
         return i < kGate ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
     };
-    op.CreateKernelV2 = create;
-    op.KernelComputeV2 = [](void *node, OrtKernelContext *context) {
-        return static_cast<Node *>(node)->compute(context);
-    };
-    op.KernelDestroy = [](void *node) { delete static_cast<Node *>(node); };
 }

@@ -1,22 +1,12 @@
 // OpenVINO's face of the kernels: an extension with the operator of fused_convolution.h, and that of
 // openvino_quantized.cpp.
 #include <memory>
-#include <openvino/core/extension.hpp>
-#include <openvino/core/op_extension.hpp>
-#include <openvino/frontend/onnx/extension/op.hpp>
-#include <openvino/op/op.hpp>
 
-#include "fused_convolution.h"
-#include "openvino_threads.h"
-#include "workspace.h"
+#include "openvino_face.h"
 
 namespace {
 
-using hrt::native::Attributes;
-using hrt::native::Bfloat16;
-using hrt::native::KernelOf;
-using hrt::native::OperandsOf;
-using hrt::native::Workspace;
+using namespace hrt::native;
 
 class FusedConvolution : public ov::op::Op {
 public:
@@ -37,10 +27,10 @@ public:
             NODE_VALIDATION_CHECK(this, get_input_element_type(i) == type && get_input_partial_shape(i).is_static(),
                                   "input ", i, " must be of the first one's type and of a fixed shape");
         NODE_VALIDATION_CHECK(this, get_input_shape(0).size() == 4, "the source must be (N,C,H,W)");
-        const hrt::native::Shape source = shape_of(get_input_shape(0));
+        const Shape source = shape_of(get_input_shape(0));
         const char *reason = why_not(values_);
         if (reason == nullptr) reason = why_not(values_, source);
-        hrt::native::Counts counts;
+        Counts counts;
         counts.plain = ov::shape_size(get_input_shape(1));
         counts.bias = ov::shape_size(get_input_shape(2));
         if (count == 5) {
@@ -49,24 +39,14 @@ public:
         }
         if (reason == nullptr) reason = why_not(values_, source, counts, count == 5);
         NODE_VALIDATION_CHECK(this, reason == nullptr, reason);
-        set_output_type(0, type, result_shape(source));
+        set_output_type(0, type, result_shape(values_, source));
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector &inputs) const override {
         return std::make_shared<FusedConvolution>(inputs, *this);
     }
 
-    bool visit_attributes(ov::AttributeVisitor &visitor) override {
-        visitor.on_attribute("kernel", values_.kernel);
-        visitor.on_attribute("outputs", values_.outputs);
-        visitor.on_attribute("top", values_.top);
-        visitor.on_attribute("left", values_.left);
-        visitor.on_attribute("height", values_.height);
-        visitor.on_attribute("width", values_.width);
-        visitor.on_attribute("activation", values_.activation);
-        visitor.on_attribute("slope", values_.slope);
-        return true;
-    }
+    bool visit_attributes(ov::AttributeVisitor &visitor) override { return visit(visitor, values_); }
 
     bool has_evaluate() const override { return true; }
 
@@ -74,14 +54,14 @@ public:
         const ov::element::Type type = inputs[0].get_element_type();
         for (const ov::Tensor &input : inputs)
             OPENVINO_ASSERT(input.get_element_type() == type, "the inputs have come in several types");
-        outputs[0].set_shape(result_shape(shape_of(inputs[0].get_shape())));
+        outputs[0].set_shape(result_shape(values_, shape_of(inputs[0].get_shape())));
         OPENVINO_ASSERT(outputs[0].get_element_type() == type, "the result is wanted in another type");
         if (type == ov::element::bf16) {
-            static const KernelOf<Bfloat16> *const kernel = hrt::native::bf16_kernel();
+            static const KernelOf<Bfloat16> *const kernel = bf16_kernel();
             OPENVINO_ASSERT(kernel != nullptr, "this CPU has no AVX512-BF16");
             compute(*kernel, outputs[0], inputs);
         } else {
-            static const KernelOf<float> *const kernel = hrt::native::best_kernel();
+            static const KernelOf<float> *const kernel = best_kernel();
             OPENVINO_ASSERT(kernel != nullptr, "this CPU has neither AVX-512 nor AVX2");
             compute(*kernel, outputs[0], inputs);
         }
@@ -101,25 +81,14 @@ private:
             with.gate = numbers(4);
         }
         with.result = static_cast<Number *>(output.data());
-        const hrt::native::Convolution conv = convolution_of(values_, shape_of(inputs[0].get_shape()));
-        const int threads = hrt::native::threads_here();
-        kernel.run(conv, with, workspace().at_least(kernel.workspace(conv, threads)), threads, hrt::native::on_threads);
+        const Convolution conv = convolution_of(values_, shape_of(inputs[0].get_shape()));
+        const int threads = threads_here();
+        kernel.run(conv, with, workspace().at_least(kernel.workspace(conv, threads)), threads, on_threads);
     }
 
     static Workspace &workspace() {
         thread_local Workspace of_thread;
         return of_thread;
-    }
-
-    static hrt::native::Shape shape_of(const ov::Shape &shape) {
-        hrt::native::Shape sides = {};
-        for (std::size_t i = 0; i < sides.size(); ++i) sides[i] = static_cast<std::int64_t>(shape[i]);
-        return sides;
-    }
-
-    ov::Shape result_shape(const hrt::native::Shape &source) const {
-        return {static_cast<std::size_t>(source[0]), static_cast<std::size_t>(values_.outputs),
-                static_cast<std::size_t>(values_.height), static_cast<std::size_t>(values_.width)};
     }
 
     Attributes values_;
@@ -130,10 +99,8 @@ private:
 void add_quantized(std::vector<ov::Extension::Ptr> &to); // openvino_quantized.cpp
 
 static std::vector<ov::Extension::Ptr> operators() {
-    std::vector<ov::Extension::Ptr> all{
-        std::make_shared<ov::OpExtension<FusedConvolution>>(),
-        std::make_shared<ov::frontend::onnx::OpExtension<FusedConvolution>>("FusedConvolution", "harmonyrt"),
-    };
+    std::vector<ov::Extension::Ptr> all;
+    hrt::native::add<FusedConvolution>(all, "FusedConvolution");
     add_quantized(all);
     return all;
 }

@@ -2,18 +2,11 @@
 //
 // Inputs: source (N,C,H,W); weights, int8, packed as in quantized.h; their scales and the bias, one per output; and for
 // a gated source the gates (N,C,1,1). Attributes: those of fused_convolution.h.
-#include <algorithm>
 #include <memory>
 #include <mutex>
-#include <openvino/core/extension.hpp>
-#include <openvino/core/op_extension.hpp>
-#include <openvino/frontend/onnx/extension/op.hpp>
-#include <openvino/op/op.hpp>
 
-#include "fused_convolution.h"
-#include "openvino_threads.h"
+#include "openvino_face.h"
 #include "quantized.h"
-#include "workspace.h"
 
 namespace {
 
@@ -40,7 +33,7 @@ public:
         const ov::Shape source = get_input_shape(0);
         NODE_VALIDATION_CHECK(this, source.size() == 4, "the source must be (N,C,H,W)");
         const char *wrong = why_not(values_);
-        if (wrong == nullptr) wrong = why_not(values_, dimensions(source));
+        if (wrong == nullptr) wrong = why_not(values_, shape_of(source));
         if (wrong == nullptr && get_input_size() == 5 && source[1] % 4 != 0)
             wrong = "a gated source must have channels in fours";
         if (wrong == nullptr) {
@@ -54,24 +47,14 @@ public:
                 wrong = "there must be one gate per picture and channel";
         }
         NODE_VALIDATION_CHECK(this, wrong == nullptr, wrong == nullptr ? "" : wrong);
-        set_output_type(0, ov::element::f32, shape_for(source));
+        set_output_type(0, ov::element::f32, result_shape(values_, shape_of(source)));
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector &inputs) const override {
         return std::make_shared<QuantizedConvolution>(inputs, *this);
     }
 
-    bool visit_attributes(ov::AttributeVisitor &visitor) override {
-        visitor.on_attribute("kernel", values_.kernel);
-        visitor.on_attribute("outputs", values_.outputs);
-        visitor.on_attribute("top", values_.top);
-        visitor.on_attribute("left", values_.left);
-        visitor.on_attribute("height", values_.height);
-        visitor.on_attribute("width", values_.width);
-        visitor.on_attribute("activation", values_.activation);
-        visitor.on_attribute("slope", values_.slope);
-        return true;
-    }
+    bool visit_attributes(ov::AttributeVisitor &visitor) override { return visit(visitor, values_); }
 
     bool has_evaluate() const override { return true; }
 
@@ -80,8 +63,8 @@ public:
         OPENVINO_ASSERT(kernel != nullptr, "this CPU has neither AVX-512 with VNNI nor AVX2");
         const bool gated = inputs.size() == 5;
         const ov::Shape source = inputs[0].get_shape();
-        const Convolution conv = convolution_of(values_, dimensions(source));
-        outputs[0].set_shape(shape_for(source));
+        const Convolution conv = convolution_of(values_, shape_of(source));
+        outputs[0].set_shape(result_shape(values_, shape_of(source)));
         const int threads = threads_here();
         // The first call transforms the weights: the graph keeps them small, and all sessions of a model share them.
         std::call_once(prepared_->once, [&] {
@@ -110,23 +93,8 @@ private:
         const void *weights = nullptr;
     };
     const std::shared_ptr<Prepared> prepared_ = std::make_shared<Prepared>();
-
-    static Shape dimensions(const ov::Shape &source) {
-        Shape all{};
-        std::copy(source.begin(), source.end(), all.begin());
-        return all;
-    }
-
-    ov::Shape shape_for(const ov::Shape &source) const {
-        return {source[0], static_cast<std::size_t>(values_.outputs), static_cast<std::size_t>(values_.height),
-                static_cast<std::size_t>(values_.width)};
-    }
 };
 
 } // namespace
 
-void add_quantized(std::vector<ov::Extension::Ptr> &to) {
-    to.push_back(std::make_shared<ov::OpExtension<QuantizedConvolution>>());
-    to.push_back(
-        std::make_shared<ov::frontend::onnx::OpExtension<QuantizedConvolution>>("QuantizedConvolution", "harmonyrt"));
-}
+void add_quantized(std::vector<ov::Extension::Ptr> &to) { add<QuantizedConvolution>(to, "QuantizedConvolution"); }

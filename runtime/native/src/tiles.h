@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "numbers.h"
 #include "transforms.h"
 #include "winograd.h"
 
@@ -57,7 +58,7 @@ struct TransformedRows {
     }
 
     // `line` holds one padded row of the source; what surrounds it is zero and stays so.
-    void read(const float *channel, float *line, float *to) const {
+    void read(const Number *channel, float *line, float *to) const {
         const int width = std::min(conv.source_width, 4 * (blocks.columns + 1) - conv.left);
         const int all = 4 * (groups - 1) + kernel - 1;
         for (int i = 0; i < all; ++i) {
@@ -68,8 +69,8 @@ struct TransformedRows {
                 for (int j = 0; j < T::n; ++j) std::memset(out + 4 * plane * j, 0, sizeof(float) * blocks.columns);
                 continue;
             }
-            std::memcpy(line + conv.left, channel + static_cast<std::size_t>(y) * conv.source_width,
-                        sizeof(float) * width);
+            const Number *const row = channel + static_cast<std::size_t>(y) * conv.source_width;
+            for (int x = 0; x < width; ++x) line[conv.left + x] = widened(row[x]);
             for (int x = 0; x < blocks.columns; x += kLanes) {
                 Vec d[8], h[T::n];
                 deinterleave(line + 4 * x, d);
@@ -94,9 +95,9 @@ struct TransformedRows {
 // Sums m[n * n][..][tiles] of one output channel, n * n of them `stride` apart, back to pixels.
 template <int kernel>
 void transform_back(const Convolution &conv, const TileBlocks &blocks, const float *m, std::size_t stride,
-                    int first_tile, int count, float bias, float *to) {
+                    int first_tile, int count, float bias, Number *to) {
     using T = Transform<kernel>;
-    alignas(64) float pixels[4][4 * kLanes];
+    alignas(64) Number pixels[4][4 * kLanes];
     for (int t = 0; t < count; t += kLanes) {
         Vec half[T::n][4];
         HRT_UNROLL
@@ -129,9 +130,9 @@ void transform_back(const Convolution &conv, const TileBlocks &blocks, const flo
             const int tile = first_tile + t + lane, row = tile / blocks.columns, column = tile % blocks.columns;
             const int run = std::min(lanes - lane, blocks.columns - column);
             const int width = std::min(4 * run, conv.width - 4 * column), height = std::min(4, conv.height - 4 * row);
-            float *at = to + static_cast<std::size_t>(4 * row) * conv.width + 4 * column;
+            Number *at = to + static_cast<std::size_t>(4 * row) * conv.width + 4 * column;
             for (int y = 0; y < height; ++y, at += conv.width)
-                std::memcpy(at, pixels[y] + 4 * lane, sizeof(float) * width);
+                std::memcpy(at, pixels[y] + 4 * lane, sizeof(Number) * width);
             lane += run;
         }
     }
