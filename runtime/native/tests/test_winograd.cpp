@@ -9,9 +9,9 @@
 #include <cstring>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "cases.h"
 #include "winograd.h"
 #include "workspace.h"
 
@@ -112,15 +112,7 @@ double expected(const Case &x, int picture, int o, int y, int column) {
                 const double weight = x.plain[at] + (x.gated ? double(x.gated_weights[at]) * x.gate[plane] : 0.0);
                 sum += weight * x.source[(plane * c.source_height + sy) * c.source_width + sx];
             }
-    if (c.activation == Activation::relu) return std::max(sum, 0.0);
-    if (c.activation == Activation::leaky_relu) return sum > 0 ? sum : sum * c.slope;
-    return sum;
-}
-
-void on_threads(int parts, const Parts &part) {
-    std::vector<std::thread> threads;
-    for (int i = 0; i < parts; ++i) threads.emplace_back([&part, i] { part(i); });
-    for (std::thread &thread : threads) thread.join();
+    return activated(c, sum);
 }
 
 // The result, with the memory around it and behind the workspace watched.

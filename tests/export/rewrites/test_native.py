@@ -1,14 +1,10 @@
 """Native convolutions compute what convolutions compute; the operator is told apart by its definition in NumPy."""
 
 import numpy as np
-import onnx
-import onnx_ir as ir
-import onnxruntime
 import pytest
-from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from harmonyrt.export.build.tracing import tidy
+from fakes.native_layers import proof
 from harmonyrt.export.rewrites import LOW_MEMORY, REWRITES, fitting, gate_fold, native, plain
 
 CONV = """g (float[{batch},64,{height},{width}] x) => (float[b,h,v,u] y) {{
@@ -42,28 +38,6 @@ class FusedConvolution(OpRun):
         return (y.astype(np.float32),)
 
 
-def proof(text, weights, *passes):
-    """Places that the last pass rewrote, the graph after it, and the largest difference of the outputs."""
-    parsed = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 18]> {text}')
-    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
-    model = ir.from_proto(parsed)
-    tidy(model)
-    before = ir.to_proto(model)
-    for one in passes:
-        places = one(model)
-        tidy(model)
-    after = ir.to_proto(model)
-    onnx.checker.check_model(after, full_check=True)
-    rng = np.random.default_rng(0)
-    feeds = {
-        value.name: rng.standard_normal([d.dim_value for d in value.type.tensor_type.shape.dim]).astype(np.float32)
-        for value in before.graph.input
-    }
-    expected = onnxruntime.InferenceSession(before.SerializeToString()).run(None, feeds)[0]
-    found = ReferenceEvaluator(after, new_ops=[FusedConvolution]).run(None, feeds)[0]
-    return places, after, float(np.abs(expected - found).max())
-
-
 def operators(model):
     return [node.op_type for node in model.graph.node]
 
@@ -74,7 +48,7 @@ def operators(model):
 def test_the_function_stays(random, height, width, kernel, pads, after):
     weights = {"w": random(40, 64, kernel, kernel) / 24, "b": random(40)}
     text = CONV.format(batch=1, height=height, width=width, pads=pads, stride=1, after=after)
-    places, model, difference = proof(text, weights, native.apply)
+    places, model, difference = proof(FusedConvolution, text, weights, native.apply)
     assert places == 1
     assert operators(model) == (["FusedConvolution", "Sigmoid"] if after == "Sigmoid" else ["FusedConvolution"])
     assert difference < 2e-5
@@ -84,7 +58,7 @@ def test_the_function_stays(random, height, width, kernel, pads, after):
 def test_a_stride_of_two_becomes_pairs_of_pixels(random, height, width):
     weights = {"w": random(32, 64, 4, 4) / 24, "b": random(32)}
     text = CONV.format(batch=1, height=height, width=width, pads="1,1,1,1", stride=2, after="Relu")
-    places, model, difference = proof(text, weights, native.apply)
+    places, model, difference = proof(FusedConvolution, text, weights, native.apply)
     assert places == 1
     assert "Conv" not in operators(model)
     assert difference < 2e-5
@@ -96,7 +70,7 @@ def test_a_transposed_convolution_becomes_four_phases(random):
         y = LeakyRelu (c)
     }"""
     weights = {"w": random(64, 32, 4, 4) / 24, "b": random(32)}
-    places, model, difference = proof(text, weights, native.apply)
+    places, model, difference = proof(FusedConvolution, text, weights, native.apply)
     assert places == 1
     assert operators(model).count("FusedConvolution") == 4
     assert "LeakyRelu" not in operators(model)
@@ -109,7 +83,9 @@ def test_a_gated_convolution_takes_its_gate_along(random):
         both = Concat <axis = 1> (gated, x)
         y = Conv <pads = [1,1,1,1]> (both, w)
     }"""
-    places, model, difference = proof(text, {"w": random(32, 128, 3, 3) / 24}, gate_fold.apply, native.apply)
+    places, model, difference = proof(
+        FusedConvolution, text, {"w": random(32, 128, 3, 3) / 24}, gate_fold.apply, native.apply
+    )
     assert places == 1
     assert operators(model) == ["FusedConvolution"]
     assert len(model.graph.node[0].input) == 5
@@ -122,7 +98,7 @@ def test_an_activation_that_is_not_the_only_reader_stays(random):
         r = Relu (c)
         y = Add (c, r)
     }"""
-    places, model, difference = proof(text, {"w": random(32, 64, 3, 3) / 24}, native.apply)
+    places, model, difference = proof(FusedConvolution, text, {"w": random(32, 64, 3, 3) / 24}, native.apply)
     assert places == 1
     assert operators(model) == ["FusedConvolution", "Relu", "Add"]
     assert difference < 2e-5
@@ -135,14 +111,14 @@ def test_an_activation_that_is_not_the_only_reader_stays(random):
 )  # fmt: skip
 def test_what_does_not_fit_is_left(random, shape, pads, stride):
     text = CONV.format(batch=1, height=8, width=8, pads=pads, stride=stride, after="Relu")
-    places, model, _ = proof(text, {"w": random(*shape) / 24, "b": random(shape[0])}, native.apply)
+    places, model, _ = proof(FusedConvolution, text, {"w": random(*shape) / 24, "b": random(shape[0])}, native.apply)
     assert places == 0
     assert operators(model) == ["Conv", "Relu"]
 
 
 def test_the_weights_keep_their_size(random):
     text = CONV.format(batch=1, height=8, width=8, pads="1,1,1,1", stride=1, after="Relu")
-    _, model, _ = proof(text, {"w": random(64, 64, 3, 3), "b": random(64)}, native.apply)
+    _, model, _ = proof(FusedConvolution, text, {"w": random(64, 64, 3, 3), "b": random(64)}, native.apply)
     assert sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer) == 64 * 64 * 9 + 64
 
 

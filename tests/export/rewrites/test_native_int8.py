@@ -1,14 +1,11 @@
 """INT8 convolutions of runtime/native: what stays exact, what is rounded, and what is left as it was."""
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
-from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from harmonyrt.export.build.tracing import tidy
+from fakes.native_layers import proof
 from harmonyrt.export.phnet.given_calibration import calibration_rewrites
 from harmonyrt.export.precision import precision_counts
 from harmonyrt.export.rewrites import fitting, gate_fold, native, native_int8
@@ -55,28 +52,6 @@ def in_steps(weight):
     return steps * scales[:, None, None, None]
 
 
-def proof(text, weights, *passes):
-    """Places that the last pass rewrote, the graph after it, and the largest difference of the outputs."""
-    parsed = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 18]> {text}')
-    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
-    model = ir.from_proto(parsed)
-    tidy(model)
-    before = ir.to_proto(model)
-    for one in passes:
-        places = one(model)
-        tidy(model)
-    after = ir.to_proto(model)
-    onnx.checker.check_model(after, full_check=True)
-    rng = np.random.default_rng(0)
-    feeds = {
-        value.name: rng.standard_normal([d.dim_value for d in value.type.tensor_type.shape.dim]).astype(np.float32)
-        for value in before.graph.input
-    }
-    expected = onnxruntime.InferenceSession(before.SerializeToString()).run(None, feeds)[0]
-    found = ReferenceEvaluator(after, new_ops=[QuantizedConvolution]).run(None, feeds)[0]
-    return places, after, float(np.abs(expected - found).max())
-
-
 def operators(model):
     return [node.op_type for node in model.graph.node]
 
@@ -86,7 +61,7 @@ def operators(model):
 def test_a_convolution_takes_its_activation_along(random, kernel, pads, after):
     weights = {"w": in_steps(random(40, 64, kernel, kernel) / 24), "b": random(40)}
     text = CONV.format(batch=1, height=9, width=14, pads=pads, stride=1, after=after)
-    places, model, difference = proof(text, weights, native_int8.apply)
+    places, model, difference = proof(QuantizedConvolution, text, weights, native_int8.apply)
     assert places == 1
     assert operators(model) == ["QuantizedConvolution", *(["Sigmoid"] if after == "Sigmoid" else [])]
     assert difference < 2e-5
@@ -100,7 +75,7 @@ def test_strides_of_two_and_transposed_convolutions_are_recast(random):
     in_127ths = np.rint(random(64, 64, 4, 4) * 8) / 127
     in_127ths[0] = 1  # each phase of the transposed one has its own steps: here they are the same
     weights = {"w1": in_steps(random(64, 64, 4, 4) / 24), "w2": in_127ths.astype(np.float32)}
-    places, model, difference = proof(text, weights, native_int8.apply)
+    places, model, difference = proof(QuantizedConvolution, text, weights, native_int8.apply)
     assert places == 2
     assert operators(model).count("QuantizedConvolution") == 5
     assert not {"Conv", "ConvTranspose"} & set(operators(model))
@@ -111,7 +86,7 @@ def test_strides_of_two_and_transposed_convolutions_are_recast(random):
 def test_a_gated_source_is_read_once_and_its_gates_cost_no_pass(random, first, second):
     text = GATED.format(channels=64, first=first, second=second)
     weights = {"w": in_steps(random(32, 128, 3, 3) / 24)}
-    places, model, difference = proof(text, weights, native_int8.apply)
+    places, model, difference = proof(QuantizedConvolution, text, weights, native_int8.apply)
     assert places == 1
     assert operators(model) == ["QuantizedConvolution"]
     first, *_, last = model.graph.node[0].input
@@ -121,14 +96,18 @@ def test_a_gated_source_is_read_once_and_its_gates_cost_no_pass(random, first, s
 
 def test_channels_that_do_not_come_in_fours_keep_their_gate_outside(random):
     text = GATED.format(channels=66, first="gated", second="x")
-    _, model, difference = proof(text, {"w": in_steps(random(32, 132, 3, 3) / 24)}, native_int8.apply)
+    _, model, difference = proof(
+        QuantizedConvolution, text, {"w": in_steps(random(32, 132, 3, 3) / 24)}, native_int8.apply
+    )
     assert operators(model) == ["Mul", "Concat", "QuantizedConvolution"]
     assert difference < 2e-5
 
 
 def test_weights_of_one_picture_stay_in_float(random):
     text = GATED.format(channels=64, first="gated", second="x")
-    places, model, difference = proof(text, {"w": random(32, 128, 3, 3)}, gate_fold.apply, native_int8.apply)
+    places, model, difference = proof(
+        QuantizedConvolution, text, {"w": random(32, 128, 3, 3)}, gate_fold.apply, native_int8.apply
+    )
     assert places == 0
     assert operators(model) == ["Mul", "Add", "Conv"]
     assert difference < 1e-3
@@ -141,7 +120,7 @@ def test_weights_are_a_quarter_of_the_size_and_each_output_has_its_own_scale(ran
     assert np.abs(steps).max() == 127
     np.testing.assert_array_less(np.abs(steps * scales[:, None, None, None] - weight).max((1, 2, 3)), scales * 0.51)
     text = CONV.format(batch=1, height=8, width=8, pads="1,1,1,1", stride=1, after="Relu")
-    _, model, _ = proof(text, {"w": weight, "b": random(32)}, native_int8.apply)
+    _, model, _ = proof(QuantizedConvolution, text, {"w": weight, "b": random(32)}, native_int8.apply)
     assert sum(len(tensor.raw_data) for tensor in model.graph.initializer) == 32 * 64 * 9 + 2 * 32 * 4
 
 
@@ -168,10 +147,10 @@ def test_a_calibration_serves_builds_with_and_without_native_kernels():
 def test_narrow_convolutions_are_taken_too(random, inputs, outputs, places):
     text = CONV.replace("64", str(inputs)).format(batch=1, height=8, width=8, pads="1,1,1,1", stride=1, after="Relu")
     weights = {"w": in_steps(random(outputs, inputs, 3, 3)), "b": random(outputs)}
-    assert proof(text, weights, native_int8.apply)[0] == places
+    assert proof(QuantizedConvolution, text, weights, native_int8.apply)[0] == places
 
 
 def test_the_operator_counts_as_int8(random):
     text = CONV.format(batch=1, height=8, width=8, pads="1,1,1,1", stride=1, after="Relu")
-    _, model, _ = proof(text, {"w": random(32, 64, 3, 3), "b": random(32)}, native_int8.apply)
+    _, model, _ = proof(QuantizedConvolution, text, {"w": random(32, 64, 3, 3), "b": random(32)}, native_int8.apply)
     assert precision_counts(ir.from_proto(model)) == {"int8": 1}

@@ -6,6 +6,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from fakes.native_layers import three_layers
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build.tracing import tidy
 from harmonyrt.export.onnx_file import build
@@ -20,15 +21,6 @@ from harmonyrt.runtime.manifest import EngineSpec, Parity
 LIBRARY = native.library("onnxruntime")
 built = pytest.mark.skipif(LIBRARY is None, reason="needs the kernels for ONNX Runtime in C++: run make native")
 
-LAYER = """g (float[1,{inputs},{height},{width}] x, float[1,{inputs},1,1] s) => (float[b,o,h,v] y) {{
-    gated = Mul (x, s)
-    both = Concat <axis = 1> (gated, x)
-    c = Conv <pads = [1,1,1,1]> (both, w1, b)
-    r = Relu (c)
-    d = Conv <pads = [1,1,1,1], strides = [2,2]> (r, w2, b)
-    e = ConvTranspose <pads = [1,1,1,1], strides = [2,2]> (d, w3, b)
-    y = LeakyRelu (e)
-}}"""
 OPERATOR = """<ir_version: 9, opset_import: ["": 18, "harmonyrt": 1]>
 g (float[n,8,h,v] x{more}) => (float[n,16,8,8] y) {{
     y = harmonyrt.FusedConvolution <kernel={kernel}, outputs=16, top=1, left=1, height={height}, width=8, activation=0,
@@ -57,19 +49,11 @@ def operator(kernel=3, height=8, weights=(1, 8, 9, 16), inputs="x, w, b", more="
 @built
 @pytest.mark.parametrize(("inputs", "height", "width"), [(64, 8, 8), (80, 34, 22), (64, 6, 38)])
 def test_layers_give_what_the_plain_graph_gives_on_any_number_of_threads(inputs, height, width):
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
-    parsed = onnx.parser.parse_model(
-        f'<ir_version: 9, opset_import: ["": 18]> {LAYER.format(inputs=inputs, height=height, width=width)}'
-    )
-    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
-    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    model, feeds = three_layers(inputs, height, width)
     expected_of = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     gate_fold.apply(model)
     tidy(model)
     assert native_rewrite.apply(model) == 3
-    feeds = {"x": draw(1, inputs, height, width), "s": draw(1, inputs, 1, 1)}
     expected = expected_of.run(None, feeds)[0]
     found = [session(ir.to_proto(model), threads).run(None, feeds)[0] for threads in (1, 2, 3)]
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
@@ -166,16 +150,9 @@ def int8_operator(kernel=3, weights=(1, 8, 9, 16), scales=(16,), inputs="x, w, s
 @built
 @pytest.mark.parametrize(("batch", "inputs", "height", "width"), [(1, 64, 8, 8), (2, 80, 34, 22), (3, 64, 6, 38)])
 def test_int8_layers_are_near_the_plain_graph_and_the_same_on_any_number_of_threads(batch, inputs, height, width):
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
-    text = LAYER.replace("float[1,", f"float[{batch},").format(inputs=inputs, height=height, width=width)
-    parsed = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 18]> {text}')
-    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
-    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    model, feeds = three_layers(inputs, height, width, batch)
     plain = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     assert native_int8.apply(model) == 3
-    feeds = {"x": draw(batch, inputs, height, width), "s": draw(batch, inputs, 1, 1)}
     expected = plain.run(None, feeds)[0]
     found = [session(ir.to_proto(model), threads).run(None, feeds)[0] for threads in (1, 2, 3)]
     np.testing.assert_array_equal(found[0], found[1])

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from fakes.native_layers import three_layers
 from harmonyrt.common import HarmonyError
 from harmonyrt.export.build.tracing import tidy
 from harmonyrt.export.precision import precision_counts, typed_graph
@@ -26,16 +27,6 @@ built_bf16 = pytest.mark.skipif(
     reason="needs a CPU with AVX512-BF16",
 )
 
-LAYER = """g (float[1,{inputs},{height},{width}] x, float[1,{inputs},1,1] s) => (float[b,o,h,v] y) {{
-    gated = Mul (x, s)
-    both = Concat <axis = 1> (gated, x)
-    c = Conv <pads = [1,1,1,1]> (both, w1, b)
-    r = Relu (c)
-    d = Conv <pads = [1,1,1,1], strides = [2,2]> (r, w2, b)
-    e = ConvTranspose <pads = [1,1,1,1], strides = [2,2]> (d, w3, b)
-    y = LeakyRelu (e)
-}}"""
-
 
 def compiled(model, threads=1, hint="f32"):
     core = openvino.Core()
@@ -45,20 +36,13 @@ def compiled(model, threads=1, hint="f32"):
 
 
 def layers(inputs, height, width):
-    """LAYER with weights, the same in native convolutions, and inputs."""
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
-    parsed = onnx.parser.parse_model(
-        f'<ir_version: 9, opset_import: ["": 18]> {LAYER.format(inputs=inputs, height=height, width=width)}'
-    )
-    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
-    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    """Three layers, the same in native convolutions, and inputs."""
+    model, feeds = three_layers(inputs, height, width)
     before = ir.to_proto(model)
     gate_fold.apply(model)
     tidy(model)
     assert native_rewrite.apply(model) == 3
-    return before, model, {"x": draw(1, inputs, height, width), "s": draw(1, inputs, 1, 1)}
+    return before, model, feeds
 
 
 @built
@@ -144,29 +128,12 @@ def test_a_file_that_is_no_library_is_refused(monkeypatch, tmp_path):
         backend.add_native_kernels(openvino.Core(), {native.NEED: native.VERSION})
 
 
-INT8_LAYER = """g (float[{batch},{inputs},{height},{width}] x, float[{batch},{inputs},1,1] s) => (float[b,o,h,v] y) {{
-    gated = Mul (x, s)
-    both = Concat <axis = 1> (gated, x)
-    c = Conv <pads = [1,1,1,1]> (both, w1, b)
-    r = Relu (c)
-    d = Conv <pads = [1,1,1,1], strides = [2,2]> (r, w2, b)
-    e = ConvTranspose <pads = [1,1,1,1], strides = [2,2]> (d, w3, b)
-    y = LeakyRelu (e)
-}}"""
-
-
 def int8_layers(batch, inputs, height, width):
-    """A graph of three layers, the same in INT8, and what to feed them with."""
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 24  # noqa: E731
-    text = INT8_LAYER.format(batch=batch, inputs=inputs, height=height, width=width)
-    parsed = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": 18]> {text}')
-    weights = {"w1": draw(64, 2 * inputs, 3, 3), "w2": draw(64, 64, 4, 4), "w3": draw(64, 64, 4, 4), "b": draw(64)}
-    parsed.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in weights.items())
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(parsed))
+    """Three layers, the same in INT8, and inputs."""
+    model, feeds = three_layers(inputs, height, width, batch)
     before = ir.to_proto(model)
     assert native_int8.apply(model) == 3
-    return before, ir.to_proto(model), {"x": draw(batch, inputs, height, width), "s": draw(batch, inputs, 1, 1)}
+    return before, ir.to_proto(model), feeds
 
 
 @built
