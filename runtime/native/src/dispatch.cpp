@@ -25,12 +25,13 @@ bool has_avx512() {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
 }
 
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
 } // namespace
 
 const Kernel *kernel_named(const char *name) {
     if (std::strcmp(name, "avx512") == 0 && has_avx512()) return &avx512::kernel;
-    if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &avx2::kernel;
+    if (std::strcmp(name, "avx2") == 0 && has_avx2()) return &avx2::kernel;
     return nullptr;
 }
 
@@ -40,11 +41,9 @@ const Kernel *best_kernel() {
 }
 
 const QuantizedKernel *quantized_kernel_named(const char *name) {
-    if (std::strcmp(name, "avx512vnni") == 0 && __builtin_cpu_supports("avx512vnni") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+    if (std::strcmp(name, "avx512vnni") == 0 && has_avx512() && __builtin_cpu_supports("avx512vnni"))
         return &avx512vnni::quantized_kernel;
-    if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &avx2::quantized_kernel;
+    if (std::strcmp(name, "avx2") == 0 && has_avx2()) return &avx2::quantized_kernel;
     return nullptr;
 }
 
