@@ -31,12 +31,13 @@ def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) 
     """Write the IR; see :data:`harmonyrt.export.targets.Builder`."""
     from harmonyrt.export.onnx_file import handed_over, native_needs
     from harmonyrt.export.precision import check_counts
+    from harmonyrt.runtime import openvino_core
     from harmonyrt.runtime.backends.openvino import add_native_kernels
 
     openvino = require("openvino", "openvino", "the openvino target")
-    core = openvino.Core()
+    core = openvino_core.core(openvino)
     needs = native_needs(model, "openvino", precision)
-    add_native_kernels(core, needs, precision)
+    add_native_kernels(needs, precision)
     try:
         with handed_over(model, folder) as path:
             converted = core.read_model(path)

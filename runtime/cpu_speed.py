@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common.telemetry import import_quietly
+from harmonyrt.runtime import openvino_core
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.machine import cpu_model_and_flags
 
@@ -157,7 +158,7 @@ def _parsed(content: bytes) -> CpuSpeed | None:
 
 def _measured_now(openvino: Any) -> CpuSpeed:
     began = time.monotonic()
-    core = openvino.Core()
+    core = openvino_core.core(openvino)
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names = [name for name in PRECISIONS if name == "fp32" or _OFFERED_AS[name] in offered]
     names += [f"{name} {WINOGRAD}" for name in _IN_WINOGRAD if name in names]

@@ -113,12 +113,12 @@ def _runner(threads: int | None) -> Callable[[onnx.ModelProto], Callable[[Feed],
 
 def _in_openvino(threads: int | None) -> Callable[[onnx.ModelProto], Callable[[Feed], np.ndarray]]:
     from harmonyrt.common.errors import require
-    from harmonyrt.runtime import native
+    from harmonyrt.runtime import native, openvino_core
     from harmonyrt.runtime.backends.openvino import add_native_kernels
     from harmonyrt.runtime.machine import cores
 
-    core = require("openvino", "openvino", "INT8 in native kernels").Core()
-    add_native_kernels(core, {native.NEED: native.VERSION})
+    core = openvino_core.core(require("openvino", "openvino", "INT8 in native kernels"))
+    add_native_kernels({native.NEED: native.VERSION})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or cores(), "NUM_STREAMS": 1}
 
     def open_graph(model: onnx.ModelProto) -> Callable[[Feed], np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
-from harmonyrt.runtime import forks, native
+from harmonyrt.runtime import forks, native, openvino_core
 from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.cpu_speed import kept
@@ -81,7 +81,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
     if without_kernels is not None:
         return without_kernels
     needed = _CAPABILITY.get(engine.precision)
-    found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = openvino_core.core(openvino).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if needed is not None and needed not in found:
         return f"{engine.precision} needs a CPU with {needed}, found {', '.join(found)}: use the fp32 bundle"
     return None
@@ -129,8 +129,8 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
         raise failures.opening_failed(who, "openvino", path, error, _last_line(error)) from None
 
 
-def add_native_kernels(core: Any, needs: Mapping[str, str], precision: str = "fp32") -> None:
-    """Load the fused kernels into an OpenVINO core where an engine of this precision needs them.
+def add_native_kernels(needs: Mapping[str, str], precision: str = "fp32") -> None:
+    """Load the fused kernels into this process's OpenVINO core where an engine of this precision needs them.
 
     Raises:
         HarmonyError: there are none for this machine, or they are those of another OpenVINO.
@@ -142,7 +142,7 @@ def add_native_kernels(core: Any, needs: Mapping[str, str], precision: str = "fp
         raise HarmonyError(f"the engine cannot be used: {reason}")
     path = native.library(NAME)
     try:
-        core.add_extension(str(path))
+        openvino_core.add_extension(require("openvino", "openvino", _WHO), str(path))
     except Exception as error:  # OpenVINO raises RuntimeError and its own types
         raise HarmonyError(
             f"the native kernels of {path} do not fit this OpenVINO, {_version()} ({_last_line(error)}): install"
@@ -157,8 +157,8 @@ def _compiled(
 
     OpenVINO's own cache goes by path, size and time, and believes what it reads; so only its export and import serve.
     """
-    core = openvino.Core()
-    add_native_kernels(core, engine.needs, engine.precision)
+    core = openvino_core.core(openvino)
+    add_native_kernels(engine.needs, engine.precision)
     key = cache_key(openvino.__version__, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), engine, settings)
     # The imported model computes with the weights where they lie in the tensor, and shares its ownership of them; an
     # array of NumPy would be gone before.

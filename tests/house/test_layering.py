@@ -31,7 +31,9 @@ MAY_IMPORT = {
         *("export", "training", "benchmarks", "serving", "video", "fleet"),
     },
 }
-GROUND_OF_RUNTIME = {"caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "native", "resample"}
+GROUND_OF_RUNTIME = {
+    *("caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "native", "openvino_core", "resample"),
+}
 # Rooms inside rooms: what each may import of the room that it is in. Modules of the ground floor import no inner room.
 INNER_ROOMS = {
     "runtime": {

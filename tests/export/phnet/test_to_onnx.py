@@ -20,7 +20,7 @@ from harmonyrt.export.precision.mark_islands import is_convolution
 from harmonyrt.export.rewrites import DEFAULT, KERNELS, LOW_MEMORY, REWRITES
 from harmonyrt.export.rewrites.native import is_fused
 from harmonyrt.models import PHNet
-from harmonyrt.runtime import native
+from harmonyrt.runtime import native, openvino_core
 from harmonyrt.runtime.backends import onnxruntime as onnxruntime_backend
 from harmonyrt.runtime.backends import openvino as openvino_backend
 
@@ -73,8 +73,8 @@ def test_all_rewrites_together_reproduce_every_golden_case(golden, golden_graph,
 
 def _run_openvino(model: onnx.ModelProto, feeds: dict[str, np.ndarray], hint: str = "f32") -> np.ndarray:
     openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
-    openvino_backend.add_native_kernels(core, {native.NEED: native.VERSION})
+    core = openvino_core.core(openvino)
+    openvino_backend.add_native_kernels({native.NEED: native.VERSION})
     settings = {"INFERENCE_PRECISION_HINT": hint}
     return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)(feeds)[0]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harmonyrt.export.rewrites import split_norms
+from harmonyrt.runtime import openvino_core
 
 NORM = """g (float[1,16,{side},{side}] x) => (float[1,16,{side},{side}] y) {{
     y = InstanceNormalization (x, scale, bias)
@@ -33,7 +34,7 @@ def test_openvino_keeps_its_digits_on_a_large_picture(prove, random):
     weights = {"scale": np.ones(16, np.float32), "bias": np.zeros(16, np.float32)}
     proof = prove(NORM.format(side=side), weights, split_norms.apply)
     x = np.maximum(np.random.default_rng(0).standard_normal((1, 16, side, side)), 0).astype(np.float32)
-    core = openvino.Core()
+    core = openvino_core.core(openvino)
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     y = core.compile_model(core.read_model(proof.model.SerializeToString()), "CPU", settings)(x)[0]
     exact = x.astype(np.float64)
@@ -55,7 +56,7 @@ def test_sums_of_large_pictures_keep_their_digits_in_openvino(prove):
     assert proof.places == 1
     assert proof.operators["MatMul"] == proof.operators["ReduceSum"] == 1
     x = np.random.default_rng(0).random((1, 3, 1024, 1024), np.float32) ** 4 / 30
-    core = openvino.Core()
+    core = openvino_core.core(openvino)
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     y = core.compile_model(core.read_model(proof.model.SerializeToString()), "CPU", settings)(x)[0]
     exact = x.sum((2, 3), dtype=np.float64, keepdims=True)

@@ -1,6 +1,8 @@
 import contextlib
 import dataclasses
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -94,6 +96,30 @@ def test_it_says_what_it_cannot_do(bundle):
     assert openvino.why_not(engine_of(bundle), SessionOptions(device="cpu")) is None
     assert "cuda" in openvino.why_not(engine_of(bundle), SessionOptions(device="cuda"))
     assert "--targets openvino" in openvino.why_not(engine_of(bundle, "onnx", "bf16"), SessionOptions())
+
+
+CLOSED_ELSEWHERE = """
+import gc, mmap, os, signal, sys, threading
+from harmonyrt.runtime import Harmonizer
+opened = [Harmonizer.open(sys.argv[1], backend="openvino")]
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(True))
+def close():
+    opened.clear()
+    gc.collect()
+thread = threading.Thread(target=close)
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGINT)
+print("heard", heard)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no signal stacks")
+def test_a_signal_finds_its_stack_after_another_thread_closed_the_last_engine(static_bundle):
+    command = [sys.executable, "-X", "faulthandler", "-c", CLOSED_ELSEWHERE, str(static_bundle)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "heard [True]\n"), ended.stderr
 
 
 FEEDS = {"image": np.full((1, 3, 64, 64), 0.5, np.float32), "mask": np.ones((1, 1, 64, 64), np.float32)}

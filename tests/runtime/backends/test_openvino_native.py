@@ -17,7 +17,7 @@ from harmonyrt.export.rewrites import gate_fold, native_int8
 from harmonyrt.export.rewrites import native as native_rewrite
 from harmonyrt.export.targets import BuildOptions
 from harmonyrt.export.to_openvino import build
-from harmonyrt.runtime import native
+from harmonyrt.runtime import native, openvino_core
 from harmonyrt.runtime.backends import openvino as backend
 
 openvino = pytest.importorskip("openvino")
@@ -29,8 +29,8 @@ built_bf16 = pytest.mark.skipif(
 
 
 def compiled(model, threads=1, hint="f32"):
-    core = openvino.Core()
-    backend.add_native_kernels(core, {native.NEED: native.VERSION})
+    core = openvino_core.core(openvino)
+    backend.add_native_kernels({native.NEED: native.VERSION})
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
 
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_library_is_refused(monkeypatch, tmp_path):
     path.write_bytes(b"no library")
     monkeypatch.setenv(native.VARIABLE, str(path))
     with pytest.raises(HarmonyError, match="do not fit this OpenVINO"):
-        backend.add_native_kernels(openvino.Core(), {native.NEED: native.VERSION})
+        backend.add_native_kernels({native.NEED: native.VERSION})
 
 
 def int8_layers(batch, inputs, height, width):
@@ -154,8 +154,8 @@ def test_an_int8_model_keeps_its_numbers_from_call_to_call_and_through_the_cache
     answers = [first(feeds)[0].copy() for _ in range(2)]
     np.testing.assert_array_equal(*answers)
     exported = first.export_model()
-    core = openvino.Core()
-    backend.add_native_kernels(core, {native.NEED: native.VERSION})
+    core = openvino_core.core(openvino)
+    backend.add_native_kernels({native.NEED: native.VERSION})
     again = core.import_model(exported, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
     np.testing.assert_array_equal(again(feeds)[0], answers[0])
 

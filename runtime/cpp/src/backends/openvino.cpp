@@ -17,6 +17,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -36,9 +37,19 @@ std::string last_line(const std::string &text) {
                        end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
-// One for the process: plugins are loaded once. Never destroyed, since OpenVINO's own globals may go first at exit.
+// One for the process: plugins are loaded once. Never destroyed, since OpenVINO's own globals may go first at exit. The
+// CPU's plugin is loaded in a thread that ends at once: it gives the thread that loads it another signal stack.
 ov::Core &core() {
-    static ov::Core *core = new ov::Core();
+    static ov::Core *core = [] {
+        auto *made = new ov::Core();
+        std::thread([made] {
+            try {
+                made->get_property("CPU", ov::device::capabilities);
+            } catch (const std::exception &) { // the next use says it
+            }
+        }).join();
+        return made;
+    }();
     return *core;
 }
 
