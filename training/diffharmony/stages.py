@@ -26,7 +26,8 @@ from harmonyrt.models.diffharmony import (
     load_vae,
 )
 from harmonyrt.models.diffharmony.blocks import ResnetBlock, SpatialAttention
-from harmonyrt.models.diffharmony.folders import load_null_text, load_parts, unet_config, vae_config
+from harmonyrt.models.diffharmony.configurations import unet_config, vae_config
+from harmonyrt.models.diffharmony.folders import load_null_text, load_parts
 from harmonyrt.models.diffharmony.parts import CONFIG, Parts, check_parts, find_parts, read_json
 from harmonyrt.models.diffharmony.refiner import BASE, LARGE, SMALL
 from harmonyrt.models.diffharmony.sampler import alphas_cumprod

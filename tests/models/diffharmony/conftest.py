@@ -10,22 +10,18 @@ import pytest
 import torch
 
 from harmonyrt.models import diffharmony as dh
-from harmonyrt.models.diffharmony import folders
-from harmonyrt.models.diffharmony.text import TextConfig, TextEncoder
+from harmonyrt.models.diffharmony import configurations
+from harmonyrt.models.diffharmony.text import TextEncoder
 
 WHERE = Path("config.json")
 
 
-def _text_config(data: dict, where: Path) -> TextConfig:
-    return TextConfig(**folders._known(TextConfig, data, where))
-
-
 KINDS = {
-    "unet": (dh.UNet, folders.unet_config),
-    "vae": (dh.AutoencoderKL, folders.vae_config),
-    "harmony_vae": (dh.HarmonyVAE, folders.vae_config),
-    "refiner": (dh.Refiner, folders.refiner_config),
-    "text": (TextEncoder, _text_config),
+    "unet": (dh.UNet, configurations.unet_config),
+    "vae": (dh.AutoencoderKL, configurations.vae_config),
+    "harmony_vae": (dh.HarmonyVAE, configurations.vae_config),
+    "refiner": (dh.Refiner, configurations.refiner_config),
+    "text": (TextEncoder, configurations.text_config),
 }
 
 

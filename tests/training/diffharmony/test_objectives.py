@@ -12,7 +12,7 @@ from PIL import Image
 from fakes.diffharmony_toys import write_toys
 from harmonyrt.common import HarmonyError
 from harmonyrt.models.diffharmony import AutoencoderKL, Noise, load_diffharmony, load_vae
-from harmonyrt.models.diffharmony.folders import vae_config
+from harmonyrt.models.diffharmony.configurations import vae_config
 from harmonyrt.training.diffharmony.objectives import (
     HarmonyVAEObjective,
     NoiseObjective,
