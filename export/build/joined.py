@@ -12,9 +12,10 @@ from harmonyrt.common.progress import Reporter
 from harmonyrt.export.build.bundle import bundle_being_written, write_manifest
 from harmonyrt.export.build.family import Family, FamilySession, R
 from harmonyrt.export.build.joined_recipe import JoinedRecipe
+from harmonyrt.export.build.older_bundle import kept_of_other_targets
 from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import recipe_sha256, unchanged
-from harmonyrt.export.build.session import BuildSession, kept_of_other_targets
+from harmonyrt.export.build.session import BuildSession
 from harmonyrt.runtime.manifest import PRECISIONS, SEVERAL_PRECISIONS, EngineSpec, Manifest, Measurement
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,17 +23,16 @@ from harmonyrt.export.build.family import (
     Family,
     FamilySession,
     R,
-    Recipe,
     Results,
     Typed,
 )
 from harmonyrt.export.build.gate import ENGINE, NOT_MEASURED, Gate, OutOfRange, Run, prove
+from harmonyrt.export.build.older_bundle import kept_of_other_targets
 from harmonyrt.export.build.outcome import Outcome
 from harmonyrt.export.build.recipe import recipe_sha256, tool_versions
 from harmonyrt.export.build.running import open_engine, run_file
 from harmonyrt.export.rewrites import plain
 from harmonyrt.export.targets import BUILDERS, BuiltEngine, why_not
-from harmonyrt.runtime.bundle import open_bundle
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, Parity, Skipped
 
 
@@ -272,48 +269,6 @@ def _words(component: Component, target: str) -> Iterator[str]:
     if component.name != NETWORK:
         yield component.name
     yield target
-
-
-def kept_of_other_targets(recipe: Recipe, place: Path, scratch: Path, say: Callable[[str], object]) -> Manifest | None:
-    """Link what an older bundle of the same recipe has for targets that this build was not asked for into its scratch.
-
-    Args:
-        recipe: of the build.
-        place: of the older bundle, if there is one.
-        scratch: folder that becomes the new one.
-        say: told which targets are kept; or why not, if the older bundle has them.
-
-    Returns:
-        The older manifest with the kept engines alone; None if there are none.
-    """
-    try:
-        old = open_bundle(place)
-    except HarmonyError:
-        return None
-    engines = tuple(engine for engine in old.manifest.engines if engine.target not in recipe.targets)
-    targets = ", ".join(dict.fromkeys(engine.target for engine in engines))
-    if not engines:
-        return None
-    try:
-        if old.manifest.recipe_sha256 != recipe_sha256(recipe):
-            raise HarmonyError("other weights, options or tools made them")
-        for engine in engines:
-            old.verified_file(engine)
-    except HarmonyError as error:
-        say(f"the older bundle's engines for {targets} are not kept: {error}")
-        return None
-    say(f"keeping the older bundle's engines for {targets}")
-    for name in {file.path for engine in engines for file in engine.files}:
-        _link_or_copy(place / name, scratch / name)
-    return replace(old.manifest, engines=engines)
-
-
-def _link_or_copy(source: Path, copy: Path) -> None:
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, copy)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, copy)
 
 
 def manifest_of(
