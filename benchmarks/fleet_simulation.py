@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from harmonyrt.fleet.loop import TASKS_PER_WORKER, Job, results
+from harmonyrt.fleet.outcomes import Result
 from harmonyrt.fleet.results import Results, read_results
 from harmonyrt.fleet.tables import table_pairs
-from harmonyrt.fleet.work import Result
 
 IN_FLIGHT = (10, 100, 1000)
 _SHORTEST_SLEEP = 0.01  # seconds

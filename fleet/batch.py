@@ -18,10 +18,11 @@ from harmonyrt.fleet.budget import forget
 from harmonyrt.fleet.bundles import bundle_source
 from harmonyrt.fleet.local import LocalPool
 from harmonyrt.fleet.loop import Job, Pool, results
+from harmonyrt.fleet.outcomes import BAD_INPUT, FAILED, OK, Result
 from harmonyrt.fleet.pairs import open_pairs
 from harmonyrt.fleet.results import FOLDER, Earlier, Results, parts
 from harmonyrt.fleet.rows import Pairs, Row
-from harmonyrt.fleet.work import BAD_INPUT, FAILED, OK, Engine, HarmonizeJob, Result, Settings
+from harmonyrt.fleet.work import Engine, HarmonizeJob, Settings
 from harmonyrt.runtime.machine import cores
 
 _MOST_SENTENCES = 20

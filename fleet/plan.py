@@ -13,8 +13,9 @@ from harmonyrt.fleet import stores
 from harmonyrt.fleet.batch import Batch, prepared
 from harmonyrt.fleet.budget import forget
 from harmonyrt.fleet.loop import results
+from harmonyrt.fleet.outcomes import OK, Result
 from harmonyrt.fleet.rows import Pairs, Row
-from harmonyrt.fleet.work import OK, HarmonizeJob, Result
+from harmonyrt.fleet.work import HarmonizeJob
 
 SAMPLE = 50
 MACHINES = (1, 8, 64)

@@ -19,8 +19,8 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.fleet import stores
+from harmonyrt.fleet.outcomes import OK, STAGES, Result
 from harmonyrt.fleet.rows import fingerprint, short_hash
-from harmonyrt.fleet.work import OK, STAGES, Result
 
 FOLDER = "results"
 ROWS, SECONDS = 4096, 60.0

@@ -13,9 +13,9 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.fleet import bundles, results
 from harmonyrt.fleet.budget import SLOTS, Budget
 from harmonyrt.fleet.bundles import bundle_source
+from harmonyrt.fleet.outcomes import FAILED, Result
 from harmonyrt.fleet.results import Earlier, Results, parts, read_results
 from harmonyrt.fleet.rows import fingerprint
-from harmonyrt.fleet.work import FAILED, Result
 
 
 def done(name: str, **changes) -> Result:
