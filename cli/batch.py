@@ -90,7 +90,7 @@ def batch(
     """
     from harmonyrt.cli.bundles import chosen_bundle
     from harmonyrt.cli.console import print_json
-    from harmonyrt.cli.harmonizing import check_device
+    from harmonyrt.cli.harmonize_options import check_device
     from harmonyrt.common import HarmonyError
     from harmonyrt.common.progress import progress, say
     from harmonyrt.fleet.batch import Batch, Crew, as_plain, run_batch

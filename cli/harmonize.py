@@ -105,7 +105,8 @@ def harmonize(
     harmonyrt harmonize cutout.png --background background.jpg --at 120,40 --scale 0.5 -o harmonized.png
     """
     from harmonyrt.cli.extras import Extras
-    from harmonyrt.cli.harmonizing import STREAM, Options, check_device, run_one
+    from harmonyrt.cli.harmonize_options import STREAM, Options, check_device
+    from harmonyrt.cli.harmonizing import run_one
     from harmonyrt.cli.harmonizing_folders import run_folder
     from harmonyrt.common.streams import current as streams
     from harmonyrt.runtime.controls import checked_controls

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -17,11 +16,11 @@ import numpy as np
 
 from harmonyrt.cli.bundles import chosen_bundle
 from harmonyrt.cli.console import collected, print_json, print_path, silent_libraries
-from harmonyrt.cli.extras import NO_EXTRAS, Extras, say_residual
+from harmonyrt.cli.extras import say_residual
+from harmonyrt.cli.harmonize_options import STREAM, Options, check_no_input, checked_output, is_there
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import is_special, written_whole
 from harmonyrt.common.progress import growing_progress, say
-from harmonyrt.common.streams import current as streams
 from harmonyrt.common.streams import read_stdin
 from harmonyrt.runtime.images.encode import WRITABLE, check_writable, save, write_picture_file
 from harmonyrt.runtime.images.foreground import foreground_ratio
@@ -36,43 +35,6 @@ from harmonyrt.runtime.images.inputs import (
 )
 from harmonyrt.runtime.images.masks import MaskFile
 from harmonyrt.runtime.images.pictures import PictureFile
-
-STREAM = "-"
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `harmonize`, as `harmonyrt harmonize --help` explains them."""
-
-    composite: str
-    mask: str | None
-    output: str | None
-    bundle: Path | None
-    fit_mask: bool
-    invert_mask: bool
-    label: tuple[int, ...]
-    alpha_mask: bool
-    side_by_side: bool
-    format: str | None
-    existing: str
-    backend: str
-    device: str | None
-    target: str | None
-    threads: int | None
-    diffusion: dict[str, Any]
-    max_megapixels: float
-    as_json: bool
-    in_folder: bool = False
-    strength: float = 1.0
-    keep: str | None = None
-    match: Path | None = None
-    precision: str | None = None
-    provider: str | None = None
-    extras: Extras = NO_EXTRAS
-    background: str | None = None
-    at: str | None = None
-    scale: float | None = None
-    premultiplied: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,16 +52,6 @@ class Result:
     extras: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def check_device(device: str | None) -> None:
-    """Refuse a device that no backend has.
-
-    Raises:
-        HarmonyError: it is neither cpu nor a GPU.
-    """
-    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise HarmonyError(f"device {device!r} is not known; give cpu, cuda or cuda:N")
-
-
 def run_one(options: Options) -> int:
     """Harmonize one composite.
 
@@ -109,11 +61,11 @@ def run_one(options: Options) -> int:
     Raises:
         HarmonyError: wrong usage or input.
     """
-    output = _checked_output(options, options.output or (STREAM if options.composite == STREAM else None))
+    output = checked_output(options, options.output or (STREAM if options.composite == STREAM else None))
     if output != STREAM:
         if not is_special(output):
             check_writable(output)
-        _check_no_input(Path(output), options.composite, options.mask, options.background, options.match)
+        check_no_input(Path(output), options.composite, options.mask, options.background, options.match)
     match = None if options.match is None else str(options.match)
     options.extras.check(output, (options.composite, options.mask, options.background, match))
     for extra in options.extras.paths:
@@ -143,67 +95,6 @@ def run_one(options: Options) -> int:
             print_path(output)
         say(f"harmonized {done.width}x{done.height} pixels in {done.seconds:.2f} s")
     return 0
-
-
-def _checked_output(options: Options, output: str | None) -> str:
-    """The output, once it and the inputs are compatible."""
-    if output is None:
-        raise HarmonyError("no output was given; name it with -o harmonized.png, or -o - for stdout")
-    _check_background(options)
-    if options.mask is None and not options.alpha_mask and options.background is None:
-        raise HarmonyError("no mask was given; name a picture whose foreground is white, or pass --alpha-mask")
-    if options.mask is not None and options.alpha_mask:
-        raise HarmonyError(f"both {options.mask} and --alpha-mask were given; give one mask")
-    if options.mask == STREAM:
-        raise HarmonyError("the mask cannot come from stdin; name a file (only the composite may be -)")
-    if options.mask is not None and Path(options.mask).is_dir():
-        raise HarmonyError(
-            f"{options.mask} is a folder and {options.composite} is not; give two pictures or two folders"
-        )
-    if output == STREAM and options.as_json:
-        raise HarmonyError("--json and the picture cannot both go to stdout; write the picture to a file with -o")
-    if output == STREAM and "stdout" in streams().closed:
-        raise HarmonyError("stdout is closed, and the picture would be lost; redirect it, or name a file with -o")
-    if output == STREAM and sys.stdout.isatty():
-        raise HarmonyError("stdout is a terminal, which cannot show a picture; redirect it, or name a file with -o")
-    return output
-
-
-def _check_background(options: Options) -> None:
-    if options.background is None:
-        for option, given in (
-            ("--at", options.at),
-            ("--scale", options.scale),
-            ("--premultiplied", options.premultiplied),
-        ):
-            if given:
-                raise HarmonyError(f"{option} is for pasting a cut-out; name the background with --background")
-        return
-    refused = {
-        str(options.mask): options.mask,
-        "--alpha-mask": options.alpha_mask,
-        "--invert-mask": options.invert_mask,
-    }
-    for option, also_given in {**refused, "--label": options.label}.items():
-        if also_given:
-            raise HarmonyError(f"both --background and {option} were given; the cut-out's own alpha is the mask")
-    if options.background == STREAM:
-        raise HarmonyError("the background cannot come from stdin; name a file (only the cut-out may be -)")
-
-
-def _check_no_input(output: Path, *inputs: str | Path | None) -> None:
-    for path in inputs:
-        if path and str(path) != STREAM and Path(path).exists() and output.exists() and output.samefile(path):
-            raise HarmonyError(f"the output {output} is the input {path}; choose another output")
-
-
-def is_there(output: Path, existing: str) -> bool:
-    """Whether to skip an output that already exists. A named pipe or a device is no output of an earlier run."""
-    if is_special(output):
-        return False
-    if existing == "refuse" and output.exists():
-        raise HarmonyError(f"{output} already exists; choose another output, or pass --existing replace")
-    return existing == "skip" and output.exists()
 
 
 def read_inputs(options: Options, composite: str, mask: str | None) -> Inputs:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from harmonyrt.cli.console import print_json, print_path
-from harmonyrt.cli.harmonizing import STREAM, Options, Result, harmonized, is_there, opened, read_inputs, report
+from harmonyrt.cli.harmonize_options import STREAM, Options, is_there
+from harmonyrt.cli.harmonizing import Result, harmonized, opened, read_inputs, report
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.progress import progress, say

@@ -112,7 +112,7 @@ def video(
 
     ... | harmonyrt video - --size 1280x720 --rate 25 --mask mask.png -o - | ...
     """
-    from harmonyrt.cli.harmonizing import check_device
+    from harmonyrt.cli.harmonize_options import check_device
     from harmonyrt.cli.video_run import Pasting, Pipe, Request, run
     from harmonyrt.video.coding import Coding
     from harmonyrt.video.harmonize import VideoOptions
