@@ -1,6 +1,6 @@
 // CPU time of the native convolution over the layers of PHNet on one thread, and the core's rate of multiply-adds.
 //
-//     layers [avx512|avx512_bf16|avx2] [repeats] < FILE       lines of FILE: name kernel inputs outputs height width
+//     layers [avx512|avx512_bf16|amx_bf16|avx2] [repeats] < FILE       lines of FILE: name kernel inputs outputs height width
 //     gated
 
 #include <sys/mman.h>
@@ -165,5 +165,6 @@ static int study(const KernelOf<Number> *kernel, int repeats) {
 int main(int argc, char **argv) {
     const std::string name = argc > 1 ? argv[1] : "avx512";
     const int repeats = argc > 2 ? std::atoi(argv[2]) : 5;
-    return name == "avx512_bf16" ? study(bf16_kernel(), repeats) : study(kernel_named(name.c_str()), repeats);
+    const bool bf16 = name.find("bf16") != std::string::npos;
+    return bf16 ? study(bf16_kernel_named(name.c_str()), repeats) : study(kernel_named(name.c_str()), repeats);
 }

@@ -1,5 +1,7 @@
 #include <cstring>
+#include <initializer_list>
 
+#include "amx_permission.h"
 #include "quantized.h"
 #include "winograd.h"
 
@@ -15,6 +17,12 @@ extern const Kernel kernel;
 extern const QuantizedKernel quantized_kernel;
 } // namespace avx2
 namespace avx512vnni {
+extern const QuantizedKernel quantized_kernel;
+}
+namespace amx_bf16 {
+extern const KernelOf<Bfloat16> kernel;
+}
+namespace amx_int8 {
 extern const QuantizedKernel quantized_kernel;
 }
 
@@ -41,6 +49,7 @@ const Kernel *best_kernel() {
 }
 
 const QuantizedKernel *quantized_kernel_named(const char *name) {
+    if (std::strcmp(name, "amx_int8") == 0 && has_avx512() && amx().int8) return &amx_int8::quantized_kernel;
     if (std::strcmp(name, "avx512vnni") == 0 && has_avx512() && __builtin_cpu_supports("avx512vnni"))
         return &avx512vnni::quantized_kernel;
     if (std::strcmp(name, "avx2") == 0 && has_avx2()) return &avx2::quantized_kernel;
@@ -48,12 +57,21 @@ const QuantizedKernel *quantized_kernel_named(const char *name) {
 }
 
 const QuantizedKernel *best_quantized_kernel() {
-    const QuantizedKernel *best = quantized_kernel_named("avx512vnni");
-    return best != nullptr ? best : quantized_kernel_named("avx2");
+    for (const char *name : {"amx_int8", "avx512vnni", "avx2"})
+        if (const QuantizedKernel *const kernel = quantized_kernel_named(name)) return kernel;
+    return nullptr;
 }
 
-const KernelOf<Bfloat16> *bf16_kernel() {
-    return has_avx512() && __builtin_cpu_supports("avx512bf16") ? &avx512_bf16::kernel : nullptr;
+const KernelOf<Bfloat16> *bf16_kernel_named(const char *name) {
+    if (!has_avx512() || !__builtin_cpu_supports("avx512bf16")) return nullptr;
+    if (std::strcmp(name, "amx_bf16") == 0 && amx().bf16) return &amx_bf16::kernel;
+    if (std::strcmp(name, "avx512_bf16") == 0) return &avx512_bf16::kernel;
+    return nullptr;
+}
+
+const KernelOf<Bfloat16> *best_bf16_kernel() {
+    const KernelOf<Bfloat16> *best = bf16_kernel_named("amx_bf16");
+    return best != nullptr ? best : bf16_kernel_named("avx512_bf16");
 }
 
 } // namespace hrt::native

@@ -48,9 +48,11 @@ HRT_INLINE Vec cells(const Vec channels[2]) {
     for (int i = 0; i < 32; ++i) order[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * 16);
     return (Vec)__builtin_shuffle((Pairs)_mm512_cvtne2ps_pbh((__m512)channels[1], (__m512)channels[0]), order);
 }
+#if !HRT_AMX
 HRT_INLINE Vec multiply_add(Vec sum, float cell, Vec cells) {
     return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(cell), (__m512bh)cells);
 }
+#endif
 
 #else
 

@@ -57,7 +57,7 @@ public:
         outputs[0].set_shape(result_shape(values_, shape_of(inputs[0].get_shape())));
         OPENVINO_ASSERT(outputs[0].get_element_type() == type, "the result is wanted in another type");
         if (type == ov::element::bf16) {
-            static const KernelOf<Bfloat16> *const kernel = bf16_kernel();
+            static const KernelOf<Bfloat16> *const kernel = best_bf16_kernel();
             OPENVINO_ASSERT(kernel != nullptr, "this CPU has no AVX512-BF16");
             compute(*kernel, outputs[0], inputs);
         } else {

@@ -25,7 +25,7 @@ struct QuantizedOperands {
 // 2 * inputs channels then, and inputs is a multiple of 4.
 struct QuantizedKernel {
     const char *name;
-    // Of the transformed weights, in bytes. They serve every CPU and every kernel of this library.
+    // Of the transformed weights, in bytes. Each kernel has a layout of its own.
     std::size_t (*prepared)(const Convolution &, bool gated);
     // Weights [outputs / 16][inputs][kernel * kernel][16] with one scale per output; `to` is aligned to 64 bytes.
     void (*prepare)(const Convolution &, bool gated, const std::int8_t *weights, const float *scales, void *to,
@@ -36,7 +36,7 @@ struct QuantizedKernel {
 
 // The best kernel for this CPU; null if it has neither AVX-512 with VNNI nor AVX2.
 const QuantizedKernel *best_quantized_kernel();
-// By name ("avx512vnni", "avx2"); null if there is none or the CPU lacks it.
+// By name ("amx_int8", "avx512vnni", "avx2"); null if there is none or the CPU lacks it.
 const QuantizedKernel *quantized_kernel_named(const char *name);
 
 } // namespace hrt::native

@@ -3,32 +3,24 @@
 // A block of tiles is transformed twice: once to find the largest value of each position of each tile, once to
 // quantize with it, four channels together as the products read them. Then each block of output channels multiplies,
 // scales, and transforms the sums back while they are in the cache.
-#include <immintrin.h>
-
 #include <cmath>
 
 #include "quantized.h"
+#if HRT_AMX
+#include "quantized_registers.h"
+#else
+#include "quantized_vectors.h"
+#endif
 #include "tiles.h"
 
 namespace hrt::native::HRT_KERNEL {
 namespace {
 
-constexpr int kRows = HRT_ROWS;       // output channels and
-constexpr int kVectors = HRT_VECTORS; // vectors of tiles that the product keeps in registers
 constexpr int kOutputs = HRT_OUTPUTS; // output channels per block
 constexpr int kMostTiles = HRT_TILES; // tiles per block
-constexpr int kQuad = 4;              // channels that one product adds up
 constexpr float kSteps = 127.0F;
 constexpr float kNothing = 1e-30F; // smaller values are zeros: their reciprocal would not be finite
 
-HRT_INLINE Index load_int(const void *from) {
-    typedef int Loose __attribute__((vector_size(kLanes * 4), aligned(1), may_alias));
-    return *static_cast<const Loose *>(from);
-}
-HRT_INLINE void store_int(void *to, Index value) {
-    typedef int Loose __attribute__((vector_size(kLanes * 4), aligned(1), may_alias));
-    *static_cast<Loose *>(to) = value;
-}
 HRT_INLINE Vec magnitude(Vec value) { return value < 0.0F ? -value : value; }
 HRT_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
@@ -38,61 +30,13 @@ HRT_INLINE Index rounded(Vec value) {
     return (Index)sum;
 }
 
-// sum + the products of four unsigned and four signed bytes in each lane; one factor is the same in every lane.
-#ifdef HRT_VNNI
-struct Factor {
-    __m512i value;
-    HRT_INLINE void read(const std::int8_t *from) {
-        int four;
-        std::memcpy(&four, from, sizeof four);
-        value = _mm512_set1_epi32(four);
-    }
-};
-struct Bytes {
-    __m512i value;
-    HRT_INLINE void read(const std::uint8_t *from) { value = _mm512_loadu_si512(from); }
-};
-HRT_INLINE Index dot(Index sum, const Bytes &a, const Factor &b) {
-    return (Index)_mm512_dpbusd_epi32((__m512i)sum, a.value, b.value);
-}
-#else // in 16 bits, which hold the bytes' products exactly
-struct Factor {
-    __m256i even, odd;
-    HRT_INLINE void read(const std::int8_t *from) {
-        int four;
-        std::memcpy(&four, from, sizeof four);
-        const __m256i value = _mm256_set1_epi32(four);
-        even = _mm256_srai_epi16(_mm256_slli_epi16(value, 8), 8);
-        odd = _mm256_srai_epi16(value, 8);
-    }
-};
-struct Bytes {
-    __m256i even, odd;
-    HRT_INLINE void read(const std::uint8_t *from) {
-        const __m256i value = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
-        even = _mm256_and_si256(value, _mm256_set1_epi16(255));
-        odd = _mm256_srli_epi16(value, 8);
-    }
-};
-HRT_INLINE Index dot(Index sum, const Bytes &a, const Factor &b) {
-    const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(a.even, b.even), _mm256_madd_epi16(a.odd, b.odd));
-    return sum + (Index)both;
-}
-#endif
+static_assert(kOutputs % kOutputBlock == 0, "the layout of weights");
 
 constexpr int quads_of(const Convolution &conv, bool gated) {
     return (gated ? 2 : 1) * ((conv.inputs + kQuad - 1) / kQuad);
 }
-
-// Prepared weights: [outputs / 16][n * n] of these, each [16 / rows][quads][rows][4] bytes, then what goes with them.
-struct Tail {
-    float scale[kOutputBlock];
-    std::int32_t start[kOutputBlock]; // takes back that sources are 128 too large
-};
-constexpr int kTogether = 4; // rows in the layout, of all kernels alike
-static_assert(kRows == kTogether && kOutputs % kOutputBlock == 0, "the layout of weights");
-
-std::size_t weight_bytes(int quads) { return static_cast<std::size_t>(quads) * kQuad * kOutputBlock + sizeof(Tail); }
+// With those of zero weights that fill up the last step of the product.
+constexpr int product_quads(const Convolution &conv, bool gated) { return round_up(quads_of(conv, gated), kQuads); }
 
 // One input channel of 16 outputs, transformed: u[n * n][16].
 template <int kernel>
@@ -125,7 +69,7 @@ template <int kernel>
 void prepare_block(const Convolution &conv, bool gated, const std::int8_t *weights, const float *scales, int block,
                    char *to) {
     constexpr int products = Transform<kernel>::n * Transform<kernel>::n;
-    const int inputs = (gated ? 2 : 1) * conv.inputs, quads = quads_of(conv, gated);
+    const int inputs = (gated ? 2 : 1) * conv.inputs, quads = product_quads(conv, gated);
     const std::int8_t *from = weights + static_cast<std::size_t>(block) * inputs * kernel * kernel * kOutputBlock;
     alignas(64) float u[products * kOutputBlock], most[products * kOutputBlock] = {};
     for (int c = 0; c < inputs; ++c) {
@@ -144,8 +88,7 @@ void prepare_block(const Convolution &conv, bool gated, const std::int8_t *weigh
                 const float largest = most[p * kOutputBlock + o];
                 if (largest < kNothing) continue;
                 const int value = static_cast<int>(__builtin_rintf(u[p * kOutputBlock + o] * (kSteps / largest)));
-                const std::size_t row = static_cast<std::size_t>(o / kTogether) * quads + c / kQuad;
-                bytes[(row * kTogether + o % kTogether) * kQuad + c % kQuad] = static_cast<std::int8_t>(value);
+                bytes[byte_at(quads, o, c)] = static_cast<std::int8_t>(value);
                 tail->start[o] -= 128 * value;
             }
         }
@@ -158,64 +101,6 @@ void prepare_block(const Convolution &conv, bool gated, const std::int8_t *weigh
         }
 }
 
-// m[kRows][tiles] = the products of weights [quads][kRows][4] and tiles [quads][tiles][4], scaled on both sides.
-template <int vectors>
-HRT_INLINE void multiply(const std::int8_t *u, const Tail &tail, int first, const std::uint8_t *v, const float *scale,
-                         int quads, int tiles, float *m, const std::uint8_t *ahead) {
-    Index sum[kRows][vectors];
-    HRT_UNROLL
-    for (int r = 0; r < kRows; ++r) HRT_UNROLL
-    for (int x = 0; x < vectors; ++x) sum[r][x] = Index{} + tail.start[first + r];
-    const std::size_t step = static_cast<std::size_t>(tiles) * kQuad;
-    for (int q = 0; q < quads; ++q) {
-        Bytes b[vectors];
-        HRT_UNROLL
-        for (int x = 0; x < vectors; ++x) b[x].read(v + x * kLanes * kQuad);
-        HRT_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-            Factor w;
-            w.read(u + r * kQuad);
-            HRT_UNROLL
-            for (int x = 0; x < vectors; ++x) sum[r][x] = dot(sum[r][x], b[x], w);
-        }
-        __builtin_prefetch(ahead);
-        ahead += 32;
-        u += kRows * kQuad;
-        v += step;
-    }
-    HRT_UNROLL
-    for (int x = 0; x < vectors; ++x) {
-        const Vec by = load(scale + x * kLanes);
-        HRT_UNROLL
-        for (int r = 0; r < kRows; ++r)
-            store(m + r * tiles + x * kLanes, __builtin_convertvector(sum[r][x], Vec) * (by * tail.scale[first + r]));
-    }
-}
-
-// One position of one block of 16 outputs. Meanwhile a part of the next position's tiles comes into the cache.
-void product(const char *weights, const std::uint8_t *v, const float *scale, int quads, int tiles, float *m,
-             const std::uint8_t *next) {
-    const std::size_t bytes = weight_bytes(quads);
-    const Tail &tail = *reinterpret_cast<const Tail *>(weights + bytes - sizeof(Tail));
-    const auto *u = reinterpret_cast<const std::int8_t *>(weights);
-    for (int t = 0; t < tiles;) {
-        const int left = (tiles - t) / kLanes;
-        const int now = left >= kVectors ? kVectors : left >= 2 && kVectors > 2 ? 2 : 1;
-        for (int o = 0; o < kOutputBlock; o += kRows) {
-            const std::int8_t *rows = u + static_cast<std::size_t>(o) * quads * kQuad;
-            float *to = m + static_cast<std::size_t>(o) * tiles + t;
-            const std::uint8_t *from = v + t * kQuad, *ahead = next + static_cast<std::size_t>(o) / kRows * quads * 32;
-            if (now == kVectors)
-                multiply<kVectors>(rows, tail, o, from, scale + t, quads, tiles, to, ahead);
-            else if (now == 2)
-                multiply<2>(rows, tail, o, from, scale + t, quads, tiles, to, ahead);
-            else
-                multiply<1>(rows, tail, o, from, scale + t, quads, tiles, to, ahead);
-        }
-        t += now * kLanes;
-    }
-}
-
 // Parts of the workspace, in floats.
 struct Sizes {
     std::size_t stride, tiles, scales, line, rows, sums;
@@ -224,7 +109,7 @@ struct Sizes {
         constexpr int products = Transform<kernel>::n * Transform<kernel>::n;
         Sizes s;
         // Bytes from one position to the next; odd in lines: strides of a power of two meet in the same cache sets.
-        s.stride = static_cast<std::size_t>(quads_of(conv, gated)) * kQuad * b.block_tiles + 64;
+        s.stride = static_cast<std::size_t>(product_quads(conv, gated)) * kQuad * b.block_tiles + 64;
         s.tiles = round_up64((products * s.stride + 4095) / sizeof(float));
         s.scales = round_up64(products * b.block_tiles);
         s.line = TransformedRows<kernel>::line_size(b);
@@ -347,6 +232,11 @@ private:
             pack(transformed, rows, inverse, gates() + kQuad * quad, tiles_ + at);
             pack(transformed, rows, inverse, nullptr, tiles_ + at + static_cast<std::size_t>(quads_) * padded_ * kQuad);
         }
+        const int filled = quads_of(conv_, gated_), all = product_quads(conv_, gated_);
+        if (thread == threads_ - 1 && all > filled)
+            for (int p = 0; p < kProducts; ++p)
+                std::memset(tiles_ + p * sizes_.stride + static_cast<std::size_t>(filled) * padded_ * kQuad, 128,
+                            static_cast<std::size_t>(all - filled) * padded_ * kQuad);
     }
 
     // Four channels to bytes, all positions of all tiles.
@@ -375,24 +265,24 @@ private:
     }
 
     void multiply_and_transform_back(int thread) const {
+        const Registers registers;
         float *const scale = largest(thread), *const sums = rest(thread);
         const float *const inverse = factors(thread);
         for (int i = 0; i < kProducts * padded_; i += kLanes) {
             const Vec by = load(inverse + i);
             store(scale + i, by > 0.0F ? 1.0F / by : Vec{});
         }
-        const int all_blocks = (conv_.outputs + kOutputBlock - 1) / kOutputBlock, quads = (gated_ ? 2 : 1) * quads_;
+        const int all_blocks = (conv_.outputs + kOutputBlock - 1) / kOutputBlock;
+        const int quads = product_quads(conv_, gated_);
         const std::size_t weight_step = weight_bytes(quads), sum_step = std::size_t{kOutputs} * padded_ + 16;
         const std::size_t plane = static_cast<std::size_t>(conv_.height) * conv_.width;
         const auto *weights = static_cast<const char *>(with_.weights);
         for (int block = from(thread, all_blocks); block < from(thread + 1, all_blocks);) {
             const int together = std::min(kOutputs / kOutputBlock, from(thread + 1, all_blocks) - block);
             for (int p = 0; p < kProducts; ++p)
-                for (int b = 0; b < together; ++b)
-                    product(weights + (static_cast<std::size_t>(block + b) * kProducts + p) * weight_step,
-                            tiles_ + p * sizes_.stride, scale + p * padded_, quads, padded_,
-                            sums + p * sum_step + static_cast<std::size_t>(b) * kOutputBlock * padded_,
-                            tiles_ + (p + 1 == kProducts ? 0 : p + 1) * sizes_.stride);
+                product(weights + (static_cast<std::size_t>(block) * kProducts + p) * weight_step,
+                        kProducts * weight_step, together, tiles_ + p * sizes_.stride, scale + p * padded_, quads,
+                        padded_, sums + p * sum_step, tiles_ + (p + 1 == kProducts ? 0 : p + 1) * sizes_.stride);
             const int first = block * kOutputBlock;
             for (int o = 0; o < std::min(together * kOutputBlock, conv_.outputs - first); ++o)
                 transform_back<kernel>(
@@ -407,7 +297,7 @@ private:
 std::size_t prepared(const Convolution &conv, bool gated) {
     const int n = conv.kernel == 3 ? Transform<3>::n : Transform<2>::n;
     const std::size_t blocks = (conv.outputs + kOutputBlock - 1) / kOutputBlock;
-    return blocks * n * n * weight_bytes(quads_of(conv, gated));
+    return blocks * n * n * weight_bytes(product_quads(conv, gated));
 }
 
 void prepare(const Convolution &conv, bool gated, const std::int8_t *weights, const float *scales, void *to,

@@ -78,7 +78,8 @@ using Kernel = KernelOf<float>;
 const Kernel *best_kernel();
 // By name ("avx512", "avx2"); null if there is none or the CPU lacks it.
 const Kernel *kernel_named(const char *name);
-// "avx512_bf16"; null if this CPU has no AVX512-BF16.
-const KernelOf<Bfloat16> *bf16_kernel();
+// The same in BF16: "amx_bf16", "avx512_bf16"; null if this CPU has no AVX512-BF16, which both need.
+const KernelOf<Bfloat16> *best_bf16_kernel();
+const KernelOf<Bfloat16> *bf16_kernel_named(const char *name);
 
 } // namespace hrt::native

@@ -1,4 +1,5 @@
 // Every INT8 kernel against a convolution in double precision: odd sizes, batches, channels that fill no block, gates.
+// The kernel for AMX runs with registers in C++ too (amx_emulation.h), on CPUs that have none.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -13,6 +14,10 @@
 #include "workspace.h"
 
 using namespace hrt::native;
+
+namespace hrt::native::emulated_amx_int8 {
+extern const QuantizedKernel quantized_kernel;
+}
 
 namespace {
 
@@ -136,7 +141,7 @@ std::vector<Case> cases() {
 
 TEST_CASE("every INT8 kernel of this CPU computes convolutions, and all of them nearly the same numbers") {
     std::vector<const QuantizedKernel *> kernels;
-    for (const char *name : {"avx512vnni", "avx2"})
+    for (const char *name : {"amx_int8", "avx512vnni", "avx2"})
         if (const QuantizedKernel *const kernel = quantized_kernel_named(name)) {
             CHECK(std::string(kernel->name) == name);
             kernels.push_back(kernel);
@@ -144,11 +149,20 @@ TEST_CASE("every INT8 kernel of this CPU computes convolutions, and all of them 
     REQUIRE(!kernels.empty());
     CHECK(best_quantized_kernel() == kernels.front());
     CHECK(quantized_kernel_named("no such") == nullptr);
+    const QuantizedKernel *const vectors = quantized_kernel_named("avx512vnni");
+    if (vectors != nullptr) // it is compiled for AVX-512
+        kernels.push_back(&emulated_amx_int8::quantized_kernel);
+    else
+        MESSAGE("AMX in C++ not run: this CPU has no AVX512-VNNI");
     for (const Case &x : cases()) {
         INFO("kernel " << x.conv.kernel << ", " << x.conv.inputs << " to " << x.conv.outputs << " channels");
         std::vector<float> first;
+        const std::vector<float> in_vectors = vectors == nullptr ? std::vector<float>() : run(*vectors, x, 1);
         for (const QuantizedKernel *const kernel : kernels) {
+            INFO(kernel->name);
             const std::vector<float> result = check(*kernel, x);
+            // Nothing but the instruction that adds up whole numbers differs from the kernel with VNNI.
+            if (std::string(kernel->name).find("amx") != std::string::npos) CHECK(result == in_vectors);
             if (first.empty()) first = result;
             double apart = 0, largest = 0;
             for (std::size_t i = 0; i < result.size(); ++i) {
