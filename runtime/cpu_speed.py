@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common.telemetry import import_quietly
-from harmonyrt.runtime import openvino_core
+from harmonyrt.runtime import native_calls, openvino_core
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.machine import cpu_model_and_flags
 
@@ -113,7 +113,8 @@ def measured(cache: str | None = None, again: bool = False) -> CpuSpeed | None:
     openvino = _openvino()
     if openvino is None:
         return None
-    found = _measured_now(openvino)
+    with native_calls.inside():
+        found = _measured_now(openvino)
     content = json.dumps(asdict(found)).encode()
     CompiledCache.at(cache).write(_key(openvino), lambda file: file.write(content))
     return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.runtime.manifest import Manifest
-from harmonyrt.runtime.resample import Pool, resample
+from harmonyrt.runtime.pools import Pool
+from harmonyrt.runtime.resample import resample
 
 _THRESHOLD = 0.5
 _SMALLEST_SIDE = 32

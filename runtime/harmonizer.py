@@ -34,7 +34,7 @@ from harmonyrt.runtime.info import Info, Timings
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
-from harmonyrt.runtime.resample import Pool
+from harmonyrt.runtime.pools import Pool
 from harmonyrt.runtime.sessions import Sessions
 from harmonyrt.runtime.tensors import run_tensors
 from harmonyrt.runtime.transfer import upsample_edit, upsample_edit_own

@@ -13,7 +13,7 @@ from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
 from harmonyrt.runtime.fit import Fitted, engine_size, fit
 from harmonyrt.runtime.manifest import Manifest
-from harmonyrt.runtime.resample import Pool
+from harmonyrt.runtime.pools import Pool
 from harmonyrt.runtime.select import Selected, open_best
 
 if TYPE_CHECKING:

@@ -4,19 +4,29 @@ OpenVINO's CPU plugin gives the thread that loads it a signal stack of its own, 
 goes (seen in 2026.4). Where another thread closes the last engine, the first is left with a stack that is gone, and its
 next signal (Ctrl-C, a child's end) ends the process by a segmentation fault. So one core loads the plugin, in a thread
 that ends at once, and stays as long as the process does.
+
+OpenVINO also keeps the threads of engines that were closed, for the next one that is opened with the same settings. A
+forked child has the list and not the threads, and would wait for them for ever. What empties the list is the end of a
+CPU plugin, any one; so before a fork a second one is loaded under another name and unloaded (30 ms).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from harmonyrt.runtime import forks
+from harmonyrt.runtime import forks, native_calls
 
+log = logging.getLogger("harmonyrt.runtime")
+
+_SECOND, _PLUGIN = "HARMONYRTCPU", "openvino_intel_cpu_plugin"  # OpenVINO wants CPU in the name
 _lock = threading.Lock()
 _cores: dict[int, Any] = {}  # by process: a fork makes its own, and never destroys the one that it inherits
 _extensions: set[tuple[int, str]] = set()
+_with_second: set[int] = set()  # processes whose core knows the second plugin's name
 
 
 def core(openvino: Any) -> Any:
@@ -31,9 +41,10 @@ def core(openvino: Any) -> Any:
     with _lock:
         found = _cores.get(os.getpid())
         if found is None:
-            found = openvino.Core()
-            forks.keep(found)
-            _load_plugin(found)
+            with native_calls.inside():
+                found = openvino.Core()
+                forks.keep(found)
+                _load_plugin(found)
             _cores[os.getpid()] = found
         return found
 
@@ -52,19 +63,44 @@ def add_extension(openvino: Any, path: str) -> None:
 
 
 def _load_plugin(made: Any) -> None:
+    _apart(lambda: made.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _apart(work: Callable[[], object]) -> None:
+    """Do something in a thread that ends at once, with the signal stack that a plugin gives it."""
     failures: list[BaseException] = []
 
-    def load() -> None:
+    def caught() -> None:
         try:
-            made.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            work()
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=load, name="harmonyrt-openvino", daemon=True)
+    thread = threading.Thread(target=caught, name="harmonyrt-openvino", daemon=True)
     thread.start()
     thread.join()
     if failures:
         raise failures[0]
+
+
+def _forget_threads() -> None:
+    """Have OpenVINO let go of the threads that no engine uses."""
+    made = _cores.get(os.getpid())
+    if made is None:
+        return
+
+    def load_and_unload() -> None:
+        if os.getpid() not in _with_second:
+            made.register_plugin(_PLUGIN, _SECOND)
+            _with_second.add(os.getpid())
+        made.get_property(_SECOND, "OPTIMIZATION_CAPABILITIES")
+        made.unload_plugin(_SECOND)
+
+    try:
+        _apart(load_and_unload)
+    except Exception as error:  # OpenVINO raises RuntimeError and its own types
+        why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        log.warning("a forked child may hang when it opens a bundle with OpenVINO (%s)", why)
 
 
 def _after_fork_in_child() -> None:
@@ -72,5 +108,6 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
 
 
+native_calls.call_before_fork(_forget_threads)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+
+from harmonyrt.runtime.pools import Pool, in_threads
 
 _ROWS = 8  # output rows per vertical product
 _GROUP = 8  # vertical products that a thread makes before the horizontal ones: what lies between stays in its cache
@@ -23,10 +23,6 @@ _COLUMNS = 8  # output columns per horizontal product
 # would ignore the number that the caller asked for, and stall when other work holds the cores.
 _BLAS_ALONE = 262144
 _CHUNK = 12288  # input values per row of one vertical product: long enough that threads seldom meet at Python's lock
-
-
-Pool = ThreadPoolExecutor | None
-"""Threads to share work over, or None to do it in the caller's."""
 
 
 class Taps(NamedTuple):
@@ -88,16 +84,6 @@ def product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
         if whole < n:
             np.matmul(left, right[:, whole:], out=out[:, whole:])
     return out
-
-
-def in_threads(work: Callable, items: Iterable, pool: Pool) -> None:
-    """Run `work(item)` for each item, over a pool when there is one. The first exception is raised."""
-    if pool is None:
-        for item in items:
-            work(item)
-    else:
-        for _ in pool.map(work, items):
-            pass
 
 
 def resample(picture: np.ndarray, height: int, width: int, pool: Pool = None) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from harmonyrt.common import HarmonyError, OutOfMemory, WorkFailed
 from harmonyrt.common.errors import Cancelled
+from harmonyrt.runtime import native_calls
 from harmonyrt.runtime.forks import check_not_forked
 
 log = logging.getLogger("harmonyrt.runtime")
@@ -44,8 +45,9 @@ class Sessions(Generic[Network]):
         self._left_to_last = False  # a call closed what it runs on
 
     def check(self) -> None:
-        """Raises HarmonyError where nothing can run any more: closed, or in a forked child."""
+        """Raises HarmonyError where nothing can run any more: closed, in a forked child, or at Python's end."""
         check_not_forked(self._process)
+        native_calls.check_not_finalizing()
         if self._closed:
             raise HarmonyError("this Harmonizer is closed; open the bundle again")
 
@@ -104,6 +106,7 @@ class Sessions(Generic[Network]):
                         "a call was made from inside another call of the same thread, and no session is free: make it"
                         f" after that call, or open the bundle with sessions={self.most + 1}"
                     )
+                native_calls.check_not_ending_here()
                 self._changed.wait()
             self._holders.append(here)
             if self._free:
@@ -126,7 +129,8 @@ class Sessions(Generic[Network]):
     def close(self) -> None:
         """Refuse new calls, wait for those that run, give everything back. Called inside a call, it does not wait.
 
-        In a forked child nothing is released: it belongs to the process that opened it.
+        In a forked child nothing is released: it belongs to the process that opened it. Nor is anything when Python
+        ends and a call of another thread will never end.
         """
         if os.getpid() != self._process:
             self._closed = True
@@ -137,6 +141,8 @@ class Sessions(Generic[Network]):
                 self._left_to_last = True
                 return
             while self._workers:
+                if native_calls.is_ending_here():
+                    return
                 self._changed.wait()
         self._give_back()
 
@@ -145,6 +151,7 @@ class Sessions(Generic[Network]):
             if self._gone:
                 return
             self._gone = True
+        with native_calls.inside():
             self._free.clear()
             del self._another
-        self._close()
+            self._close()

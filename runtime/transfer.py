@@ -20,7 +20,8 @@ import numpy as np
 from harmonyrt.runtime.colour_maps import ColourMaps, bounding_box, fit_maps
 from harmonyrt.runtime.controls import PLAIN, Controls
 from harmonyrt.runtime.fit import Fitted, fit_image
-from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, taps
+from harmonyrt.runtime.pools import Pool, in_threads
+from harmonyrt.runtime.resample import Taps, column_blocks, product, taps
 
 _STRIP = 256  # rows of a tile at full size
 _TILE = 64  # columns of a tile

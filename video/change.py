@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harmonyrt.runtime.colour_maps import ColourMaps
-from harmonyrt.runtime.resample import Pool, Taps, column_blocks, in_threads, product, taps
+from harmonyrt.runtime.pools import Pool, in_threads
+from harmonyrt.runtime.resample import Taps, column_blocks, product, taps
 from harmonyrt.video.colours import ColourSpace
 
 _ROWS, _COLUMNS = 64, 128  # of a tile, in chroma samples: what lies between steps stays in the cache

@@ -20,7 +20,7 @@ import numpy as np
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
 from harmonyrt.common.files import sha256_of, utf8_name
-from harmonyrt.runtime import forks, native
+from harmonyrt.runtime import forks, native, native_calls
 from harmonyrt.runtime.backends import SessionOptions, cuda, failures
 from harmonyrt.runtime.backends import onnxruntime_providers as providers
 from harmonyrt.runtime.backends.onnxruntime_cuda import Held, OnnxRuntimeCudaSession
@@ -49,7 +49,8 @@ class OnnxRuntimeSession:
         names = [output.name for output in self._session.get_outputs()]
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         try:
-            return dict(zip(names, self._session.run(names, feeds), strict=True))
+            with native_calls.inside():
+                return dict(zip(names, self._session.run(names, feeds), strict=True))
         except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
             raise failures.running_failed("ONNX Runtime", error) from None
 
@@ -141,7 +142,7 @@ def add_native_kernels(settings: Any, needs: Mapping[str, str]) -> None:
 
 def _load(ort: Any, path: Path, settings: Any, wanted: list[Any]) -> Any:
     try:
-        with utf8_name(path) as name:
+        with utf8_name(path) as name, native_calls.inside():
             return ort.InferenceSession(name, settings, providers=wanted, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
         who = f"ONNX Runtime {ort.__version__}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
-from harmonyrt.runtime import forks, native, openvino_core
+from harmonyrt.runtime import forks, native, native_calls, openvino_core
 from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.cpu_speed import kept
@@ -55,14 +55,16 @@ class OpenVinoSession:
         """Run once: arrays by input name in, arrays by output name out (copies; the request is used again)."""
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         try:
-            result = self._request.infer(feeds, share_inputs=True, share_outputs=True)
+            with native_calls.inside():
+                result = self._request.infer(feeds, share_inputs=True, share_outputs=True)
         except Exception as error:  # OpenVINO raises RuntimeError and its own types
             raise failures.running_failed("OpenVINO", error) from None
         return {name: np.array(result[output]) for name, output in self._outputs.items()}
 
     def another(self) -> OpenVinoSession:
         """One more inference request of the compiled model."""
-        return type(self)(self._compiled, self._names)
+        with native_calls.inside():
+            return type(self)(self._compiled, self._names)
 
 
 def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
@@ -120,8 +122,9 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     try:
         # A native engine compiles in the time in which its copy would be read from the cache (docs/cache.md).
         cache = CompiledCache(None) if engine.is_native else CompiledCache.at(options.cache)
-        compiled = _compiled(openvino, path, engine, settings, cache)
-        return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
+        with native_calls.inside():
+            compiled = _compiled(openvino, path, engine, settings, cache)
+            return OpenVinoSession(compiled, [output.name for output in manifest.outputs])
     except HarmonyError:
         raise
     except Exception as error:  # OpenVINO raises RuntimeError and its own types

@@ -21,6 +21,7 @@ from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label, MaskFile, fit
 from harmonyrt.runtime.images.opening import Source
 from harmonyrt.runtime.images.pictures import PictureFile, read_picture_file
 from harmonyrt.runtime.machine import cores
+from harmonyrt.runtime.pools import submitted
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -151,8 +152,8 @@ def _both(first: Callable[[], First], second: Callable[[], Second], one_file: bo
     if one_file or cores() < 2:
         return first(), second()
     with ThreadPoolExecutor(1, "harmonyrt-read") as pool:
-        later = pool.submit(contextvars.copy_context().run, second)
-        return first(), later.result()
+        later = submitted(pool, contextvars.copy_context().run, second)
+        return first(), second() if later is None else later.result()
 
 
 def _is_same(one: Source, other: Source) -> bool:

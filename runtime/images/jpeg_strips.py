@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harmonyrt.runtime.machine import cores
+from harmonyrt.runtime.pools import in_threads
 
 BLOCK = 8
 """Pixels of a block's side; without chroma subsampling it is the unit of restart intervals too (ITU T.81, A.2)."""
@@ -60,13 +61,14 @@ def save(pixels: np.ndarray, file: BinaryIO, options: Mapping[str, Any], metadat
         return content.getvalue()
 
     with ThreadPoolExecutor(min(cores(), len(starts), _MOST_THREADS), "harmonyrt-write") as pool:
-        for number, strip in enumerate(pool.map(encoded, starts)):
-            head, scan = _parts(strip)
-            if number == 0:
-                file.write(_of_height(head, height))
-            else:
-                file.write(bytes((0xFF, _RESTART + (number - 1) % 8)))
-            file.write(scan)
+        strips = in_threads(encoded, starts, pool)
+    for number, strip in enumerate(strips):
+        head, scan = _parts(strip)
+        if number == 0:
+            file.write(_of_height(head, height))
+        else:
+            file.write(bytes((0xFF, _RESTART + (number - 1) % 8)))
+        file.write(scan)
     file.write(_END)
     return True
 

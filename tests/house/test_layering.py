@@ -32,7 +32,8 @@ MAY_IMPORT = {
     },
 }
 GROUND_OF_RUNTIME = {
-    *("caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "native", "openvino_core", "resample"),
+    *("caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "native", "native_calls"),
+    *("openvino_core", "pools", "resample"),
 }
 # Rooms inside rooms: what each may import of the room that it is in. Modules of the ground floor import no inner room.
 INNER_ROOMS = {
