@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +18,24 @@ from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.backends.device_arrays import stream_handle
 from harmonyrt.runtime.backends.onnxruntime_providers import check_provider, checked_options
 from harmonyrt.runtime.bundle import open_bundle
-from harmonyrt.runtime.controls import PLAIN, Controls, checked_controls
+from harmonyrt.runtime.controls import checked_controls
 from harmonyrt.runtime.device_pictures import harmonize_on_device
 from harmonyrt.runtime.fit import Fitted, binary, engine_size
 from harmonyrt.runtime.harmonized import Harmonized
-from harmonyrt.runtime.images import hidden_colours
-from harmonyrt.runtime.images.composites import Picture, read_picture
-from harmonyrt.runtime.images.hidden_colours import Seen
-from harmonyrt.runtime.images.luminance import light_of
-from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label, check_mask, check_seen, read_mask
-from harmonyrt.runtime.images.matching import read_match
+from harmonyrt.runtime.images.masks import MEGAPIXEL_LIMIT, Label
 from harmonyrt.runtime.info import Info, Timings
 from harmonyrt.runtime.machine import cores
 from harmonyrt.runtime.manifest import Manifest
 from harmonyrt.runtime.network import FeedForward, Network, Prepared, open_network
+from harmonyrt.runtime.picture_job import Request, finished, prepared_job
 from harmonyrt.runtime.pools import Pool
 from harmonyrt.runtime.sessions import Sessions
 from harmonyrt.runtime.tensors import run_tensors
-from harmonyrt.runtime.transfer import upsample_edit, upsample_edit_own
 
 _MOST_THREADS = 8  # around the engine; the work there is too small for more
 _MOST_ASKED = 4096  # threads and sessions, in C++ too; more is a mistake
 _SESSIONS = 2  # 1.00 to 1.15 times a plain lock's calls; see benchmarks/results/sharing.json
 _WORTH_THREADS = 2_000_000  # pixels; below, handing strips to threads costs more than it saves
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One picture of a call; `prepared` is None when there is nothing to do, `seen` when nothing is transparent."""
-
-    picture: Picture
-    mask: np.ndarray
-    prepared: Prepared | None
-    seen: Seen | None = None
-    controls: Controls = PLAIN
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What a call asks for, the same for all of its pictures."""
-
-    fit_mask: bool
-    label: Label | None
-    options: Any
-    controls: Controls
-    match: Any = None
 
 
 class Harmonizer:
@@ -211,7 +182,7 @@ class Harmonizer:
             HarmonyWarning: an empty mask (the composite is returned unchanged), a mask of the whole picture, one that
                 looks inverted, or a cut-out without any visible background.
         """
-        request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
+        request = Request(fit_mask, label, options, checked_controls(strength, keep), match)
         return self._all([(composite, mask)], request)[0].picture
 
     def harmonize_detailed(
@@ -232,7 +203,7 @@ class Harmonizer:
         >>> result.picture, result.layer().picture                         # doctest: +SKIP
         >>> result.lut().write("change.cube")                              # doctest: +SKIP
         """
-        request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
+        request = Request(fit_mask, label, options, checked_controls(strength, keep), match)
         return self._all([(composite, mask)], request)[0]
 
     def harmonize_batch(
@@ -265,7 +236,7 @@ class Harmonizer:
         composites, masks = _several(composites, "composites", 4), _several(masks, "masks", 3)
         if len(composites) != len(masks):
             raise HarmonyError(f"{len(composites)} composites came with {len(masks)} masks; give one mask for each")
-        request = _Request(fit_mask, label, options, checked_controls(strength, keep), match)
+        request = Request(fit_mask, label, options, checked_controls(strength, keep), match)
         return [result.picture for result in self._all(list(zip(composites, masks, strict=True)), request)]
 
     def run_tensor(self, image: Any, mask: Any, out: Any = None, stream: Any = None) -> Any:
@@ -290,10 +261,8 @@ class Harmonizer:
             HarmonyError: wrong shape, type or device, or a bundle of several networks.
         """
         with self._sessions.call(), self._sessions.checked_out() as network:
-            if not isinstance(network, FeedForward):
-                what = f"run_tensor is for bundles of one network, not for {self.info.model}"
-                raise HarmonyError(f"{what}: use harmonize()")
-            return run_tensors(network.session, self._manifest, image, mask, out, stream)
+            only = self._one_network(network, "run_tensor")
+            return run_tensors(only.session, self._manifest, image, mask, out, stream)
 
     def harmonize_on_device(
         self,
@@ -338,13 +307,16 @@ class Harmonizer:
             WorkFailed: the network gave values that are not finite; the result is the composite.
         """
         with self._sessions.call(), self._sessions.checked_out() as network:
-            if not isinstance(network, FeedForward):
-                what = f"harmonize_on_device is for bundles of one network, not for {self.info.model}"
-                raise HarmonyError(f"{what}: use harmonize()")
+            only = self._one_network(network, "harmonize_on_device")
             return harmonize_on_device(
-                network, self._manifest, composite, mask, out, bgr=bgr, opaque=opaque, space=space,
+                only, self._manifest, composite, mask, out, bgr=bgr, opaque=opaque, space=space,
                 strength=strength, stream=stream_handle(stream), wait=wait,
             )  # fmt: skip
+
+    def _one_network(self, network: Network, what: str) -> FeedForward:
+        if not isinstance(network, FeedForward):
+            raise HarmonyError(f"{what} is for bundles of one network, not for {self.info.model}: use harmonize()")
+        return network
 
     def engine_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which a picture of this size goes through the network, for :meth:`answer`."""
@@ -390,55 +362,19 @@ class Harmonizer:
     def _pool_for(self, mask: np.ndarray) -> Pool:
         return self._pool if mask.size >= _WORTH_THREADS else None
 
-    def _job(self, composite: Any, mask: Any, request: _Request) -> _Job:
-        picture = read_picture(composite, self._megapixel_limit)
-        height, width, _ = picture.rgb.shape
-        levels = read_mask(mask, width, height, request.fit_mask, request.label)
-        controls = request.controls
-        if controls.keep is not None:
-            controls = dataclasses.replace(controls, light=light_of(picture.profile))
-        match = None if request.match is None else read_match(request.match, levels, picture.alpha, request.fit_mask)
-        if not check_mask(levels) or controls.strength == 0:
-            return _Job(picture, levels, None)
-        pool = self._pool_for(levels)
-        opaque = picture.alpha is None or int(picture.alpha.min()) == 255
-        if opaque and (match is None or int(match.min()) == 255):
-            return _Job(picture, levels, self._network.prepare(picture.rgb, levels, pool), None, controls)
-        alpha = np.full_like(levels, 255) if picture.alpha is None else picture.alpha
-        seen = hidden_colours.seen(picture.rgb, picture.own, levels, alpha, match)
-        if not check_seen(seen):
-            return _Job(picture, levels, None)
-        return _Job(picture, seen.mask, self._network.prepare(seen.rgb, seen.mask, pool), seen, controls)
-
-    def _upsampled(self, job: _Job, prepared: Prepared, output: np.ndarray, mask: np.ndarray, pool: Pool) -> np.ndarray:
-        picture, seen = job.picture, job.seen
-        if picture.from_srgb is None:
-            return upsample_edit(picture.own, mask, prepared.fitted, output, pool, seen is None, job.controls)
-        own = None if seen is None else seen.own
-        return upsample_edit_own(picture.own, picture.from_srgb, mask, prepared.fitted, output, pool, own, job.controls)
-
-    def _result(self, job: _Job, output: np.ndarray | None) -> Harmonized:
-        own, mask, prepared = job.picture.own, job.mask, job.prepared
-        if prepared is None or output is None:
-            return Harmonized(job.picture.restore(own.copy()), job.picture, mask, own, own.copy)
-        result = self._upsampled(job, prepared, output, mask, self._pool_for(mask))
-
-        def colours() -> np.ndarray:
-            whole = np.where(mask > 0, np.uint8(255), np.uint8(0))
-            return self._upsampled(job, prepared, output, whole, None)  # this Harmonizer may be closed by then
-
-        return Harmonized(job.picture.restore(result), job.picture, mask, result, colours)
-
-    def _all(self, pairs: list[tuple[Any, Any]], request: _Request) -> list[Harmonized]:
+    def _all(self, pairs: list[tuple[Any, Any]], request: Request) -> list[Harmonized]:
         with self._sessions.call():
             began = time.perf_counter()
-            jobs = [self._job(composite, mask, request) for composite, mask in pairs]
+            jobs = [
+                prepared_job(composite, mask, request, self._network, self._megapixel_limit, self._pool_for)
+                for composite, mask in pairs
+            ]
             prepared = [job.prepared for job in jobs if job.prepared is not None]
             started = time.perf_counter()
             with self._sessions.checked_out() as network:
                 outputs = iter(network.run(prepared, request.options))
             ran = time.perf_counter()
-            results = [self._result(job, None if job.prepared is None else next(outputs)) for job in jobs]
+            results = [finished(job, None if job.prepared is None else next(outputs), self._pool_for) for job in jobs]
             self._last.timings = Timings(started - began, ran - started, time.perf_counter() - ran)
             return results
 
