@@ -14,7 +14,7 @@ _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def handled(
-    numbers: tuple[int, ...], handler: Callable[[int, object], None], ignored_too: bool = True
+    numbers: tuple[int, ...], handler: Callable[[int, object], None] | signal.Handlers, ignored_too: bool = True
 ) -> Iterator[None]:
     """Set a handler inside the block; with `ignored_too=False` not for signals that are ignored so far.
 
@@ -73,3 +73,29 @@ def held_signals() -> Iterator[Callable[[], bool]]:
     finally:
         if came:
             signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def children_spared() -> Iterator[None]:
+    """Around the start of child processes that are to ignore Ctrl-C, which a terminal sends to all of a program's.
+
+    They would get it before they can say so, while Python starts. The signal waits in them until they do, by
+    ``signal.signal(signal.SIGINT, signal.SIG_IGN)``, and in this process until the block's end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process at once, without a stack trace: while a program only imports, there is nothing to
+    leave in order. Where it is ignored or handled by somebody, it stays so."""
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with handled((signal.SIGINT,) if plain else (), signal.SIG_DFL):
+        yield

@@ -1,8 +1,11 @@
-"""Engine libraries that report their use to their makers from the moment they are imported: from here they do not.
+"""Importing engine libraries: without reports to their makers, and whole or not at all.
 
 Found in their packages: ONNX Runtime 1.31 keeps an identity and a database of events in the user's cache folder and
 sends events to Microsoft, unless ORT_DISABLE_TELEMETRY is set. OpenVINO 2026.4 imports `openvino_telemetry` where it is
 installed, which keeps an identity in the home folder (and fails where there is none), and sends events to Google.
+
+Ctrl-C in the middle of such an import comes out as an ImportError (pybind11 makes one of whatever a module raises while
+it is imported), as if the package were not installed. So signals wait for its end.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import importlib
 import os
 import sys
 from types import ModuleType
+
+from harmonyrt.common.signals import held_signals
 
 _OPENVINO = "openvino_telemetry"
 
@@ -28,10 +33,13 @@ def import_quietly(module: str) -> ModuleType:
     Raises:
         ImportError: as `importlib.import_module` does.
     """
-    if module.split(".")[0] != "openvino" or _OPENVINO in sys.modules:
+    if module in sys.modules:
         return importlib.import_module(module)
-    sys.modules[_OPENVINO] = None  # type: ignore[assignment]  # Python's own way to say that a package is not there
-    try:
-        return importlib.import_module(module)
-    finally:
-        sys.modules.pop(_OPENVINO, None)
+    with held_signals():
+        if module.split(".")[0] != "openvino" or _OPENVINO in sys.modules:
+            return importlib.import_module(module)
+        sys.modules[_OPENVINO] = None  # type: ignore[assignment]  # Python's own way to say that a package is not there
+        try:
+            return importlib.import_module(module)
+        finally:
+            sys.modules.pop(_OPENVINO, None)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harmonyrt.common import HarmonyError, HarmonyNote, HarmonyWarning, WorkFailed
+from harmonyrt.common.signals import children_spared
 from harmonyrt.evaluation.iharmony4 import Pair
 from harmonyrt.evaluation.metrics import Score
 from harmonyrt.evaluation.runs import About, Opened, Row, Run, opened
@@ -96,7 +97,9 @@ def _in_processes(
     pool = ProcessPoolExecutor(processes, fresh, _start_worker, (run,))
     finished = False
     try:
-        yield from pool.map(_work, todo, chunksize=max(1, min(4, len(todo) // (4 * processes))))
+        with children_spared():
+            found = pool.map(_work, todo, chunksize=max(1, min(4, len(todo) // (4 * processes))))
+        yield from found
         finished = True
     except BrokenProcessPool:
         raise WorkFailed(

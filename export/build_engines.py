@@ -11,10 +11,13 @@ import warnings
 from collections.abc import Sequence
 
 try:
-    from harmonyrt.common import HarmonyWarning
-    from harmonyrt.common.program import run_program
-    from harmonyrt.common.progress import say
-    from harmonyrt.export.build.options import parse
+    from harmonyrt.common.signals import ended_at_once
+
+    with ended_at_once():
+        from harmonyrt.common import HarmonyWarning
+        from harmonyrt.common.program import run_program
+        from harmonyrt.common.progress import say
+        from harmonyrt.export.build.options import parse
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("harmonyrt"):
         raise

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
 
+from harmonyrt.common.signals import children_spared
 from harmonyrt.fleet.loop import Job, Timed, WorkerDied
 
 _work: Timed | None = None
@@ -29,7 +30,8 @@ class LocalPool:
         self._end(worker)
         context = multiprocessing.get_context("spawn")  # a fork would share engines and locks
         self._processes[worker] = ProcessPoolExecutor(1, context, _prepare)
-        return self._processes[worker].submit(_open, self._job)
+        with children_spared():
+            return self._processes[worker].submit(_open, self._job)
 
     def submit(self, worker: int, rows: list[Any]) -> Future:
         """Hand over rows; a process that has died meanwhile answers that it has."""

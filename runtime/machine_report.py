@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -11,6 +10,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from harmonyrt.common.telemetry import import_quietly
 from harmonyrt.runtime.machine import cores_granted, cpu_model_and_flags
 
 _FEATURES = {  # as /proc/cpuinfo names them on x86 and ARM: as people do
@@ -106,7 +106,7 @@ def _version(distributions: tuple[str, ...]) -> str | None:
 
 def _providers() -> tuple[str, ...]:
     try:
-        return tuple(importlib.import_module("onnxruntime").get_available_providers())
+        return tuple(import_quietly("onnxruntime").get_available_providers())
     except Exception:  # not installed, or broken in one of the many ways in which binary packages break
         return ()
 

@@ -13,6 +13,8 @@ import os
 import sys
 import time
 
+from harmonyrt.common.signals import ended_at_once
+
 VERBS = ("train", "train-diffharmony")
 HELD_BACK = 3.0
 """Seconds after which a process that is not the first one says why it failed. What fails in all of them is said once:
@@ -22,7 +24,8 @@ torchrun ends the others meanwhile."""
 def main(arguments: list[str]) -> int:
     """Run the verb; return its exit code."""
     verb, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in VERBS else ("train", arguments)
-    run = importlib.import_module("harmonyrt.cli.main").main
+    with ended_at_once():
+        run = importlib.import_module("harmonyrt.cli.main").main
     rank = int(os.environ.get("RANK", "0"))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(word.split("=")[0] == "--preset" for word in rest):
         if rank == 0:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.signals import children_spared
 
 LossOf = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
 Part = tuple[tuple[Tensor, ...], float]
@@ -93,7 +94,8 @@ class CompiledProcesses:
             gradients = [torch.zeros_like(p.data).share_memory_() for p in network.parameters()]
             here, there = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(there, network, gradients), daemon=True)
-            process.start()
+            with children_spared():
+                process.start()
             there.close()
             self.helpers.append((process, here, gradients))
         self.threads_before = torch.get_num_threads()

@@ -16,6 +16,7 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import require
+from harmonyrt.common.signals import held_signals
 from harmonyrt.runtime import forks, native, native_calls, openvino_core
 from harmonyrt.runtime.backends import SessionOptions, failures
 from harmonyrt.runtime.compiled_cache import CompiledCache
@@ -183,7 +184,8 @@ def _compiled(
 
     def save(file: BinaryIO) -> None:
         stream = _Export(file)
-        compiled.export_model(stream)
+        with held_signals():  # which Ctrl-C in the middle would cut short without a word
+            compiled.export_model(stream)
         if stream.error is not None:
             raise stream.error
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
+
+from harmonyrt.common.telemetry import import_quietly
 
 SCRIPT = """
 import pathlib, socket, sys, time
@@ -54,3 +57,19 @@ def test_nothing_is_kept_or_sent(bundle, tmp_path, homeless):
 
 def test_who_wants_telemetry_keeps_it(bundle, tmp_path):
     assert run(bundle, tmp_path, "onnxruntime", ORT_DISABLE_TELEMETRY="0").split()[1] == "0"
+
+
+@pytest.mark.parametrize("module", ["interrupted_module", "openvino.interrupted"])
+def test_an_import_is_not_cut_short_by_ctrl_c(tmp_path, monkeypatch, module):
+    """pybind11 makes an ImportError of it, and the package would count as not installed."""
+    file = tmp_path / (module.replace(".", "/") + ".py")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    if "." in module:
+        package = types.ModuleType("openvino")
+        package.__path__ = [str(file.parent)]
+        monkeypatch.setitem(sys.modules, "openvino", package)
+    with pytest.raises(KeyboardInterrupt):
+        import_quietly(module)
+    assert sys.modules.pop(module).whole

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.common.telemetry import import_quietly
 
 Capability = tuple[int, int]
 
@@ -131,7 +132,7 @@ def load(target: str) -> ModuleType:
         try:
             if name == "tensorrt_rtx_bindings":
                 _load_rtx_libraries()
-            return importlib.import_module(name)
+            return import_quietly(name)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] not in _MODULES[target]:
                 raise
@@ -153,7 +154,7 @@ def load_to_run(target: str, version_compatible: bool) -> ModuleType:
     if version_compatible and not any(map(_is_there, _MODULES[target])):
         for name in filter(_is_there, _LEAN_MODULES):
             try:
-                return importlib.import_module(name)
+                return import_quietly(name)
             except (ImportError, OSError) as error:
                 raise HarmonyError(
                     f"TensorRT's lean runtime is installed and does not load ({error}): install its packages again"

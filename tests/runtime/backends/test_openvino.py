@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import gc
+import signal
 import subprocess
 import sys
 
@@ -236,3 +237,18 @@ def test_a_file_that_is_no_model_is_one_sentence(bundle, tmp_path):
     with pytest.raises(HarmonyError, match="cannot open") as caught:
         openvino.open_session(path, engine_of(bundle), bundle.manifest, SessionOptions())
     assert "\n" not in str(caught.value)
+
+
+def test_ctrl_c_while_the_compiled_model_is_written_waits_for_its_end(bundle, monkeypatch, tmp_path):
+    """OpenVINO swallows what the writer raises: the program would go on, with a part of the model in the cache."""
+    write = openvino._Export.write
+
+    def interrupted(export, data):
+        if export.tell() == 0:
+            signal.raise_signal(signal.SIGINT)
+        return write(export, data)
+
+    monkeypatch.setattr(openvino._Export, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_session(bundle, engine_of(bundle), threads=1)
+    assert not list(tmp_path.rglob("*.compiled"))
