@@ -177,6 +177,24 @@ def test_commands_have_the_verbs_and_options_that_are_shown(document):
         check_command(words, document)
 
 
+def verbs() -> list[tuple[str, ...]]:
+    """The verbs of the command line; a family of `build` has its own options."""
+    found = re.findall(r"^│ ([a-z-]+)  ", options_of(()), re.MULTILINE)
+    return [*((verb,) for verb in found if not verb.startswith("-")), ("build", "phnet"), ("build", "diffharmony")]
+
+
+def test_every_option_stands_in_a_guide():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+    missing: set[str] = set()
+    assert len(verbs()) > 15
+    for verb in verbs():
+        options = set(re.findall(r"^[│ ]+(?:-\w, |\*? +)?(--[a-z][a-z0-9-]*)", options_of(verb), re.MULTILINE))
+        assert len(options) > 1, verb
+        missing |= {f"{' '.join(verb)} {option}" for option in options - shown - {"--help"}}
+    assert not missing, "say in a guide what these are for"
+
+
 def prose_and_blocks(document: str) -> str:
     return (ROOT / document).read_text(encoding="utf-8")
 
