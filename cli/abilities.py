@@ -78,10 +78,13 @@ def _native(machine: Machine) -> Ability:
         for backend in ("openvino", "onnxruntime")
         if machine.packages[backend] is not None
     }
-    able = [backend for backend, reason in reasons.items() if reason is None]
-    missing = [f"not in {backend}: {reason}" for backend, reason in reasons.items() if reason is not None]
     if not reasons:
         return Ability(what, False, "neither openvino nor onnxruntime is installed")
+    backends: dict[str | None, list[str]] = {}
+    for backend, reason in reasons.items():
+        backends.setdefault(reason, []).append(backend)
+    able = backends.pop(None, [])
+    missing = [f"not in {' or '.join(names)}: {reason}" for reason, names in backends.items()]
     return Ability(what, bool(able), "; ".join([*([f"in {' and '.join(able)}"] if able else []), *missing]))
 
 

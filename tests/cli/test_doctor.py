@@ -49,6 +49,13 @@ def test_native_kernels_are_said_of_each_engine(ability, monkeypatch, tmp_path):
     assert not ability(imagined(openvino="2026.4.1"), "native kernels").able
 
 
+def test_what_two_engines_miss_is_said_once(ability, monkeypatch):
+    monkeypatch.setattr(native, "why_not", lambda version, backend: "it needs the native kernels")
+    one = ability(imagined(onnxruntime="1.31.1", openvino="2026.4.1"), "native kernels")
+    assert not one.able
+    assert one.why == "not in openvino or onnxruntime: it needs the native kernels"
+
+
 def test_a_package_that_does_not_load_is_no_ability(ability):
     one = ability(imagined(providers=(), onnxruntime="1.31.1"), "ONNX Runtime on the CPU")
     assert not one.able
