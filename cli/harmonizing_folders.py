@@ -9,7 +9,8 @@ from typing import Any
 from harmonyrt.cli.console import print_json, print_path
 from harmonyrt.cli.harmonize_options import STREAM, Options, is_there
 from harmonyrt.cli.harmonizing import Result, harmonized, opened, read_inputs, report
-from harmonyrt.common import HarmonyError, WorkFailed
+from harmonyrt.common import HarmonyError
+from harmonyrt.common.errors import error_of_pair
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.progress import progress, say
 from harmonyrt.runtime.images.encode import write_picture_file
@@ -42,22 +43,12 @@ def run_folder(options: Options) -> int:
                         if not options.as_json:
                             print_path(target)
                 except Exception as error:  # whatever it is, it is this pair's: the others are done all the same
-                    failures.append((pair.composite, _of_pair(error, pair)))
+                    failures.append((pair.composite, error_of_pair(error, pair.composite)))
                 _say_new(lines, said, pair.composite.name)
                 step(pair.composite.name)
     failures += [(path, HarmonyError(sentence)) for path, sentence in pairing.failed]
     _summarize(options, harmonizer, pairing, results, failures)
     return 0 if not failures else 1 if any(error.exit_code == 1 for _, error in failures) else 2
-
-
-def _of_pair(error: Exception, pair: Pair) -> HarmonyError:
-    """An error as a sentence that names the pair."""
-    if isinstance(error, HarmonyError):
-        return error
-    if isinstance(error, MemoryError):
-        return WorkFailed(f"{pair.composite} does not fit into this machine's memory; scale it down")
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return WorkFailed(f"{pair.composite} failed ({said}); please report this with the picture and its mask")
 
 
 def _output_folder(options: Options) -> Path:

@@ -47,6 +47,21 @@ class HarmonyNote(HarmonyWarning):
     """How something was understood that could have been meant otherwise, such as labels in a mask. Plain, only said."""
 
 
+def error_of_pair(error: Exception, composite: object) -> HarmonyError:
+    """Whatever went wrong with one pair of many, as a sentence that names the pair's composite.
+
+    Args:
+        error: a :class:`HarmonyError` comes back as it is, and its own sentence names what it is about.
+        composite: its path.
+    """
+    if isinstance(error, HarmonyError):
+        return error
+    if isinstance(error, MemoryError):
+        return WorkFailed(f"{composite} does not fit into this machine's memory; scale it down")
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return WorkFailed(f"{composite} failed ({said}); please report this with the picture and its mask")
+
+
 def require(module: str, extra: str, why: str) -> ModuleType:
     """Import an optional package where it is used.
 

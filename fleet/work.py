@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from harmonyrt.common import HarmonyError, HarmonyWarning, WorkFailed
+from harmonyrt.common.errors import error_of_pair
 from harmonyrt.fleet import stores
 from harmonyrt.fleet.budget import Budget
 from harmonyrt.fleet.bundles import BundleSource
@@ -142,7 +143,7 @@ class _Worker:
                 remarks = [str(one.message) for one in raised if issubclass(one.category, HarmonyWarning)]
                 result.sentence = "; ".join(dict.fromkeys([*remarks, *notes]))
             except Exception as error:  # whatever it is, it is this pair's: the others are done all the same
-                known = _of_pair(error, row)
+                known = error_of_pair(error, row.composite)
                 result.status = FAILED if known.exit_code == 1 else BAD_INPUT
                 result.sentence = stores.without_secrets(" ".join(str(known).split()))
                 result.output = result.output_sha256 = ""
@@ -280,12 +281,3 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         yield
     finally:
         seconds[stage] += time.perf_counter() - started
-
-
-def _of_pair(error: Exception, row: Row) -> HarmonyError:
-    if isinstance(error, HarmonyError):
-        return error
-    if isinstance(error, MemoryError):
-        return WorkFailed(f"{row.composite} does not fit into this machine's memory; scale it down")
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return WorkFailed(f"{row.composite} failed ({said}); please report this with the picture and its mask")
