@@ -31,7 +31,7 @@ ALIGNMENT = 4096
 
 def build(model: ir.Model, folder: Path, precision: str, options: BuildOptions) -> list[BuiltEngine]:
     """Write `model.onnx`; see :data:`harmonyrt.export.targets.Builder`."""
-    needs = native_needs(model, "onnxruntime")
+    needs = native_needs(model, "onnxruntime", precision)
     # On a CPU, ONNX Runtime computes FP16 graphs in FP32: measured there, the gate would see no rounding at all.
     return [BuiltEngine(save(model, folder / FILE), precision_counts(model), needs, precision != "fp16")]
 
@@ -46,10 +46,11 @@ def native_needs(model: ir.Model, backend: str, precision: str = "fp32") -> dict
 
     if DOMAIN not in model.opset_imports:
         return {}
-    reason = native.why_not(native.VERSION, backend, precision)
+    needed = native.NEEDED[precision]
+    reason = native.why_not(needed, backend, precision)
     if reason is not None:
         raise HarmonyError(f"the engine cannot be built: {reason}")
-    return {native.NEED: native.VERSION}
+    return {native.NEED: needed}
 
 
 def weight_bytes(model: ir.Model) -> int:

@@ -168,6 +168,6 @@ def _check_kernels(names: Sequence[str], sizes: Sequence[Size], precision: str, 
     """Refuse native engines where this machine has no kernels to prove them with, before any work is done."""
     for target in targets:
         fits = any(set(rewrites.KERNELS) & set(rewrites.fitting(names, size, target, precision)) for size in sizes)
-        reason = native.why_not(native.VERSION, BACKEND_OF_TARGET[target], precision) if fits else None
+        reason = native.why_not(native.NEEDED[precision], BACKEND_OF_TARGET[target], precision) if fits else None
         if reason is not None:
             raise HarmonyError(f"an engine for {target} cannot be built: {reason}")

@@ -79,7 +79,7 @@ def why_not(engine: EngineSpec, options: SessionOptions) -> str | None:
         return f"it knows no device {device!r}: give cpu, cuda or cuda:N"
     if engine.precision == "bf16":
         return "ONNX Runtime has no BF16 kernels for the CPU: use an openvino engine, or device cuda"
-    return native.why_not(engine.needs.get(native.NEED), NAME)
+    return native.why_not(engine.needs.get(native.NEED), NAME, engine.precision)
 
 
 def open_session(
@@ -101,7 +101,7 @@ def open_session(
     if _is_cuda(device):
         return _open_on_gpu(ort, path, engine, options, int(device.partition(":")[2] or 0))
     settings = _settings(ort, options)
-    add_native_kernels(settings, engine.needs)
+    add_native_kernels(settings, engine.needs, engine.precision)
     session = _load(ort, path, settings, ["CPUExecutionProvider"])
     return OnnxRuntimeSession(session, device)
 
@@ -115,19 +115,20 @@ def _settings(ort: Any, options: SessionOptions) -> Any:
     return settings
 
 
-def add_native_kernels(settings: Any, needs: Mapping[str, str]) -> None:
+def add_native_kernels(settings: Any, needs: Mapping[str, str], precision: str = "fp32") -> None:
     """Have a session know the fused kernels where its engine needs them.
 
     Args:
         settings: ONNX Runtime's `SessionOptions`, with the number of threads set.
         needs: of the engine.
+        precision: of the engine.
 
     Raises:
         HarmonyError: there are none for this machine, or this ONNX Runtime does not take them.
     """
     if native.NEED not in needs:
         return
-    reason = native.why_not(needs[native.NEED], NAME)
+    reason = native.why_not(needs[native.NEED], NAME, precision)
     if reason is not None:
         raise HarmonyError(f"the engine cannot be used: {reason}")
     path = native.library(NAME)

@@ -11,11 +11,15 @@ import os
 from pathlib import Path
 
 from harmonyrt.runtime.machine import cpu_model_and_flags
+from harmonyrt.runtime.native.library_version import version_of
 
 NEED = "native"
-"""Key of an engine's `needs`; its value is :data:`VERSION`."""
-VERSION = "1"
-"""Of the operator: its inputs and attributes. Libraries compute engines of their own version."""
+"""Key of an engine's `needs`; its value is that of :data:`NEEDED`."""
+NEEDED = {"fp32": "1", "bf16": "2", "int8": "2"}
+"""By precision: the version of the operators that an engine needs (src/version.cpp). Libraries compute those of their
+own version and of versions before it."""
+VERSION = "2"
+"""The newest; what `make native` builds."""
 VARIABLE = "HARMONYRT_NATIVE_LIBRARY"
 """Environment variable: folder of the libraries, or path of one of them, where they are not in their usual place."""
 PACKAGE = "harmonyrt-native"
@@ -25,6 +29,7 @@ _NAMES = {
     "openvino": "libharmonyrt_native_openvino.so",
     "onnxruntime": "libharmonyrt_native_onnxruntime.so",
 }
+_ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"})
 """As Linux names them; OpenVINO computes BF16 on other CPUs too, but not with these kernels."""
 _FOLDER = "harmonyrt_native"
@@ -52,8 +57,11 @@ def why_not(needed: str | None, backend: str = "openvino", precision: str = "fp3
     """
     if needed is None:
         return None
-    if needed != VERSION:
-        return f"it needs native kernels of version {needed}, found {VERSION}: build the bundle again"
+    if not needed.isdecimal() or int(needed) > int(VERSION):
+        return (
+            f"it needs native kernels of version {needed}, and this HarmonyRT knows those up to {VERSION}:"
+            " install the HarmonyRT that built it, or build the bundle again"
+        )
     flags = cpu_model_and_flags()[1]
     if not {"avx2", "fma"} <= flags:
         return "its native kernels need a CPU with AVX2 and FMA: build it without --rewrites native"
@@ -63,9 +71,32 @@ def why_not(needed: str | None, backend: str = "openvino", precision: str = "fp3
             f"its native kernels need a CPU with AVX512-BF16, and this one lacks {', '.join(sorted(missing))}:"
             " use an fp32 engine, or build it without --rewrites native"
         )
-    if library(backend) is None:
+    path = library(backend)
+    if path is None:
         return f"it needs the native kernels, and {_missing(backend)}, or build it without --rewrites native"
-    return None
+    # Bundles of the time when libraries did not tell their version say 1, whatever they need.
+    return _why_not_of_version(path, backend, max(int(needed), int(NEEDED.get(precision, "1"))))
+
+
+def _why_not_of_version(path: Path, backend: str, needed: int) -> str | None:
+    try:
+        found = version_of(path, backend)
+    except OSError as error:  # of the loader, with the file's name in it
+        return (
+            f"the native kernels of {path} do not fit this {_ENGINES[backend]} ({error}): install the one that they"
+            " were built with, or run make native again"
+        )
+    if found is None or found >= needed:
+        return None
+    return f"it needs native kernels of version {needed}, and {path} has version {found}: {_renewal(path)}"
+
+
+def _renewal(path: Path) -> str:
+    installed = _installed()
+    if installed is not None and path.parent == installed.absolute():
+        return f"run pip install --force-reinstall {PACKAGE}=={_version('harmonyrt')}"
+    named = f", or have {VARIABLE} name newer ones" if os.environ.get(VARIABLE) else ""
+    return f"run make native{named}"
 
 
 def _named(given: Path, backend: str) -> Path:

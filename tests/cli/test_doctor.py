@@ -41,6 +41,7 @@ def test_nothing_installed_is_no_crash_and_says_what_to_install(ability):
 def test_native_kernels_are_said_of_each_engine(ability, monkeypatch, tmp_path):
     monkeypatch.setattr(native, "cpu_model_and_flags", lambda: ("a CPU", frozenset({"avx2", "fma"})))
     monkeypatch.setenv(native.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(native, "version_of", lambda path, backend: 2)
     (tmp_path / "libharmonyrt_native_onnxruntime.so").touch()
     one = ability(imagined(onnxruntime="1.31.1", openvino="2026.4.1"), "native kernels")
     assert one.able
@@ -54,6 +55,16 @@ def test_what_two_engines_miss_is_said_once(ability, monkeypatch):
     one = ability(imagined(onnxruntime="1.31.1", openvino="2026.4.1"), "native kernels")
     assert not one.able
     assert one.why == "not in openvino or onnxruntime: it needs the native kernels"
+
+
+def test_native_kernels_that_are_too_old_are_said_with_what_to_run(ability, monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "cpu_model_and_flags", lambda: ("a CPU", frozenset({"avx2", "fma"})))
+    monkeypatch.setenv(native.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(native, "version_of", lambda path, backend: 1)
+    (tmp_path / "libharmonyrt_native_onnxruntime.so").touch()
+    one = ability(imagined(onnxruntime="1.31.1"), "native kernels")
+    assert not one.able
+    assert "has version 1: run make native" in one.why
 
 
 def test_a_package_that_does_not_load_is_no_ability(ability):

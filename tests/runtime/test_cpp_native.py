@@ -66,6 +66,25 @@ def test_what_is_missing_is_one_sentence_with_what_to_do(needing, tmp_path, vers
     assert not output.exists()
 
 
+def test_libraries_of_another_version_are_told_as_python_tells_them(needing, tmp_path, backend, monkeypatch):
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler")
+    monkeypatch.setattr(native, "cpu_model_and_flags", lambda: ("a CPU", frozenset({"avx2", "fma"})))
+    library = tmp_path / f"libharmonyrt_native_{backend}.so"
+    monkeypatch.setenv(native.VARIABLE, str(library))
+    for version, function in (("2", ""), ("2", "int harmonyrt_native_version(void) { return 1; }")):
+        library.unlink(missing_ok=True)
+        command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+        subprocess.run(command, input=function, text=True, check=True)
+        bundle = needing(version)
+        done, *_, output = harmonize(bundle, tmp_path, library, backend)
+        assert done.returncode == 2
+        assert f"it needs native kernels of version 2, and {library} has version 1: run make native" in done.stderr
+        assert f"it needs native kernels of version 2, and {library} has version 1" in native.why_not(version, backend)
+        assert not output.exists()
+        shutil.rmtree(bundle)
+
+
 def test_with_the_kernels_it_gives_pythons_picture(tmp_path, backend):
     if native.library(backend) is None:
         pytest.skip("needs the kernels in C++: run make native")

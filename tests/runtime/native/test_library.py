@@ -1,8 +1,13 @@
-"""Where the fused kernels are looked for, and what is said when there are none."""
+"""Where the fused kernels are looked for, and what is said when there are none, or others than an engine needs."""
+
+import importlib.util
+import shutil
+from pathlib import Path
 
 import pytest
 
 from harmonyrt.runtime import native
+from harmonyrt.runtime.native.library_version import version_of
 
 
 @pytest.fixture
@@ -14,7 +19,14 @@ def nowhere(monkeypatch, tmp_path):
 
 @pytest.fixture
 def any_cpu(monkeypatch):
-    monkeypatch.setattr(native, "cpu_model_and_flags", lambda: ("a CPU", frozenset({"avx2", "fma"})))
+    flags = {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
+    monkeypatch.setattr(native, "cpu_model_and_flags", lambda: ("a CPU", frozenset(flags)))
+
+
+@pytest.fixture
+def any_file_fits(monkeypatch):
+    """Files that are no libraries are taken for ours."""
+    monkeypatch.setattr(native, "version_of", lambda path, backend: int(native.VERSION))
 
 
 def test_engines_without_native_kernels_need_none(nowhere):
@@ -25,7 +37,7 @@ def test_the_usual_place_is_announced_with_what_to_run(nowhere, any_cpu):
     assert "run make native" in native.why_not(native.VERSION)
 
 
-def test_the_variable_wins_and_is_named_when_it_is_wrong(monkeypatch, tmp_path, any_cpu):
+def test_the_variable_wins_and_is_named_when_it_is_wrong(monkeypatch, tmp_path, any_cpu, any_file_fits):
     path = tmp_path / "kernels.so"
     monkeypatch.setenv(native.VARIABLE, str(path))
     assert native.library() is None
@@ -40,7 +52,7 @@ def test_a_cpu_without_avx2_is_told_so(monkeypatch):
     assert "AVX2" in native.why_not(native.VERSION)
 
 
-def test_bf16_engines_need_the_instructions_of_their_kernel(monkeypatch):
+def test_bf16_engines_need_the_instructions_of_their_kernel(monkeypatch, any_file_fits):
     flags = {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
     monkeypatch.setattr(native, "library", lambda backend: "kernels.so")
     for lacking, said in ((set(), None), ({"avx512_bf16"}, "lacks avx512_bf16"), ({"avx512vl"}, "lacks avx512vl")):
@@ -51,12 +63,79 @@ def test_bf16_engines_need_the_instructions_of_their_kernel(monkeypatch):
         assert native.why_not(native.VERSION, precision="fp32") is None
 
 
-def test_another_version_of_the_operator_is_told_so(any_cpu):
-    assert "version 99" in native.why_not("99")
+@pytest.mark.parametrize("needed", ["99", "", "two"])
+def test_a_version_that_only_a_later_release_knows_is_told_so(any_cpu, needed):
+    reason = native.why_not(needed)
+    assert f"version {needed}, and this HarmonyRT knows those up to {native.VERSION}" in reason
+    assert "build the bundle again" in reason
 
 
 @pytest.fixture
-def package(monkeypatch, nowhere, any_cpu, tmp_path):
+def an_old_library(monkeypatch, tmp_path, any_cpu):
+    """One of the time before libraries told their version: any other library, which has no such function."""
+    shared = importlib.util.find_spec("onnxruntime").submodule_search_locations[0]
+    found = Path(shared) / "capi/libonnxruntime_providers_shared.so"
+    if not found.is_file():
+        pytest.skip("needs a library that is not ours: this ONNX Runtime has none")
+    path = tmp_path / native._NAMES["onnxruntime"]
+    shutil.copy(found, path)
+    monkeypatch.setenv(native.VARIABLE, str(tmp_path))
+    return path
+
+
+def test_an_old_library_still_computes_the_engines_of_its_time(an_old_library):
+    assert version_of(an_old_library, "onnxruntime") == 1
+    assert native.why_not("1", "onnxruntime", "fp32") is None
+
+
+@pytest.mark.parametrize(("needed", "precision"), [("2", "fp32"), ("1", "int8"), ("2", "int8"), ("1", "bf16")])
+def test_an_old_library_is_told_from_what_a_newer_engine_needs(an_old_library, needed, precision):
+    reason = native.why_not(needed, "onnxruntime", precision)
+    assert f"needs native kernels of version 2, and {an_old_library} has version 1: run make native" in reason
+    assert f"have {native.VARIABLE} name newer ones" in reason
+
+
+def test_an_old_library_of_the_package_is_mended_by_pip(monkeypatch, an_old_library):
+    monkeypatch.delenv(native.VARIABLE)
+    monkeypatch.setattr(native, "_CHECKOUT", an_old_library.parent / "checkout")
+    monkeypatch.setattr(native, "_installed", lambda: an_old_library.parent)
+    monkeypatch.setattr(native, "_version", {"harmonyrt": "1.2.3", native.PACKAGE: "1.2.3"}.__getitem__)
+    reason = native.why_not(native.VERSION, "onnxruntime", "int8")
+    assert reason.endswith("run pip install --force-reinstall harmonyrt-native==1.2.3")
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_library_that_does_not_load_is_told_so(monkeypatch, tmp_path, any_cpu, backend):
+    pytest.importorskip(backend)
+    path = tmp_path / native._NAMES[backend]
+    path.write_bytes(b"no library")
+    monkeypatch.setenv(native.VARIABLE, str(path))
+    reason = native.why_not("1", backend)
+    assert f"of {path} do not fit this " in reason
+    assert "run make native again" in reason
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_what_make_native_builds_tells_the_newest_version(backend):
+    path = native.library(backend)
+    if path is None or importlib.util.find_spec(backend) is None:
+        pytest.skip("needs the kernels in C++: run make native")
+    assert version_of(path, backend) == int(native.VERSION)
+    assert set(native.NEEDED.values()) <= {str(one) for one in range(1, int(native.VERSION) + 1)}
+
+
+def test_of_a_library_for_openvino_nothing_is_said_without_openvino(monkeypatch, tmp_path, any_cpu):
+    from harmonyrt.runtime.native import library_version
+
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(library_version.importlib, "import_module", absent)
+    assert version_of(tmp_path / "kernels.so", "openvino") is None
+
+
+@pytest.fixture
+def package(monkeypatch, nowhere, any_cpu, any_file_fits, tmp_path):
     """package(version): `harmonyrt-native` of a version is installed, with libraries for both backends."""
 
     def install(version):
