@@ -12,7 +12,9 @@ TRITON_PINS := tests/serving/triton-constraints.txt
 PYTEST := $(BIN)/python -m pytest
 # Workers of a parallel test run, each of up to 2 GB. They take whole files, whose tests share what they have built.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
-PARALLEL := --numprocesses $(JOBS) --max-worker-restart 0 --dist loadfile
+PARALLEL := --numprocesses $(JOBS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
+# Named, so that no other file is read for the few tests that run alone.
+ALONE = $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
@@ -51,7 +53,7 @@ test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(PYTEST) --strict-skips --without-fleet $(PARALLEL) -m "not alone and not browser and not triton"
-	$(PYTEST) --strict-skips --without-fleet -m "alone and not browser and not triton"
+	$(PYTEST) --strict-skips --without-fleet -m "alone and not browser and not triton" $(ALONE)
 
 # While working: no builds that take long, no wheels, no C++.
 test-fast: $(SET_UP)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ import pytest
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Manifest, ModelSpec, Parity, TensorSpec
 
+pytest_plugins = ("fakes.traces",)
 _CACHE = tempfile.TemporaryDirectory(prefix="harmonyrt-tests-")
 GOLDEN = Path(os.environ.get("HARMONYRT_GOLDEN", Path(__file__).parent / "golden"))
 # Largest absolute error that a case allows, by the longest prefix of its name (shared/golden/check_example.py).
@@ -196,6 +198,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if no_gpu and "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+    if WORKERS > 1:  # workers take files in this order: what takes long must not begin when the other has nothing left
+        slow = Counter(item.path for item in items if "slow" in item.keywords)
+        items.sort(key=lambda item: -slow[item.path])
 
 
 def _gpu_present() -> bool:
@@ -221,7 +226,7 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Pat
 
 
 @pytest.fixture(scope="session")
-def diffharmony_bundles(made_once) -> dict[str, Path]:
+def diffharmony_bundles(made_once, kept_traces) -> dict[str, Path]:
     """Tiny DiffHarmony bundles with random weights, 64 -> 32 pixels: plain VAE ("kl") and harmony VAE ("harmony")."""
     output = made_once("diffharmony", _build_diffharmony)
     return {kind: output / kind / "diffharmony-random-64to32-fp32" for kind in ("kl", "harmony")}

@@ -452,12 +452,15 @@ def test_other_bytes_for_the_same_picture_fail_the_soak(monkeypatch, hour):
 
 
 @pytest.fixture(scope="module")
-def dry_run(made_once, diffharmony_bundles):
-    """The whole of it; DiffHarmony's bundle is the one that other tests use too."""
+def dry_run(made_once, diffharmony_bundles, tiny_engines):
+    """The whole of it; both bundles are those that other tests build and use too, of the same weights.
+
+    So the build's command runs as a part gives it, and finds that nothing changed.
+    """
 
     def make(folder):
-        built = diffharmony_bundles["kl"]
-        shutil.copytree(built, folder / "run" / "bundles" / built.name)
+        for built in (diffharmony_bundles["kl"], tiny_engines[0] / "phnet-64-fp32"):
+            shutil.copytree(built, folder / "run" / "bundles" / built.name)
         command = [
             sys.executable,
             str(ROOT / "benchmarks" / "first_hour.py"),
@@ -479,6 +482,8 @@ def test_a_dry_run_walks_through_every_part(dry_run):
         assert found["dry"] is True
         assert found["state"] in ("passed", "absent"), found["rows"]
         assert found["rows"]
+    said = json.loads((dry_run / "logs" / "build-onnx-fp32-64.log").read_text())
+    assert [bundle["status"] for bundle in said["bundles"]] == ["unchanged"], "the stand-in's weights are the tiny ones"
     summary = json.loads((dry_run / records.SUMMARY).read_text())
     assert len(summary["parts"]) == len(parts.PARTS)
     assert summary["dry"] is True

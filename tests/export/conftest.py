@@ -1,25 +1,19 @@
-"""Networks, traces and a tiny checkpoint; a trace costs ten seconds, so each is made once."""
+"""Golden networks, their traces and graphs."""
 
 from __future__ import annotations
 
 import functools
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from harmonyrt.export.phnet import to_onnx
-from harmonyrt.models import PHNet, PHNetConfig, load_phnet
+from harmonyrt.models import PHNet, PHNetConfig
 
 STATE_DICTS = {"phnet": "phnet_state_dict.json", "phnet_iharmony4": "phnet_iharmony4_state_dict.json"}
-TINY = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))
 
 
 def run_model(model: onnx.ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
@@ -29,6 +23,11 @@ def run_model(model: onnx.ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     return session.run(None, feeds)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _traces(kept_traces):
+    """Every build of this room, also in fixtures."""
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +51,9 @@ def golden_network(golden):
 
 
 @pytest.fixture(scope="session")
-def golden_trace(golden_network):
+def golden_trace(golden_network, kept_traces):
     """Its trace."""
-
-    @functools.cache
-    def build(model: str):
-        return to_onnx.trace(golden_network(model))
-
-    return build
+    return functools.cache(lambda model: to_onnx.trace(golden_network(model)))
 
 
 @pytest.fixture(scope="session")
@@ -71,45 +65,6 @@ def golden_graph(golden_trace):
         return to_onnx.export_phnet(golden_trace(model), size, rewrites)
 
     return build
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(made_once) -> Path:
-    """A PHNet of 40 thousand parameters with random weights, which builds in moments."""
-
-    def make(folder: Path) -> None:
-        torch.manual_seed(0)
-        state = PHNet(TINY).state_dict()
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "tiny.safetensors")
-
-    return made_once("tiny-checkpoint", make) / "tiny.safetensors"
-
-
-@pytest.fixture(scope="session")
-def tiny_trace(tiny_checkpoint):
-    """The trace of the tiny network, made when first called."""
-    trace = to_onnx.trace
-    return functools.cache(lambda: trace(load_phnet(tiny_checkpoint, "sigmoid")))
-
-
-@pytest.fixture(scope="session")
-def tiny_engines(tiny_checkpoint, made_once):
-    """Folder with the tiny network at 64 px and at any size, FP32, ONNX; what the build said: JSON, and on stderr.
-
-    Not to be changed: other tests read it too.
-    """
-    root = Path(__file__).parents[2]
-
-    def make(output: Path) -> None:
-        command = [sys.executable, str(root / "export" / "build_engines.py"), "phnet", "--threads", "2", "--json"]
-        command += ["--checkpoint", str(tiny_checkpoint), "--output", str(output)]
-        ended = subprocess.run([*command, "--sizes", "64", "dynamic"], capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
-        (output / "said.json").write_text(ended.stdout)
-        (output / "said.txt").write_text(ended.stderr)
-
-    output = made_once("tiny-engines", make)
-    return output, json.loads((output / "said.json").read_text()), (output / "said.txt").read_text()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from harmonyrt.benchmarks.compare import Budget
 from harmonyrt.benchmarks.report import guard
 from harmonyrt.benchmarks.report.guard import Floor, floors, folder_of, main
+from harmonyrt.export.phnet import to_onnx
 from harmonyrt.export.rewrites import names_of
 from harmonyrt.runtime.machine import machine_name
 
@@ -34,8 +35,9 @@ def test_a_machine_without_floors_is_held_to_the_first_ones(tmp_path):
 
 
 @pytest.fixture
-def a_floor(tmp_path, monkeypatch, tiny_checkpoint):
+def a_floor(tmp_path, monkeypatch, tiny_checkpoint, tiny_trace):
     """main() with one floor of 2x for the tiny network, at 64 px; answers of the measuring are made up."""
+    monkeypatch.setattr(to_onnx, "trace", lambda network: tiny_trace())
     row = {"name": "tiny", "size": 64, "threads": 1, "target": "onnx", "backend": "onnxruntime", "precision": "fp32"}
     path = tmp_path / "guard.json"
     path.write_text(json.dumps({"a CPU": [{**row, "at_least": 2.0}]}))

@@ -1,8 +1,6 @@
 """Graphs of a few nodes, and PHNet's own graphs."""
 
-import dataclasses
 import functools
-import warnings
 
 import numpy as np
 import onnx
@@ -46,24 +44,11 @@ def session(model: ir.Model) -> onnxruntime.InferenceSession:
 
 
 @pytest.fixture(scope="session")
-def phnet_graph(golden):
+def phnet_graph(golden_trace):
     """The FP32 graph of golden weights, for every size and batch."""
-    import torch
+    from harmonyrt.export.phnet.to_onnx import export_phnet
 
-    from harmonyrt.export.phnet.to_onnx import export_phnet, trace
-    from harmonyrt.models import PHNet, PHNetConfig
-
-    @functools.cache
-    def build(model: str) -> ir.Model:
-        weights, config = golden.weights(f"{model}_state_dict.json")
-        known = {field.name for field in dataclasses.fields(PHNetConfig)}
-        network = PHNet(PHNetConfig(**{key: value for key, value in config.items() if key in known}))
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ir.from_proto(export_phnet(trace(network.eval()), None))
-
-    return build
+    return functools.cache(lambda model: ir.from_proto(export_phnet(golden_trace(model), None)))
 
 
 @pytest.fixture(scope="session")
