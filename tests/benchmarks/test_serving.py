@@ -45,7 +45,7 @@ def reports(bundle, tmp_path_factory):
         ("serving-hostile", ["--mutations", "60"]),
     ):
         command = [sys.executable, "-m", "harmonyrt.benchmarks.serving", str(bundle), *options]
-        subprocess.run([*command, "--json", str(folder / f"{name}.json")], check=True, capture_output=True, timeout=100)
+        subprocess.run([*command, "--json", str(folder / f"{name}.json")], check=True, capture_output=True, timeout=600)
     return folder
 
 

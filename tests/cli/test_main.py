@@ -136,7 +136,7 @@ def test_an_interrupted_command_leaves_quietly(place, bundle, number, code):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in background
     )
     try:
-        for _ in range(200):  # until it has begun to read: the handlers stand by then
+        for _ in range(600):  # until it has begun to read: the handlers stand by then
             time.sleep(0.05)
             with open(f"/proc/{process.pid}/wchan") if sys.platform == "linux" else open("/dev/null") as wait:
                 if "pipe" in wait.read():

@@ -20,7 +20,7 @@ def shell(place, bundle):
 
     def run(line: str, **env: str):
         given = {**os.environ, "H": H, "B": str(bundle), **env}
-        return subprocess.run(["bash", "-c", line], capture_output=True, cwd=place, env=given, timeout=60)
+        return subprocess.run(["bash", "-c", line], capture_output=True, cwd=place, env=given, timeout=300)
 
     return run
 

@@ -120,7 +120,7 @@ class Running:
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not self.server.started:
             assert time.monotonic() < end, "the server did not start"
             time.sleep(0.01)
@@ -129,12 +129,12 @@ class Running:
 
     def connection(self) -> socket.socket:
         """A plain connection, to be rude on."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20)
+        return httpx.Client(base_url=self.url, timeout=60)
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()

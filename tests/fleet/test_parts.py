@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,11 +32,12 @@ def test_parts_are_written_by_number_and_by_age(tmp_path, monkeypatch):
             written.add(done(str(n)))
         assert len(parts(str(tmp_path))) == 2
     assert len(parts(str(tmp_path))) == 3
-    monkeypatch.setattr(results, "SECONDS", 0.5)
+    now = [1000.0]
+    monkeypatch.setattr(results, "time", SimpleNamespace(**{**vars(time), "monotonic": lambda: now[0]}))
     with Results(str(tmp_path), ()) as written:
         written.add(done("7"))
         assert len(parts(str(tmp_path))) == 3
-        time.sleep(0.6)
+        now[0] += results.SECONDS + 1
         written.add(done("8"))
         assert len(parts(str(tmp_path))) == 4
     assert [row["id"] for row in read_results(str(tmp_path))] == [str(n) for n in range(9)]
@@ -94,7 +96,6 @@ def test_of_two_rows_the_newest_counts(tmp_path):
     for sentence in ("first", "second"):
         with Results(out, ()) as written:
             written.add(done("a", sentence=sentence))
-        time.sleep(1.1)  # parts are named by seconds
     Earlier(out, "b", "s")
     assert [row["sentence"] for row in read_results(out)] == ["second"]
 
@@ -159,6 +160,7 @@ def test_workers_of_a_machine_hold_no_more_than_the_budget(tmp_path, monkeypatch
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     lock, held, most, waited = threading.Lock(), 0.0, 0.0, []
+    together = threading.Barrier(5, timeout=60)
 
     @contextlib.contextmanager
     def waiting():
@@ -169,6 +171,7 @@ def test_workers_of_a_machine_hold_no_more_than_the_budget(tmp_path, monkeypatch
     def work(megapixels):
         nonlocal held, most
         budget = Budget("run", 10.0)  # one in each worker
+        together.wait()
         for _ in range(5):
             with budget.held(megapixels, waiting):
                 with lock:

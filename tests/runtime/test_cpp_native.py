@@ -36,7 +36,7 @@ def harmonize(bundle, tmp_path, library, backend):
     command = [PROGRAM, bundle, *files, "--backend", backend, "--threads", "1"]
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True,
-        env=environ, timeout=120,
+        env=environ, timeout=300,
     )  # fmt: skip
     return done, composite, mask, files[2]
 

@@ -26,7 +26,7 @@ def child(work):
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    signal.alarm(30)
+    signal.alarm(120)
     work()
     sys.exit(7)  # its own status must come through
 """
@@ -43,7 +43,7 @@ def forking(request, static_bundle, tmp_path):
             [sys.executable, str(script), str(static_bundle), request.param],
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout.split("\n")[:-1]

@@ -19,7 +19,7 @@ def started(*works):
 
 def ended(threads):
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     return not any(thread.is_alive() for thread in threads)
 
 
@@ -91,15 +91,15 @@ def test_closing_waits_for_calls_and_refuses_later_ones():
     def call():
         with sessions.call(), sessions.checked_out():
             inside.set()
-            go_on.wait(10)
+            go_on.wait(60)
             events.append("called")
 
     def close():
-        inside.wait(10)
+        inside.wait(60)
         sessions.close()
 
     threads = started(call, close)
-    inside.wait(10)
+    inside.wait(60)
     while not sessions._closed:
         time.sleep(0.001)
     with pytest.raises(HarmonyError, match="closed"):

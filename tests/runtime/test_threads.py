@@ -23,7 +23,7 @@ def together(count, work):
     errors, barrier = [], threading.Barrier(count)
 
     def one(i):
-        barrier.wait(30)
+        barrier.wait(60)
         try:
             work(i)
         except BaseException as error:

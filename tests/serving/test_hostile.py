@@ -70,13 +70,11 @@ def test_a_length_beyond_the_limit_is_refused_before_its_body(running):
             b"POST /v1/harmonize HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
             b"Content-Length: 99999999999\r\n\r\n"
         )
-        began = time.monotonic()
-        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
-        assert time.monotonic() - began < 5
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 "), "it waits for nothing: none of the body was sent"
 
 
 def test_slow_bodies_and_slow_heads_are_given_up(running):
-    server = running(stall=0.3)
+    server = running(stall=1.0)
     with server.connection() as slow_body, server.connection() as slow_head, server.connection() as silent:
         slow_body.sendall(
             b"POST /v1/harmonize HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
@@ -93,11 +91,9 @@ def test_a_bomb_is_refused_by_its_header(client):
     small = encoded(np.zeros((10, 10), np.uint8))
     header = b"IHDR" + struct.pack(">II", 20_000, 20_000) + small[24:29]
     bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
-    began = time.monotonic()
     answer = client.post("/v1/harmonize", files={"composite": bomb, "mask": bomb})
     assert answer.status_code == 413
-    assert "400 megapixels" in answer.json()["detail"]
-    assert time.monotonic() - began < 2
+    assert "400 megapixels" in answer.json()["detail"], "not that it ends too early, which decoding would have found"
 
 
 def test_who_leaves_early_is_not_worked_for(running, pair):
@@ -133,7 +129,7 @@ def test_who_leaves_early_is_not_worked_for(running, pair):
     assert len(started) == len(busy)
 
 
-def wait_for(condition, seconds: float = 10.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

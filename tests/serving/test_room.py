@@ -27,18 +27,19 @@ class Gate:
     def work(self, name: str):
         def work(run):
             self.began.append(name)
-            assert self.open.wait(10)
+            assert self.open.wait(60)
             return name
 
         return work
 
 
-def deadline(seconds: float = 10.0) -> float:
+def deadline(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
 
 async def until(condition) -> None:
-    for _ in range(1000):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         if condition():
             return
         await asyncio.sleep(0.005)
@@ -280,16 +281,17 @@ def test_under_load_everybody_gets_the_own_picture(running, bundle):
 
 
 def test_a_request_that_takes_too_long_is_a_504(settings, pair):
-    with in_memory(replace(settings, timeout=0.3)) as client:
+    with in_memory(replace(settings, timeout=1.0)) as client:
         harmonizer = client.service.models.named(None).harmonizer
-        done = threading.Event()
+        answered, done = threading.Event(), threading.Event()
 
         def slow(*arguments, **options):
-            time.sleep(0.6)
+            answered.wait(60)
             done.set()
 
         harmonizer.harmonize_detailed = slow
         answer = client.post("/v1/harmonize", files=pair.files)
         assert answer.status_code == 504
         assert "took longer than it may" in answer.json()["detail"]
-        assert done.wait(5)
+        answered.set()
+        assert done.wait(60)
