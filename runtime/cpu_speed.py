@@ -3,8 +3,9 @@
 Flags mislead: an Intel CPU with AVX512-BF16 and AVX512-FP16 and without AMX takes 1.33 times the time of FP32 in BF16,
 and 1.8 times in FP16 (PHNet 39.9 M, 256 px, one thread). So OpenVINO itself runs, on one thread, two convolutions of
 the kind that PHNet spends its time in, plainly and in the Winograd variant of `build`'s default rewrites, in each
-precision that it offers here: round after round, the best of each. The result is kept per CPU and version of OpenVINO
-(:mod:`harmonyrt.runtime.compiled_cache`); one that is damaged or of another version is measured again.
+precision that it offers here, and by the native kernels where they are: round after round, the best of each. The result
+is kept per CPU, version of OpenVINO and build of the kernels (:mod:`harmonyrt.runtime.compiled_cache`); one that is
+damaged or of another version is measured again.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from harmonyrt.common.telemetry import import_quietly
-from harmonyrt.runtime import native_calls, openvino_core
+from harmonyrt.runtime import native, native_calls, openvino_core
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.machine import cpu_model_and_flags
+from harmonyrt.runtime.native import measured_graph
 
 log = logging.getLogger("harmonyrt.runtime")
 
@@ -33,8 +35,10 @@ SWITCH = "HARMONYRT_MEASURE"
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 WINOGRAD = "winograd"
+NATIVE = "native"
 PLAIN_WINS = 0.9
-"""The Winograd variant is left out where plain convolutions take less than this share of its time."""
+"""The Winograd variant is left out where plain convolutions take less than this share of its time, and native kernels
+where OpenVINO's own convolutions do."""
 WORTHWHILE = 0.95
 """A precision pays where it takes less than this share of FP32's time; what lies nearer is noise."""
 
@@ -43,6 +47,7 @@ _GFLOP = sum(2 * channels**2 * 9 * side**2 for channels, side in _LAYERS) / 1e9
 _OFFERED_AS = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _IN_WINOGRAD = ("fp32", "bf16")  # the precisions that `build` rewrites to it
+_IN_NATIVE = ("fp32", "bf16", "int8")
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 40
 _SECONDS, _PATIENCE = (
     1.0,
@@ -59,8 +64,8 @@ class CpuSpeed:
     Attributes:
         cpu: the processor's name.
         library: OpenVINO's version.
-        milliseconds: of the convolutions, by precision, and by ``"<precision> winograd"``; one thread. What OpenVINO
-            does not offer on this CPU is absent.
+        milliseconds: of the convolutions, by precision, by ``"<precision> winograd"`` and by ``"<precision> native"``;
+            one thread. What OpenVINO does not offer on this CPU is absent, and so are kernels that are not there.
         copy_gb_per_s: read and written by one thread that copies memory, in 10^9 bytes a second.
     """
 
@@ -70,7 +75,8 @@ class CpuSpeed:
     copy_gb_per_s: float
 
     def best(self, precision: str) -> float | None:
-        """Milliseconds of the faster of plain and Winograd; None where this CPU does not have the precision."""
+        """Milliseconds of the faster of plain and Winograd, without native kernels, which some engines have and some do
+        not; None where this CPU does not have the precision."""
         variants = [self.milliseconds.get(name) for name in (precision, f"{precision} {WINOGRAD}")]
         return min((time for time in variants if time is not None), default=None)
 
@@ -84,10 +90,36 @@ class CpuSpeed:
         taken, fp32 = self.best(precision), self.best("fp32")
         return None if taken is None or fp32 is None else taken / fp32
 
-    def plain_is_faster(self, precision: str) -> bool:
-        """Whether plain convolutions take clearly less time than Winograd's; False where that was not measured."""
-        winograd, plain = self.milliseconds.get(f"{precision} {WINOGRAD}"), self.milliseconds.get(precision)
-        return winograd is not None and plain is not None and plain < PLAIN_WINS * winograd
+    def plain_is_faster(self, precision: str, native: bool = False) -> bool:
+        """Whether plain convolutions take clearly less time than Winograd's; False where that was not measured.
+
+        Args:
+            precision: of both.
+            native: Winograd's by the native kernels; as graph operations where the kernels were not measured.
+        """
+        names = [f"{precision} {NATIVE}"] if native else []
+        winograd = [self.milliseconds.get(name) for name in (*names, f"{precision} {WINOGRAD}")]
+        measured = next((time for time in winograd if time is not None), None)
+        plain = self.milliseconds.get(precision)
+        return measured is not None and plain is not None and plain < PLAIN_WINS * measured
+
+    def native_gain(self, precision: str) -> float | None:
+        """How many times as fast the native kernels are as the faster of OpenVINO's own convolutions; None where that
+        was not measured."""
+        taken, own = self.milliseconds.get(f"{precision} {NATIVE}"), self.best(precision)
+        return None if taken is None or own is None else own / taken
+
+    def native_is_slower(self, precision: str, winograd: bool) -> bool:
+        """Whether an engine of OpenVINO's own convolutions takes clearly less time than one of native kernels; False
+        where that was not measured.
+
+        Args:
+            precision: of both.
+            winograd: whether OpenVINO's are Winograd's, as graph operations.
+        """
+        own = self.milliseconds.get(f"{precision} {WINOGRAD}" if winograd else precision)
+        taken = self.milliseconds.get(f"{precision} {NATIVE}")
+        return own is not None and taken is not None and own < PLAIN_WINS * taken
 
     def sentence(self) -> str:
         """For people: ``"bf16 takes 1.33 times the time of fp32"`` and so on."""
@@ -144,7 +176,8 @@ def _key(openvino: Any) -> dict[str, object]:
     model, flags = cpu_model_and_flags()
     features = hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
     version = openvino.__version__
-    return {"kind": "cpu-speed", "format": _FORMAT, "cpu": model, "features": features, "library": version}
+    about = {"kind": "cpu-speed", "format": _FORMAT, "cpu": model, "features": features, "library": version}
+    return {**about, "native": native.build_of("openvino")}
 
 
 def _parsed(content: bytes) -> CpuSpeed | None:
@@ -163,6 +196,7 @@ def _measured_now(openvino: Any) -> CpuSpeed:
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names = [name for name in PRECISIONS if name == "fp32" or _OFFERED_AS[name] in offered]
     names += [f"{name} {WINOGRAD}" for name in _IN_WINOGRAD if name in names]
+    names += [f"{name} {NATIVE}" for name in _with_kernels(openvino) if name in names]
     rng = np.random.default_rng(0)
     feeds = [rng.standard_normal((1, c, side, side), dtype=np.float32) for c, side in _LAYERS]
     requests = {name: _request(openvino, core, name) for name in names}
@@ -180,6 +214,18 @@ def _measured_now(openvino: Any) -> CpuSpeed:
             times[name] = min(times[name], time.perf_counter() - start)
     milliseconds = {name: round(taken * 1000, 4) for name, taken in times.items()}
     return CpuSpeed(cpu_model_and_flags()[0], openvino.__version__, milliseconds, round(_copying(), 2))
+
+
+def _with_kernels(openvino: Any) -> list[str]:
+    """The precisions that native kernels compute here; they are loaded."""
+    found = [name for name in _IN_NATIVE if native.why_not(native.NEEDED[name], "openvino", name) is None]
+    if not found:
+        return []
+    try:
+        openvino_core.add_extension(openvino, str(native.library("openvino")))
+    except Exception:  # those of another OpenVINO, of which opening a bundle speaks
+        return []
+    return found
 
 
 def _copying() -> float:
@@ -200,6 +246,10 @@ def _request(openvino: Any, core: Any, name: str) -> Any:
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": 1,
     }
+    if variant == NATIVE:
+        text, constants = measured_graph.written(_LAYERS, precision)
+        read = core.read_model(text.encode(), openvino.Tensor(constants))
+        return core.compile_model(read, "CPU", settings).create_infer_request()
     ops = importlib.import_module("openvino.opset13")
     rng = np.random.default_rng(1)
     inputs: list[Any] = []

@@ -9,7 +9,8 @@ The order of ``backend="auto"``:
 5. ``onnxruntime`` on the CPU.
 
 Where a target has an engine for the native kernels (:mod:`harmonyrt.runtime.native`) it goes first on a CPU, and the
-plain one that stands by it runs where the kernels are missing; a warning says so.
+plain one that stands by it runs where the kernels are missing; a warning says so. In OpenVINO the plain one goes first
+where its convolutions are measured clearly faster, unless the bundle was tuned on this machine.
 
 Where a bundle has engines of several precisions for 4 or 5, they come in the order of their speed on this CPU as it was
 measured (:mod:`harmonyrt.runtime.cpu_speed`: once for each CPU and version of OpenVINO, and only where a bundle has
@@ -101,7 +102,8 @@ def open_best(
         raise HarmonyError(f"target {target!r} is not known; give one of {', '.join(TARGETS)}")
     check_precision(precision)
     engines = wanted_engines(bundle.manifest, target, precision)
-    speed = _speed(engines, options) if backend == "auto" or precision == FASTEST else None
+    decides = backend == "auto" or precision == FASTEST
+    speed = _speed(engines, options) if decides else _speed_of_kernels(engines, backend, options)
     choices, why = choices_for(bundle.manifest, engines, backend, options, precision, speed)
     skipped: list[tuple[str, str]] = []
     without_kernels: dict[tuple[str, str], str] = {}
@@ -121,7 +123,8 @@ def open_best(
             found = choice.engine.precision
             if precision is None and found in ONLY_ASKED_FOR and set(bundle.manifest.precisions) - set(ONLY_ASKED_FOR):
                 log.warning("%s: %s runs unasked, since no other engine of it can run here", bundle.path, found)
-            if (slow := _slower_than_fp32(choice, speed, bundle.manifest)) is not None:
+            slow = _slower_than_fp32(choice, speed, bundle.manifest) if decides else None
+            if slow is not None:
                 why = f"{why}; {slow}"
                 log.warning("%s: %s", bundle.path, slow)
             log.info("opened %s with %s: %s", bundle.path, choice.label, why)
@@ -199,6 +202,12 @@ def _speed(engines: list[EngineSpec], options: SessionOptions) -> CpuSpeed | Non
     return measured_once(options.cache)
 
 
+def _speed_of_kernels(engines: list[EngineSpec], backend: str, options: SessionOptions) -> CpuSpeed | None:
+    """What was measured before; a backend that is asked for by name waits for no measurement."""
+    may_choose = backend == "openvino" and any(engine.is_native for engine in engines)
+    return kept(options.cache) if may_choose and options.device in (None, "cpu") else None
+
+
 def _expected(precision: str, speed: CpuSpeed | None, backend: str) -> tuple[float, int]:
     """What the precisions of one target are sorted by."""
     exactness = PRECISIONS.index(precision)
@@ -228,17 +237,39 @@ def choices_for(
     speed: CpuSpeed | None,
 ) -> tuple[list[Choice], str]:
     """What to try, in order, and why the first comes first."""
+    tuned_here = any(measured.machine == machine_name() for measured in manifest.measurements)
+
+    def plain_first(name: str, precision: str, among: list[EngineSpec]) -> bool:
+        """Whether what stands by an engine of native kernels goes before it; `build --tune` has timed both whole."""
+        if name != "openvino" or tuned_here or speed is None:
+            return False
+        plain = [engine for engine in among if engine.precision == precision and not engine.is_native]
+        return any(speed.native_is_slower(precision, "winograd" in engine.rewrites) for engine in plain)
+
+    def without_kernels(choices: list[Choice]) -> str:
+        first = choices[0] if choices else None
+        same = [choice.engine for choice in choices if first is not None and choice.backend == first.backend]
+        if first is None or not plain_first(first.backend, first.engine.precision, same):
+            return ""
+        if not any(engine.is_native and engine.precision == first.engine.precision for engine in same):
+            return ""
+        return f"; in {first.engine.precision} the native kernels are measured slower on this CPU"
 
     def ways(name: str, device: str | None, among: list[EngineSpec], cpu: bool, by_speed: bool = True) -> list[Choice]:
         """The engines that a backend opens: of the target that it prefers, TensorRT of each that it has."""
 
-        def place(engine: EngineSpec) -> tuple[float, int, bool]:
-            return (*_expected(engine.precision, speed if cpu and by_speed else None, name), engine.is_native != cpu)
+        def place(engine: EngineSpec, same: list[EngineSpec]) -> tuple[float, int, bool]:
+            in_order = _expected(engine.precision, speed if cpu and by_speed else None, name)
+            return *in_order, engine.is_native != (cpu and not plain_first(name, engine.precision, same))
 
         found = [[engine for engine in among if engine.target == target] for target in OPENS[name]]
         found = [same for same in found if same][: None if name == "tensorrt" else 1]
         ways_with = replace(options, device=device)
-        return [Choice(name, engine, ways_with) for same in found for engine in sorted(same, key=place)]
+        return [
+            Choice(name, engine, ways_with)
+            for same in found
+            for engine in sorted(same, key=lambda engine: place(engine, same))
+        ]
 
     if backend != "auto":
         # A backend asked for by name gets its own engines only: OpenVINO reads ONNX when the bundle has no IR.
@@ -247,7 +278,7 @@ def choices_for(
         if backend == "tensorrt":
             return found, "asked for"
         same = [choice for choice in found if choice.engine.precision == found[0].engine.precision]
-        return same if on_cpu else same[:1], "asked for"
+        return same if on_cpu else same[:1], "asked for" + without_kernels(same)
     held_back = [engine for engine in engines if precision is None and engine.precision in ONLY_ASKED_FOR]
     groups = [[engine for engine in engines if engine not in held_back], held_back]
     ordered = []
@@ -263,6 +294,7 @@ def choices_for(
         ordered.append(choices)
     first, last = ordered if ordered[0] else (ordered[1], [])
     first, why = _tuned(manifest, first, options, speed)
+    why += without_kernels(first)
     if last:
         words = " and ".join(dict.fromkeys(engine.precision for engine in held_back))
         why += f"; {words} only where it is asked for or nothing else can run"

@@ -148,7 +148,7 @@ def expand_recipes(
     # What a build tunes, it measures with all that was asked for; otherwise what was measured of this CPU decides.
     if tune is None and "bf16" in precisions and "openvino" in targets and {"fast", "native"} & set(rewrite_names):
         speed = measured_once()
-        if speed is not None and speed.plain_is_faster("bf16"):
+        if speed is not None and speed.plain_is_faster("bf16", native="native" in rewrite_names):
             chosen["bf16"] = rewrites.names_of(rewrite_names, (*rewrites.SLOWER_THAN_PLAIN, *rewrites.KERNELS))
 
     for precision, names in chosen.items():

@@ -105,7 +105,7 @@ def open_session(path: Path, engine: EngineSpec, manifest: Manifest, options: Se
     openvino = require("openvino", "openvino", _WHO)
     if engine.precision == "bf16" and ("winograd" in engine.rewrites or engine.is_native):
         speed = kept(options.cache)
-        if speed is not None and speed.plain_is_faster("bf16"):
+        if speed is not None and speed.plain_is_faster("bf16", native=engine.is_native):
             log.warning(
                 "%s is slower here than it could be, since this CPU is measured faster in BF16 without Winograd:"
                 " build it on this machine, or with --rewrites low-memory",

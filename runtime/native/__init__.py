@@ -6,6 +6,7 @@ extension, ONNX Runtime as custom operators. `make native` builds both; the pack
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 from pathlib import Path
@@ -22,6 +23,8 @@ VERSION = "2"
 """The newest; what `make native` builds."""
 VARIABLE = "HARMONYRT_NATIVE_LIBRARY"
 """Environment variable: folder of the libraries, or path of one of them, where they are not in their usual place."""
+AMX = "HARMONYRT_NATIVE_AMX"
+"""Environment variable: 0 keeps the kernels from AMX, for comparisons."""
 PACKAGE = "harmonyrt-native"
 """The distribution that brings the libraries; of the same version as `harmonyrt`."""
 
@@ -45,6 +48,21 @@ def library(backend: str = "openvino") -> Path | None:
     named = os.environ.get(VARIABLE)
     places = (_named(Path(named), backend),) if named else _usual(_NAMES[backend])
     return next((place.absolute() for place in places if place.is_file()), None)
+
+
+def build_of(backend: str = "openvino") -> str:
+    """What tells one build of the kernels from another, for what is measured with them.
+
+    Returns:
+        The start of the library's sha256, and whether AMX is switched off; ``"none"`` without a library.
+    """
+    path = library(backend)
+    try:
+        found = "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        found = ""
+    without = " without amx" if os.environ.get(AMX) == "0" else ""
+    return f"{found}{without}" if found else "none"
 
 
 def why_not(needed: str | None, backend: str = "openvino", precision: str = "fp32") -> str | None:

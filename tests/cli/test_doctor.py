@@ -165,6 +165,15 @@ def test_what_is_worthwhile_is_measured_and_not_read_off_flags(ability):
     assert "bf16 bundles are worthwhile: measured 5.0 times as fast" in why
 
 
+def test_what_the_native_kernels_gain_is_said_where_it_was_measured():
+    found = imagined(openvino="2026.4.1")
+    times = {"fp32": 12.0, "fp32 winograd": 9.0, "fp32 native": 6.0, "int8": 2.0, "int8 native": 2.5, "bf16": 3.0}
+    (why,) = [one.why for one in abilities(found, CpuSpeed("x", "y", times, 9.0)) if "native kernels" in one.what]
+    assert "times as fast as OpenVINO's own convolutions, measured: fp32 1.5, int8 0.8" in why
+    (why,) = [one.why for one in abilities(found) if "native kernels" in one.what]
+    assert "times as fast" not in why
+
+
 def test_the_speed_of_this_cpu_and_the_cache_in_words_and_in_json(run, monkeypatch, tmp_path):
     pytest.importorskip("openvino")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmonyrt.runtime import Harmonizer, cpu_speed
+from harmonyrt.runtime import Harmonizer, cpu_speed, native
 from harmonyrt.runtime.compiled_cache import CompiledCache
 
 INSTALLED = Path(os.environ.get("HARMONYRT_CPP", Path(__file__).parents[2] / "build/cpp/install"))
@@ -37,6 +37,8 @@ def opened(bundle, tmp_path, monkeypatch):
         pytest.skip("needs the C++ runtime with its openvino module: run make cpp")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(cpu_speed.SWITCH, raising=False)
+    kernels = native.library("openvino")  # each looks in a place of its own, and what is kept is of one build of them
+    monkeypatch.setenv(native.VARIABLE, str(kernels or tmp_path))
     pair = [tmp_path / "composite.png", tmp_path / "mask.png"]
     Image.fromarray(np.full((41, 53, 3), 120, np.uint8)).save(pair[0])
     Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), ((10, 11), (10, 23)))).save(pair[1])
@@ -85,6 +87,7 @@ def test_python_reads_what_the_program_measured(opened):
     found = cpu_speed.kept()
     assert found is not None
     assert {"fp32", "fp32 winograd"} <= found.milliseconds.keys()
+    assert ("fp32 native" in found.milliseconds) == (native.why_not(native.NEEDED["fp32"]) is None)
     assert found.cpu == cpu_speed.cpu_model_and_flags()[0]
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harmonyrt.runtime import Harmonizer, cpu_speed, openvino_core
+from harmonyrt.runtime import Harmonizer, cpu_speed, native, openvino_core
 from harmonyrt.runtime.compiled_cache import CompiledCache
 from harmonyrt.runtime.cpu_speed import CpuSpeed
 
@@ -56,6 +56,32 @@ def test_the_faster_form_counts_and_fp32_is_the_measure():
     assert not none.plain_is_faster("bf16")
 
 
+def test_native_kernels_are_held_against_the_faster_of_openvino_s_own():
+    times = {"fp32": 12.0, "fp32 winograd": 9.0, "fp32 native": 6.0, "bf16": 1.0, "bf16 native": 2.0, "int8": 2.0}
+    found = speed(times)
+    assert found.native_gain("fp32") == pytest.approx(1.5)
+    assert (found.native_gain("bf16"), found.native_gain("int8")) == (0.5, None)
+    assert [found.native_is_slower(name, False) for name in ("fp32", "bf16", "int8", "fp16")] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert not speed({"fp32": 9.1, "fp32 native": 10.0}).native_is_slower("fp32", False)  # noise
+    of_amx = speed({"fp32": 9.0, "bf16": 1.0, "bf16 winograd": 2.5, "bf16 native": 2.0})
+    assert of_amx.native_is_slower("bf16", winograd=False)
+    assert not of_amx.native_is_slower("bf16", winograd=True)
+    assert found.against_fp32("bf16") == pytest.approx(1 / 9)  # engines without kernels have that
+
+
+def test_plain_convolutions_are_held_against_the_kernels_where_they_are_asked_about():
+    times = {"fp32": 9.0, "bf16": 2.0, "bf16 winograd": 4.0}
+    assert speed(times).plain_is_faster("bf16", native=True)  # not measured: as Winograd in graph operations
+    for taken, faster in ((1.5, False), (2.1, False), (2.5, True)):
+        assert speed({**times, "bf16 native": taken}).plain_is_faster("bf16", native=True) == faster
+        assert speed({**times, "bf16 native": taken}).plain_is_faster("bf16")
+
+
 @pytest.mark.slow
 @pytest.mark.alone
 def test_this_cpu_is_measured_in_seconds_and_kept(openvino):
@@ -66,6 +92,7 @@ def test_this_cpu_is_measured_in_seconds_and_kept(openvino):
     assert ("bf16" in found.milliseconds) == ("BF16" in offered)
     assert ("fp16" in found.milliseconds) == ("FP16" in offered)
     assert {"fp32", "fp32 winograd"} <= set(found.milliseconds)
+    assert ("fp32 native" in found.milliseconds) == (native.why_not(native.NEEDED["fp32"]) is None)
     assert all(taken > 0 for taken in found.milliseconds.values())
     assert found.copy_gb_per_s > 0
     assert cpu_speed.kept() == found
@@ -83,6 +110,30 @@ def test_it_is_measured_once_for_a_cpu_and_a_version(openvino, measurements, mon
     assert len(measurements) == 3
     cpu_speed.measured(again=True)
     assert len(measurements) == 4
+
+
+def test_it_is_measured_again_for_other_native_kernels(openvino, measurements, monkeypatch, tmp_path):
+    monkeypatch.setenv(native.VARIABLE, str(tmp_path))
+    assert cpu_speed.measured_once() == cpu_speed.measured_once()
+    kernels = tmp_path / "libharmonyrt_native_openvino.so"
+    for count, content in ((2, b"some"), (3, b"others")):
+        kernels.write_bytes(content)
+        assert cpu_speed.kept() is None
+        cpu_speed.measured_once()
+        assert len(measurements) == count
+    monkeypatch.setenv(native.AMX, "0")
+    assert cpu_speed.kept() is None
+    monkeypatch.setenv(native.AMX, "1")
+    assert cpu_speed.kept() is not None
+    kernels.unlink()
+    assert cpu_speed.kept() is not None
+
+
+def test_native_kernels_of_another_openvino_are_not_measured(openvino, monkeypatch, tmp_path):
+    monkeypatch.setenv(native.VARIABLE, str(tmp_path))
+    assert cpu_speed._with_kernels(openvino) == []
+    (tmp_path / "libharmonyrt_native_openvino.so").write_bytes(b"no library")
+    assert cpu_speed._with_kernels(openvino) == []
 
 
 def test_it_is_not_measured_where_it_is_switched_off_or_cannot_be_kept(openvino, measurements, monkeypatch, tmp_path):
@@ -176,6 +227,39 @@ def test_nothing_is_measured_for_fp32_alone_or_for_what_is_asked_for_by_name(
     assert not measurements
     Harmonizer.open(several, device="cpu")
     assert len(measurements) == 1
+
+
+@pytest.mark.parametrize(("int8", "is_native"), [(2.0, True), (1.0, False)])
+@pytest.mark.parametrize("backend", ["auto", "openvino"])
+def test_of_an_engine_with_and_one_without_kernels_the_one_that_was_measured_faster_is_opened(
+    openvino, static_bundle, altered, monkeypatch, int8, is_native, backend
+):
+    """Here the kernels' engine is the plain one under another name: which one is opened is all that counts."""
+
+    def change(manifest):
+        engine = next(e for e in manifest["engines"] if e["target"] == "openvino")
+        manifest["engines"] = [{**engine, "precision": "int8", "needs": needs} for needs in ({}, {"native": "1"})]
+
+    found = speed({"fp32": 9.0, "int8": int8, "int8 native": 1.5})
+    monkeypatch.setattr("harmonyrt.runtime.select.measured_once", lambda cache: found)
+    monkeypatch.setattr("harmonyrt.runtime.select.kept", lambda cache: found)
+    monkeypatch.setattr(native, "why_not", lambda *about: None)
+    monkeypatch.setattr("harmonyrt.runtime.backends.openvino.add_native_kernels", lambda *about: None)
+    info = Harmonizer.open(altered(static_bundle, change), device="cpu", backend=backend).info
+    assert info.native == is_native
+    assert ("in int8 the native kernels are measured slower on this CPU" in info.why) == (not is_native)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_the_native_kernels_are_what_is_measured_under_their_name(openvino, precision):
+    reason = native.why_not(native.NEEDED[precision], "openvino", precision)
+    if reason is not None:
+        pytest.skip(reason)
+    assert precision in cpu_speed._with_kernels(openvino)
+    request = cpu_speed._request(openvino, openvino_core.core(openvino), f"{precision} native")
+    info = [node.get_rt_info() for node in request.get_compiled_model().get_runtime_model().get_ops()]
+    ours = [one for one in info if str(one["layerType"].get()) == "Reference"]
+    assert [str(one["runtimePrecision"].get()) for one in ours] == ["bf16" if precision == "bf16" else "f32"] * 2
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp32 winograd", "bf16", "bf16 winograd", "int8"])

@@ -27,6 +27,12 @@ std::optional<double> CpuSpeed::against_fp32(const std::string &precision) const
     return *taken / *fp32;
 }
 
+bool CpuSpeed::native_is_slower(const std::string &precision, bool winograd) const {
+    const auto own = milliseconds.find(winograd ? precision + " winograd" : precision);
+    const auto native = milliseconds.find(precision + " native");
+    return own != milliseconds.end() && native != milliseconds.end() && own->second < plain_wins * native->second;
+}
+
 std::string CpuSpeed::sentence() const {
     std::string words;
     for (const char *name : {"bf16", "fp16", "int8"}) {

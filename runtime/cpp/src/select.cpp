@@ -53,12 +53,30 @@ Engines engines_of(const Manifest &manifest, const Part &part, const std::string
     return engines;
 }
 
+// What was measured of this CPU, and what of it decides here.
+struct Measured {
+    const CpuSpeed *speed = nullptr;
+    bool of_kernels = true;    // `build --tune` has timed engines with and without native kernels whole
+    bool of_precisions = true; // on the CPU, where the precision is free
+
+    // Whether what stands by an engine of native kernels goes before it.
+    bool plain_first(const std::string &backend, const std::string &precision, const Engines &among) const {
+        if (backend != "openvino" || !of_kernels || speed == nullptr) return false;
+        return std::any_of(among.begin(), among.end(), [&](const EngineSpec *engine) {
+            const auto &made = engine->rewrites;
+            return engine->precision == precision && !engine->is_native() &&
+                   speed->native_is_slower(precision, std::find(made.begin(), made.end(), "winograd") != made.end());
+        });
+    }
+};
+
 // What the engines of one target are sorted by. On a CPU, one for the native kernels goes before the plain one that
-// stands by it.
-std::tuple<double, std::ptrdiff_t, bool> place_of(const EngineSpec &engine, const CpuSpeed *speed,
-                                                  const std::string &backend, bool on_cpu) {
+// stands by it, unless it was measured slower.
+std::tuple<double, std::ptrdiff_t, bool> place_of(const EngineSpec &engine, const Measured &measured,
+                                                  const std::string &backend, bool on_cpu, const Engines &same) {
     const auto exactness = std::find(std::begin(kPrecisions), std::end(kPrecisions), engine.precision) - kPrecisions;
-    const bool later = engine.is_native() != on_cpu;
+    const bool later = engine.is_native() != (on_cpu && !measured.plain_first(backend, engine.precision, same));
+    const CpuSpeed *speed = measured.of_precisions ? measured.speed : nullptr;
     if (speed == nullptr) return {0, exactness, later};
     // ONNX Runtime computes FP16 graphs in FP32 on a CPU, whatever the CPU could do.
     const bool in_fp32 = backend == "onnxruntime" && engine.precision == "fp16";
@@ -68,17 +86,35 @@ std::tuple<double, std::ptrdiff_t, bool> place_of(const EngineSpec &engine, cons
 
 // The engines that a backend opens: of the target that it prefers, TensorRT of each that it has.
 void add_ways(std::vector<Choice> &choices, const Engines &engines, const std::string &backend,
-              const std::string &device, bool on_cpu, const CpuSpeed *speed) {
+              const std::string &device, bool on_cpu, const Measured &measured) {
     for (const std::string &target : targets_of(backend)) {
         Engines same;
         std::copy_if(engines.begin(), engines.end(), std::back_inserter(same),
                      [&](const EngineSpec *engine) { return engine->target == target; });
-        std::stable_sort(same.begin(), same.end(), [&](const EngineSpec *a, const EngineSpec *b) {
-            return place_of(*a, speed, backend, on_cpu) < place_of(*b, speed, backend, on_cpu);
-        });
+        const Engines unsorted = same;
+        const auto place = [&](const EngineSpec *engine) {
+            return place_of(*engine, measured, backend, on_cpu, unsorted);
+        };
+        std::stable_sort(same.begin(), same.end(),
+                         [&](const EngineSpec *a, const EngineSpec *b) { return place(a) < place(b); });
         for (const EngineSpec *engine : same) choices.push_back({backend, engine, device});
         if (!same.empty() && backend != "tensorrt") return; // OpenVINO reads ONNX only where the bundle has no IR
     }
+}
+
+// Where a plain engine goes before one for the native kernels: why.
+std::string without_kernels(const std::vector<Choice> &choices, const Measured &measured) {
+    if (choices.empty()) return "";
+    const std::string &backend = choices.front().backend, &precision = choices.front().spec->precision;
+    Engines same;
+    bool has_kernels = false;
+    for (const Choice &choice : choices) {
+        if (choice.backend != backend) continue;
+        same.push_back(choice.spec);
+        has_kernels = has_kernels || (choice.spec->is_native() && choice.spec->precision == precision);
+    }
+    if (!has_kernels || !measured.plain_first(backend, precision, same)) return "";
+    return "; in " + precision + " the native kernels are measured slower on this CPU";
 }
 
 bool is_of(const Measurement &measured, const Choice &choice) {
@@ -120,22 +156,31 @@ std::string put_tuned_first(const Manifest &manifest, std::vector<Choice> &choic
 }
 
 // The rows of the order, for some of a bundle's engines.
-std::vector<Choice> in_order(const Engines &engines, const std::string &device, const CpuSpeed *speed) {
+std::vector<Choice> in_order(const Engines &engines, const std::string &device, Measured measured) {
     std::vector<Choice> choices;
     for (const Row &row : kOrder) {
         if (!device.empty() && device.substr(0, device.find(':')) != row.kind) continue;
         const bool finds_its_gpu = std::string(row.backend) == "tensorrt", on_cpu = std::string(row.kind) == "cpu";
         const std::string own = finds_its_gpu ? "" : row.kind;
-        add_ways(choices, engines, row.backend, device.empty() ? own : device, on_cpu, on_cpu ? speed : nullptr);
+        measured.of_precisions = on_cpu;
+        add_ways(choices, engines, row.backend, device.empty() ? own : device, on_cpu, measured);
     }
     return choices;
 }
 
+// Whether what was measured of precisions counts.
+bool by_rates(const EngineOptions &options) { return options.backend == "auto" || options.precision == kFastest; }
+
 // What was measured of this CPU, or is now; none where it decides nothing.
 std::optional<CpuSpeed> speed_for(const Manifest &manifest, const Part &part, const EngineOptions &options) {
-    if (options.backend != "auto" && options.precision != kFastest) return std::nullopt;
     if (!options.device.empty() && options.device != "cpu") return std::nullopt;
     const Engines engines = engines_of(manifest, part, options.target, options.precision);
+    if (!by_rates(options)) { // a backend that is asked for by name waits for no measurement
+        const bool may_choose =
+            options.backend == "openvino" &&
+            std::any_of(engines.begin(), engines.end(), [](const EngineSpec *engine) { return engine->is_native(); });
+        return may_choose ? cpu_speed(options.cache, options.module_folder, false) : std::nullopt;
+    }
     const bool decides = std::any_of(engines.begin(), engines.end(), [](const EngineSpec *engine) {
         return (engine->target == "openvino" || engine->target == "onnx") && engine->precision != "fp32";
     });
@@ -152,8 +197,8 @@ std::string slower_than_fp32(const Choice &choice, const std::optional<CpuSpeed>
                                       [](const EngineSpec *engine) { return engine->precision == "fp32"; });
     char text[64];
     std::snprintf(text, sizeof text, "%.2f", *times);
-    return "measured on this CPU, " + choice.spec->precision + " takes " + text + " times the time of fp32: " +
-           (has_fp32 ? "its fp32 engine" : "an fp32 bundle") + " is faster here";
+    return "measured on this CPU, " + choice.spec->precision + " takes " + text +
+           " times the time of fp32: " + (has_fp32 ? "its fp32 engine" : "an fp32 bundle") + " is faster here";
 }
 
 void check_precision(const Bundle &bundle, const Part &part, const std::string &precision) {
@@ -292,7 +337,9 @@ std::string Choice::label() const {
 
 std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, const EngineOptions &options,
                                 const std::optional<CpuSpeed> &speed, std::string &why) {
-    const CpuSpeed *measured = speed ? &*speed : nullptr;
+    const bool tuned_here = std::any_of(manifest.measurements.begin(), manifest.measurements.end(),
+                                        [](const Measurement &m) { return m.machine == machine_name(); });
+    Measured measured = {speed ? &*speed : nullptr, !tuned_here, true};
     const Engines engines = engines_of(manifest, part, options.target, options.precision);
     Engines unasked, others;
     std::partition_copy(engines.begin(), engines.end(), std::back_inserter(unasked), std::back_inserter(others),
@@ -301,19 +348,21 @@ std::vector<Choice> choices_for(const Manifest &manifest, const Part &part, cons
     if (options.backend != "auto") {
         why = "asked for";
         const bool on_cpu = options.device.empty() || options.device == "cpu";
-        const bool by_speed = on_cpu && options.precision == kFastest;
-        add_ways(choices, engines, options.backend, options.device, on_cpu, by_speed ? measured : nullptr);
+        measured.of_precisions = on_cpu && options.precision == kFastest;
+        add_ways(choices, engines, options.backend, options.device, on_cpu, measured);
         if (options.backend == "tensorrt" || choices.empty()) return choices;
         const std::string first = choices.front().spec->precision;
         const auto other = std::find_if(choices.begin(), choices.end(),
                                         [&](const Choice &choice) { return choice.spec->precision != first; });
         choices.erase(on_cpu ? other : choices.begin() + 1, choices.end());
+        why += without_kernels(choices, measured);
         return choices;
     }
     choices = in_order(others, options.device, measured);
     last = in_order(unasked, options.device, measured);
     if (choices.empty()) choices.swap(last);
-    why = put_tuned_first(manifest, choices, options.threads, measured);
+    why = put_tuned_first(manifest, choices, options.threads, measured.speed);
+    why += without_kernels(choices, measured);
     if (!last.empty()) why += "; int8 only where it is asked for or nothing else can run";
     choices.insert(choices.end(), last.begin(), last.end());
     return choices;
@@ -328,19 +377,19 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
     const Engines every = engines_of(bundle.manifest, part, "", "");
     const std::string prefix = part.component.empty() ? "" : part.component + ": ";
     std::string why, skipped, notes;
-    std::map<std::pair<std::string, std::string>, std::string> without_kernels; // by backend and target
+    std::map<std::pair<std::string, std::string>, std::string> no_kernels; // by backend and target
     bool no_memory = false;
     for (const Choice &choice : choices_for(bundle.manifest, part, options, speed, why)) {
         const std::string label = prefix + choice.label();
         std::string reason;
         if (std::shared_ptr<Engine> engine = try_open(bundle, part, choice, options, reason, no_memory)) {
-            const bool another = std::any_of(every.begin(), every.end(),
-                                             [](const EngineSpec *one) { return !only_asked_for(*one); });
+            const bool another =
+                std::any_of(every.begin(), every.end(), [](const EngineSpec *one) { return !only_asked_for(*one); });
             if (options.precision.empty() && only_asked_for(*choice.spec) && another) {
                 log(HRT_LOG_WARNING, bundle.path + ": " + choice.spec->precision +
                                          " runs unasked, since no other engine of it can run here");
             }
-            const std::string slow = slower_than_fp32(choice, speed, every);
+            const std::string slow = by_rates(options) ? slower_than_fp32(choice, speed, every) : "";
             if (!slow.empty()) {
                 why += "; " + slow;
                 log(HRT_LOG_WARNING, bundle.path + ": " + slow);
@@ -350,8 +399,8 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
                 notes += prefix + engine->note() + "\n";
                 log(HRT_LOG_WARNING, prefix + engine->note());
             }
-            const auto native = without_kernels.find({choice.backend, choice.spec->target});
-            if (native != without_kernels.end() && !choice.spec->is_native()) {
+            const auto native = no_kernels.find({choice.backend, choice.spec->target});
+            if (native != no_kernels.end() && !choice.spec->is_native()) {
                 log(HRT_LOG_WARNING, label + " runs, slower than with native kernels: " + native->second);
             }
             log(HRT_LOG_INFO, "opened " + bundle.path + " with " + label + ": " + why);
@@ -359,7 +408,7 @@ Selected open_best(const Bundle &bundle, const Part &part, const EngineOptions &
         }
         log(HRT_LOG_INFO, "skipped " + label + ": " + reason);
         notes += prefix + "skipped " + choice.label() + ": " + reason + "\n";
-        if (choice.spec->is_native()) without_kernels[{choice.backend, choice.spec->target}] = reason;
+        if (choice.spec->is_native()) no_kernels[{choice.backend, choice.spec->target}] = reason;
         skipped += (skipped.empty() ? "" : "; ") + label + ": " + reason;
     }
     if (skipped.empty()) throw Error(HRT_NO_BACKEND, none_found(bundle, part, options));

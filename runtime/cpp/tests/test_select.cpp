@@ -34,7 +34,13 @@ hrt::Manifest manifest_of(const hrt::Json &one) {
         hrt::EngineSpec engine;
         engine.target = parts.at(0);
         engine.precision = parts.at(1);
-        if (parts.size() > 2) engine.needs[parts.at(2)] = "1";
+        for (std::size_t i = 2; i < parts.size(); ++i) {
+            if (parts[i] == "native") {
+                engine.needs["native"] = "1";
+            } else {
+                engine.rewrites.push_back(parts[i]);
+            }
+        }
         manifest.engines.push_back(engine);
     }
     if (const hrt::Json *tuned = one.find("tuned")) {
@@ -97,7 +103,8 @@ TEST_CASE("a measurement of the CPU that makes no sense is none") {
     CHECK(found->against_fp32("bf16") == 1.5);
     CHECK_FALSE(found->against_fp32("int8"));
     CHECK(found->sentence() == "time as a multiple of fp32's: bf16 1.50");
-    for (const char *wrong : {"{}", "{\"bf16\": 1}", "{\"fp32\": 0}", "{\"fp32\": -1}", "{\"fp32\": \"9\"}", "[9]", "9"}) {
+    for (const char *wrong :
+         {"{}", "{\"bf16\": 1}", "{\"fp32\": 0}", "{\"fp32\": -1}", "{\"fp32\": \"9\"}", "[9]", "9"}) {
         CAPTURE(wrong);
         CHECK_FALSE(hrt::parse_cpu_speed(speed_text(wrong)));
     }

@@ -151,15 +151,20 @@ def test_in_bf16_a_cpu_without_its_instructions_builds_no_native_engine(
 
 
 def test_where_bf16_is_faster_without_winograd_native_engines_are_left_out(tiny_checkpoint, monkeypatch):
-    def rewrites(plain):
-        speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": 2.0}, 10.0)
+    def rewrites(plain, name="native", **more):
+        speed = CpuSpeed("a CPU", "2026.4", {"fp32": 9.0, "bf16": plain, "bf16 winograd": 2.0, **more}, 10.0)
         monkeypatch.setattr(recipe, "measured_once", lambda: speed)
         monkeypatch.setattr(kernels, "why_not", lambda *about: None)
         options = BuildOptions(target="openvino", size=(64, 64))
-        return recipe.expand_recipes(tiny_checkpoint, ["64"], ["bf16"], ["openvino"], ["native"], options)[0].rewrites
+        return recipe.expand_recipes(tiny_checkpoint, ["64"], ["bf16"], ["openvino"], [name], options)[0].rewrites
 
+    left_out = {"fused-convolutions", "winograd", "gate-fold"}
     assert "fused-convolutions" in rewrites(plain=4.0)
-    assert not {"fused-convolutions", "winograd", "gate-fold"} & set(rewrites(plain=1.0))
+    assert not left_out & set(rewrites(plain=1.0))
+    # As with AMX: plain convolutions beat Winograd as graph operations, and the kernels are measured too.
+    assert left_out <= set(rewrites(plain=1.0, **{"bf16 native": 0.8}))
+    assert not left_out & set(rewrites(plain=1.0, **{"bf16 native": 1.2}))
+    assert not left_out & set(rewrites(plain=1.0, name="fast", **{"bf16 native": 0.8}))
 
 
 @built

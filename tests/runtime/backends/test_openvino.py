@@ -83,6 +83,15 @@ def test_winograd_in_bf16_is_announced_where_it_is_measured_slower(
     assert ("measured faster in BF16 without Winograd" in caplog.text) == warned
 
 
+@pytest.mark.parametrize(("taken", "warned"), [(0.8, False), (1.5, True)])
+def test_an_engine_with_kernels_in_bf16_is_held_against_the_kernels_time(bundle, monkeypatch, caplog, taken, warned):
+    times = {"fp32": 9.0, "bf16": 1.0, "bf16 winograd": 2.0, "bf16 native": taken}
+    monkeypatch.setattr(openvino, "kept", lambda cache: CpuSpeed("a CPU", "2026.4", times, 10.0))
+    with contextlib.suppress(HarmonyError):  # these kernels are of no version
+        open_session(bundle, dataclasses.replace(engine_of(bundle, precision="bf16"), needs={"native": "99"}))
+    assert ("measured faster in BF16 without Winograd" in caplog.text) == warned
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_precision_that_the_cpu_lacks_is_refused(bundle, monkeypatch, precision):
     import openvino as ov

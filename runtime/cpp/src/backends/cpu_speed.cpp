@@ -3,6 +3,8 @@
 #include "../compiled_cache.hpp"
 #include "../machine.hpp"
 #include "../sha256.hpp"
+#include "measured_graph.hpp"
+#include "native.hpp"
 
 #include <openvino/opsets/opset13.hpp>
 
@@ -10,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <random>
@@ -59,19 +62,18 @@ public:
     // The operations of export/rewrites/winograd.py in F(4x4, 3x3), with arbitrary numbers in its matrices.
     Value winograd(const Value &picture, const Layer &layer) {
         const std::int64_t channels = layer.channels, rows = layer.side / 4, tiles = rows * rows;
-        const Value padded = std::make_shared<op::Pad>(picture, whole({0, 0, 1, 1}), whole({0, 0, 3, 3}),
-                                                       ov::op::PadMode::CONSTANT);
-        const Value blocks = std::make_shared<op::SpaceToDepth>(
-            padded, op::SpaceToDepth::SpaceToDepthMode::BLOCKS_FIRST, 4);
+        const Value padded =
+            std::make_shared<op::Pad>(picture, whole({0, 0, 1, 1}), whole({0, 0, 3, 3}), ov::op::PadMode::CONSTANT);
+        const Value blocks =
+            std::make_shared<op::SpaceToDepth>(padded, op::SpaceToDepth::SpaceToDepthMode::BLOCKS_FIRST, 4);
         const Value deep = reshaped(blocks, {4, 4, channels, rows + 1, rows + 1});
         ov::OutputVector pieces;
         for (const std::int64_t down : {0, 1}) {
             for (const std::int64_t across : {0, 1}) {
                 const std::int64_t high = down == 0 ? 4 : 2, wide = across == 0 ? 4 : 2;
-                const Value piece =
-                    std::make_shared<op::Slice>(deep, whole({0, 0, down, across}),
-                                                whole({high, wide, down + rows, across + rows}), whole({1, 1, 1, 1}),
-                                                whole({0, 1, 3, 4}));
+                const Value piece = std::make_shared<op::Slice>(deep, whole({0, 0, down, across}),
+                                                                whole({high, wide, down + rows, across + rows}),
+                                                                whole({1, 1, 1, 1}), whole({0, 1, 3, 4}));
                 pieces.push_back(reshaped(piece, {high * wide, channels * tiles}));
             }
         }
@@ -121,9 +123,14 @@ private:
     std::mt19937 random_{1};
 };
 
-ov::InferRequest request(ov::Core &core, const std::string &name) {
-    const std::string precision = name.substr(0, name.find(' '));
-    const bool winograd = precision != name;
+std::shared_ptr<ov::Model> graph_of(ov::Core &core, const std::string &precision, const std::string &variant) {
+    if (variant == " native") {
+        MeasuredGraph graph(precision);
+        for (const Layer &layer : kLayers) {
+            graph.add(static_cast<std::size_t>(layer.channels), static_cast<std::size_t>(layer.side));
+        }
+        return graph.read(core);
+    }
     Graphs graphs(precision);
     ov::ParameterVector inputs;
     ov::OutputVector outputs;
@@ -131,23 +138,30 @@ ov::InferRequest request(ov::Core &core, const std::string &name) {
         const auto side = static_cast<std::size_t>(layer.side);
         inputs.push_back(std::make_shared<op::Parameter>(
             ov::element::f32, ov::Shape{1, static_cast<std::size_t>(layer.channels), side, side}));
-        const Value made = winograd              ? graphs.winograd(inputs.back(), layer)
+        const Value made = !variant.empty()      ? graphs.winograd(inputs.back(), layer)
                            : precision == "int8" ? graphs.quantized(inputs.back(), layer)
                                                  : graphs.convolution(inputs.back(), layer);
         // The type is in the graph, as in engines: left to the hint, OpenVINO keeps some products in FP32.
         outputs.push_back(std::make_shared<op::Convert>(std::make_shared<op::Relu>(made), ov::element::f32));
     }
+    return std::make_shared<ov::Model>(outputs, inputs);
+}
+
+ov::InferRequest request(ov::Core &core, const std::string &name) {
+    const std::string precision = name.substr(0, name.find(' ')), variant = name.substr(precision.size());
     const ov::AnyMap settings = {
-        {"INFERENCE_PRECISION_HINT", precision == "bf16" ? "bf16" : precision == "fp16" ? "f16" : "f32"},
+        {"INFERENCE_PRECISION_HINT", precision == "bf16"   ? "bf16"
+                                     : precision == "fp16" ? "f16"
+                                                           : "f32"},
         {"PERFORMANCE_HINT", "LATENCY"},
         {"NUM_STREAMS", 1},
         {"INFERENCE_NUM_THREADS", 1},
     };
-    ov::InferRequest made = core.compile_model(std::make_shared<ov::Model>(outputs, inputs), "CPU", settings)
-                                .create_infer_request();
+    ov::CompiledModel compiled = core.compile_model(graph_of(core, precision, variant), "CPU", settings);
+    ov::InferRequest made = compiled.create_infer_request();
     std::mt19937 random;
     std::normal_distribution<float> normal;
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
+    for (std::size_t i = 0; i < compiled.inputs().size(); ++i) {
         ov::Tensor tensor = made.get_input_tensor(i);
         std::generate_n(tensor.data<float>(), tensor.get_size(), [&] { return normal(random); });
     }
@@ -184,7 +198,18 @@ std::string number(double value, int digits) {
     return text;
 }
 
-std::string measured_now(ov::Core &core, const std::string &version) {
+// Whether native kernels compute a precision here; those of another OpenVINO do not, of which opening a bundle speaks.
+bool has_kernels(const char *precision, const std::function<void()> &add) {
+    try {
+        native::check("1", "openvino", precision); // or newer, as the precision needs
+        add();
+        return true;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+std::string measured_now(ov::Core &core, const std::string &version, const std::function<void()> &add_native) {
     const auto began = Clock::now();
     const auto offered = core.get_property("CPU", ov::device::capabilities);
     const auto has = [&](const char *name) { return std::find(offered.begin(), offered.end(), name) != offered.end(); };
@@ -194,6 +219,9 @@ std::string measured_now(ov::Core &core, const std::string &version) {
     if (has("INT8")) names.emplace_back("int8");
     names.emplace_back("fp32 winograd");
     if (has("BF16")) names.emplace_back("bf16 winograd");
+    if (has_kernels("fp32", add_native)) names.emplace_back("fp32 native");
+    if (has("BF16") && has_kernels("bf16", add_native)) names.emplace_back("bf16 native");
+    if (has("INT8") && has_kernels("int8", add_native)) names.emplace_back("int8 native");
     std::vector<ov::InferRequest> requests;
     for (const std::string &name : names) requests.push_back(request(core, name));
     std::vector<double> times(names.size(), std::numeric_limits<double>::infinity());
@@ -217,16 +245,14 @@ std::string measured_now(ov::Core &core, const std::string &version) {
 
 } // namespace
 
-std::string cpu_speed(ov::Core &core, const char *cache, bool measure) {
+std::string cpu_speed(ov::Core &core, const char *cache, bool measure, const std::function<void()> &add_native) {
     CompiledCache kept(cache);
     const std::string version = ov::get_openvino_version().buildNumber, flags = cpu_flags();
     Sha256 digest;
     digest.update(flags.data(), flags.size());
-    const CacheKey key = {{"kind", "cpu-speed"},
-                          {"format", kFormat},
-                          {"cpu", cpu_model()},
-                          {"features", digest.hex().substr(0, 16)},
-                          {"library", version}};
+    const CacheKey key = {{"kind", "cpu-speed"}, {"format", kFormat},
+                          {"cpu", cpu_model()},  {"features", digest.hex().substr(0, 16)},
+                          {"library", version},  {"native", native::build_of("openvino")}};
     std::string content;
     const auto make = [&content](std::size_t size) {
         content.resize(size);
@@ -234,7 +260,7 @@ std::string cpu_speed(ov::Core &core, const char *cache, bool measure) {
     };
     if (!measure) return kept.read(key, make) ? content : "";
     if (!kept.keeps()) return "";
-    content = measured_now(core, version);
+    content = measured_now(core, version, add_native);
     kept.write(key, [&content](std::ostream &stream) { stream << content; });
     return content;
 }

@@ -7,8 +7,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
+
+#include "../sha256.hpp"
 
 namespace hrt::backends::native {
 
@@ -65,6 +69,20 @@ inline void check_version(const std::string &path, const std::string &backend, i
                                                                  : "put newer ones next to the " + backend + " module";
     throw std::runtime_error("it needs native kernels of version " + std::to_string(needed) + ", and " + path +
                              " has version " + std::to_string(found) + ": run make native, or " + place);
+}
+
+// What tells one build of the kernels from another, for what is measured with them: the start of the library's sha256,
+// and whether AMX is switched off; "none" without a library.
+inline std::string build_of(const std::string &backend) {
+    const std::string path = library(backend);
+    std::ifstream file(path, std::ios::binary);
+    const std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (path.empty() || content.empty()) return "none";
+    hrt::Sha256 digest;
+    digest.update(content.data(), content.size());
+    const char *amx = std::getenv("HARMONYRT_NATIVE_AMX");
+    const bool without = amx != nullptr && std::string(amx) == "0";
+    return digest.hex().substr(0, 16) + (without ? " without amx" : "");
 }
 
 // Throws the reason why an engine cannot have its kernels here; `needed` is null where it needs none.

@@ -109,7 +109,7 @@ public:
     }
 
     static std::string cpu_speed(const char *cache, bool measure) {
-        return hrt::backends::cpu_speed(core(), cache, measure);
+        return hrt::backends::cpu_speed(core(), cache, measure, [] { add_native("1"); });
     }
 
     const char *device() const { return "cpu"; }
