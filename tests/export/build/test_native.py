@@ -61,7 +61,7 @@ def native_bundle(build):
 def test_a_plain_engine_stands_by_the_native_one(native_bundle, target):
     engines = [engine for engine in open_bundle(native_bundle).manifest.engines if engine.target == target]
     plain, ours = engines
-    assert (plain.needs, ours.needs) == ({}, {"native": kernels.VERSION})
+    assert (plain.needs, ours.needs) == ({}, {"native": kernels.NEEDED["fp32"]})
     assert plain.rewrites == fitting(["fast"], (64, 64), target)
     assert ours.rewrites == (*LOW_MEMORY, "fused-convolutions")
     assert all(file.path.startswith("native/") for file in ours.files)
