@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -28,19 +29,10 @@ from harmonyrt.training.reporting import Reporter
 from harmonyrt.training.scoring import compare
 from harmonyrt.training.shipping import NAMED
 from harmonyrt.training.synthesize import SynthesisConfig, synthesize
-from harmonyrt.training.train import _Run, train
+from harmonyrt.training.train import train
 from harmonyrt.training.warm_start import with_patch_shrinkage
 
 SMALL = PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(2, 2, 1), output="residual")
-
-
-@pytest.fixture(autouse=True)
-def _small_validation(monkeypatch):
-    monkeypatch.setattr("harmonyrt.training.train.SIZE", 32)
-    original = __import__("harmonyrt.training.scoring", fromlist=["fixed_composites"]).fixed_composites
-    monkeypatch.setattr(
-        "harmonyrt.training.train.fixed_composites", lambda root, split, size: original(root, split, 32)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +50,16 @@ def pairs(small_data, tmp_path_factory):
 def config(small_data, tmp_path):
     stage = Stage(size=32, batch=4, lr=2e-3)
     return TrainConfig(
-        small_data, tmp_path / "run", SMALL, (stage,), steps=6, workers=0, threads=1, warmup_steps=2, precision="fp32"
+        small_data,
+        tmp_path / "run",
+        SMALL,
+        (stage,),
+        steps=6,
+        workers=0,
+        threads=1,
+        warmup_steps=2,
+        precision="fp32",
+        validation_size=32,
     )
 
 
@@ -116,7 +117,7 @@ def test_a_killed_run_goes_on(small_data, tmp_path):
         "import sys; from pathlib import Path; from harmonyrt.models import PHNetConfig;"
         "from harmonyrt.training.config import *; from harmonyrt.training.train import train;"
         f"train(TrainConfig(Path({str(small_data)!r}), Path(sys.argv[1]), {SMALL!r}, (Stage(32, 2),), steps=100000,"
-        "workers=0, threads=1, checkpoint_every=0.0))"
+        "workers=0, threads=1, checkpoint_every=0.0, validation_size=32))"
     )
     out = tmp_path / "run"
     process = subprocess.Popen([sys.executable, "-c", program, str(out)], stderr=subprocess.DEVNULL)
@@ -127,10 +128,11 @@ def test_a_killed_run_goes_on(small_data, tmp_path):
     finally:
         process.kill()
         process.wait()
-    config = TrainConfig(small_data, out, SMALL, (Stage(32, 2),), steps=1, workers=0, threads=1)
-    report = Reporter(out / "log.jsonl", io.StringIO())
-    with report:
-        assert _Run(config, report).step >= 1
+    config = TrainConfig(small_data, out, SMALL, (Stage(32, 2),), steps=1, workers=0, threads=1, validation_size=32)
+    _, said = _run(config)
+    resumed = re.search(r"resuming at step (\d+)", said)
+    assert resumed
+    assert int(resumed[1]) >= 1
 
 
 def test_a_checkpoint_of_another_run_is_refused(config):
