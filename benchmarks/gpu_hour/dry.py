@@ -73,8 +73,8 @@ def simulate_suite(runners: Any) -> None:
 
     from harmonyrt.runtime.backends import cuda
 
-    simulation = fakes("cuda")
-    device = simulation.SimulatedCuda()
+    simulation = fakes("cuda_engines")
+    device = fakes("cuda").SimulatedCuda()
     network = runners.Network(tiny_network(), {"weights": "tiny, random: dry run"})
 
     def compute(feeds: dict[str, Any]) -> dict[str, Any]:

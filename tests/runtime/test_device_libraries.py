@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakes.cuda import SimulatedCuda, SimulatedEngine, open_session, view
+from fakes.cuda import SimulatedCuda, view
+from fakes.cuda_engines import SimulatedEngine, open_session
 from fakes.device_libraries import LIBRARIES, installed
 from fakes.onnxruntime import FakeOnnxRuntime
 from harmonyrt.common import HarmonyError

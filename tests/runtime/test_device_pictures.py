@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fakes import cuda as simulation
+from fakes import cuda_engines
 from fakes.kernels import HostKernels
 from fakes.pictures_in_memory import network, on_host, picture, soft_mask
 from harmonyrt.benchmarks.studies import device_pictures
@@ -38,7 +39,7 @@ class World:
 
     cuda: simulation.SimulatedCuda
     harmonizer: Harmonizer
-    engine: simulation.SimulatedEngine
+    engine: cuda_engines.SimulatedEngine
     compiled: list[Any]
     answer: Any = network
 
@@ -71,14 +72,14 @@ def make_world(monkeypatch, tmp_path, bundle, cubin, target="tensorrt"):
     def compute(feeds):
         return {"output": world.answer(feeds["image"][0], feeds["mask"][0, 0])[None]}
 
-    engine = simulation.SimulatedEngine(
+    engine = cuda_engines.SimulatedEngine(
         device,
         {"image": ((1, 3, SIDE, SIDE), float32), "mask": ((1, 1, SIDE, SIDE), float32)},
         {"output": ((1, 3, SIDE, SIDE), float32)},
         compute,
     )
     plain = Harmonizer.open(bundle, backend="onnxruntime", threads=1)
-    session = simulation.open_session(engine, target)
+    session = cuda_engines.open_session(engine, target)
     selected = dataclasses.replace(plain._network.selected, session=session)
     network_on_gpu = FeedForward(plain._manifest, selected, str(tmp_path / "cache"))
     world = World(device, Harmonizer(plain._manifest, network_on_gpu, plain.info, None), engine, compiled)

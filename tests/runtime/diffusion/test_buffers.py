@@ -6,6 +6,7 @@ What CUDA would refuse fails here too, and work runs as late as it may: see `tes
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import warnings
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from fakes import cuda as simulation
+from fakes import cuda_engines
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.runtime import HarmonyWarning
 from harmonyrt.runtime.backends import cuda
@@ -94,8 +96,9 @@ def on_device(device):
             inputs, outputs = spec(schedule, name)
             if name == "unet":
                 inputs["step"] = ((1,), step_type)
-            engine = simulation.SimulatedEngine(device, inputs, outputs, lambda given, name=name: compute(name, given))
-            sessions[name] = simulation.open_session(engine, target, 1)
+            run = functools.partial(compute, name)
+            engine = cuda_engines.SimulatedEngine(device, inputs, outputs, run)
+            sessions[name] = cuda_engines.open_session(engine, target, 1)
         return DiffusionModel(schedule, sessions, {})
 
     return model

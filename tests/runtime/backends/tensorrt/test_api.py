@@ -12,6 +12,7 @@ import pytest
 from fakes import tensorrt as fake
 from fakes import tensorrt_api as api
 from fakes import tensorrt_bindings as bindings
+from fakes import tensorrt_engines
 from harmonyrt.runtime.backends.tensorrt import versions
 
 
@@ -30,8 +31,8 @@ def classes(version):
         "INetworkDefinition": fake.Network,
         "ILayer": fake.Layer,
         "Runtime": trt.Runtime,
-        "ICudaEngine": fake.FakeEngine,
-        "IExecutionContext": fake.FakeContext,
+        "ICudaEngine": tensorrt_engines.FakeEngine,
+        "IExecutionContext": tensorrt_engines.FakeContext,
     }
     return found
 

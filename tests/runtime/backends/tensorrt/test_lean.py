@@ -9,7 +9,7 @@ import weakref
 import pytest
 
 from fakes import cuda as simulation
-from fakes.tensorrt import FakeEngine
+from fakes.tensorrt_engines import FakeEngine
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime.backends import SessionOptions, cuda, tensorrt

@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from fakes import cuda as simulation
-from fakes.tensorrt import FakeEngine, OnnxParserRefitter, Refitter
+from fakes.tensorrt import OnnxParserRefitter, Refitter
+from fakes.tensorrt_engines import FakeEngine
 from fakes.tensorrt_graphs import graph
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import sha256_of

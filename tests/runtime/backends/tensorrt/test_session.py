@@ -7,78 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import types
 import warnings
-import weakref
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from fakes import cuda as simulation
-from fakes.tensorrt import FakeEngine
+from fakes import cuda_engines
 from harmonyrt.common import HarmonyError, WorkFailed
-from harmonyrt.common.files import sha256_of
 from harmonyrt.runtime import HarmonyWarning
-from harmonyrt.runtime.backends import SessionOptions, cuda, graphs, tensorrt
+from harmonyrt.runtime.backends import cuda, graphs
 from harmonyrt.runtime.backends.device_arrays import DeviceArray
-from harmonyrt.runtime.backends.tensorrt import engine as tensorrt_engine
-from harmonyrt.runtime.backends.tensorrt import versions as tensorrt_versions
-from harmonyrt.runtime.manifest import EngineSpec, FileSpec, Parity
-
-
-@dataclasses.dataclass
-class World:
-    """A machine with a fake GPU: opens sessions of engines whose plan is the text of their side."""
-
-    cuda: Any  # SimulatedCuda
-    folder: Path
-    engines: list[FakeEngine]
-
-    def spec(self, side=16, target="tensorrt", **needs) -> EngineSpec:
-        path = self.folder / f"{target}-{side}.engine"
-        path.write_text(str(side or 0))
-        file = FileSpec(path.name, sha256_of(path), path.stat().st_size)
-        needs = {"version": "10.4.0", "compute_capability": "8.9", "cuda": "12", "driver": "525"} | needs
-        return EngineSpec(target, "fp32", (file,), {}, Parity(1, 0.0, 100.0, "", ""), needs)
-
-    def open(self, side=16, **needs):
-        spec = self.spec(side, **needs)
-        return tensorrt.open_session(self.folder / spec.files[0].path, spec, None, SessionOptions())
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch) -> World:
-    machine = World(simulation.SimulatedCuda(), tmp_path, [])
-
-    class Logger:
-        Severity = types.SimpleNamespace(ERROR="error", INTERNAL_ERROR="internal", WARNING="warning")
-
-    class Runtime:
-        def __init__(self, logger):
-            self.logger = logger
-
-        def deserialize_cuda_engine(self, data):
-            if data == b"broken":
-                self.logger.log("error", "magic tag does not match")
-                return None
-            machine.engines.append(FakeEngine(machine.cuda, int(data), self.logger))
-            return machine.engines[-1]
-
-    trt = types.SimpleNamespace(
-        __version__="10.4.0",
-        ILogger=Logger,
-        Runtime=Runtime,
-        TensorIOMode=types.SimpleNamespace(INPUT="input"),
-        ExecutionContextAllocationStrategy=types.SimpleNamespace(ON_PROFILE_CHANGE="on profile change"),
-        nptype=lambda dtype: dtype,
-    )
-    monkeypatch.setattr(tensorrt_versions, "load", lambda target: trt)
-    monkeypatch.setattr(tensorrt_versions, "check_installed", lambda *asked: None)
-    monkeypatch.setattr(cuda, "open_cuda", lambda: machine.cuda)
-    monkeypatch.setattr(tensorrt_engine, "_plans", weakref.WeakValueDictionary())
-    return machine
 
 
 def _pictures(side=16, batch=1, seed=0):
@@ -256,10 +194,10 @@ def test_what_cannot_be_recorded_is_a_sentence_and_can_be_run_afterwards(world):
     inputs, target = _pictures(64), np.zeros((1, 3, 64, 64), np.float32)
     refuses(dynamic, "engines of dynamic shapes.*cannot be recorded")
     shapes = {name: (array.shape, np.float32) for name, array in inputs.items()}
-    engine = simulation.SimulatedEngine(
+    engine = cuda_engines.SimulatedEngine(
         world.cuda, shapes, {"output": (target.shape, np.float32)}, lambda given: {"output": _expected(given)}
     )
-    refuses(simulation.open_session(engine, "tensorrt-rtx"), "of TensorRT for RTX.*cannot be recorded")
+    refuses(cuda_engines.open_session(engine, "tensorrt-rtx"), "of TensorRT for RTX.*cannot be recorded")
 
 
 def test_what_failed_half_way_is_still_waited_for(world):
@@ -330,67 +268,6 @@ def test_everything_is_given_back(world):
     assert not world.cuda.blocks
     assert world.cuda.count_of("destroy_graph") == 1
     assert world.cuda.count_of("destroy_stream") == 1
-
-
-def test_a_plan_that_does_not_open_is_one_sentence(world):
-    spec = world.spec()
-    path = world.folder / spec.files[0].path
-    path.write_bytes(b"broken")
-    with pytest.raises(HarmonyError, match=r"cannot open.*magic tag does not match; build the bundle again"):
-        tensorrt.open_session(path, spec, None, SessionOptions())
-
-
-@pytest.mark.parametrize(
-    ("needs", "words"),
-    [
-        ({"version": "10.3.0"}, ("found TensorRT 10.4.0, need 10.3.0", "run harmonyrt build")),
-        ({"version": "10.5.0", "version_compatible": "true"}, ("found TensorRT 10.4.0, need 10.5.0 or newer",)),
-        (
-            {"compute_capability": "8.6"},
-            ("found Fake RTX with compute capability 8.9, need 8.6", "run harmonyrt build"),
-        ),
-        ({"compute_capability": "9.0+"}, ("need 9.0+",)),
-        ({"cuda": "14", "driver": "600"}, ("found a driver for CUDA 13, need CUDA 14: install driver 600",)),
-    ],
-)
-def test_a_plan_that_does_not_fit_is_refused_with_found_need_run(world, needs, words):
-    reason = tensorrt.why_not(world.spec(**needs), SessionOptions())
-    for part in words:
-        assert part in reason
-    with pytest.raises(HarmonyError, match="cannot run here"):
-        world.open(**needs)
-
-
-@pytest.mark.parametrize(
-    "needs",
-    [
-        {},
-        {"version": "10.4.0.26"},
-        {"version": "10.2.0", "version_compatible": "true"},
-        {"compute_capability": "8.6, 8.9"},
-        {"compute_capability": "8.0+"},
-    ],
-)
-def test_a_plan_that_fits_is_taken(world, needs):
-    assert tensorrt.why_not(world.spec(**needs), SessionOptions()) is None
-
-
-def test_devices_that_are_not_there_are_refused(world):
-    spec = world.spec()
-    assert "device 'cpu' was asked for" in tensorrt.why_not(spec, SessionOptions(device="cpu"))
-    assert "found 1 GPU, need device cuda:3" in tensorrt.why_not(spec, SessionOptions(device="cuda:3"))
-    world.cuda._count = 0
-    assert "no usable NVIDIA GPU (none found)" in tensorrt.why_not(spec, SessionOptions())
-
-
-def test_a_v100_is_told_what_to_install(world):
-    world.cuda._capability = (7, 0)
-    tensorrt_module = tensorrt_versions.load("tensorrt")
-    tensorrt_module.__version__ = "10.9.0"
-    reason = tensorrt.why_not(world.spec(version="10.9.0", compute_capability="7.0"), SessionOptions())
-    assert "does not run on compute capability 7.0" in reason
-    assert "tensorrt-cu12==10.4.0" in reason
-    assert "docs/v100.md" in reason
 
 
 def _on_device(array, stream=None):
