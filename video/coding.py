@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from harmonyrt.common import HarmonyError
@@ -23,6 +24,9 @@ _FALLBACKS = ("libx264", "libvpx-vp9", "ffv1", "mpeg4")
 _CRF = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libsvtav1": 24, "libx264rgb": 18}
 _PRESETS = {"libx264", "libx264rgb", "libx265", "libsvtav1"}
 _PRORES_PROFILES = {"apco": "0", "apcs": "1", "apcn": "2", "apch": "3", "ap4h": "4", "ap4x": "5"}
+_ANY_TIMES_BUT = {"mpeg1video": 0, "mpeg2video": 0} | dict.fromkeys(("mpeg4", "msmpeg4", "msmpeg4v2", "h263p"), 65535)
+"""Encoders that take no time stamps of any base: MPEG-1 and 2 count frames of a rate, and MPEG-4 has 16 bits for it."""
+_FIELDS = {"libx264", "mpeg2video", "mpeg4", "prores_ks"}
 _ALPHA_NEEDS_OPTION = {"libvpx-vp9": {"auto-alt-ref": "0"}}
 
 
@@ -103,6 +107,16 @@ def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any) -> Cho
     if encoder == "libx265":
         options["x265-params"] = "log-level=none"
     return Chosen(encoder, wanted, {**options, **coding.options}, tuple(notes))
+
+
+def counts_frames(encoder: str, time_base: Fraction) -> bool:
+    """Whether an encoder has to be given the numbers of the frames instead of their time stamps."""
+    return time_base.denominator > _ANY_TIMES_BUT.get(encoder, time_base.denominator)
+
+
+def keeps_fields(encoder: str) -> bool:
+    """Whether an encoder can say that frames hold two fields."""
+    return encoder in _FIELDS
 
 
 def _found(encoder: str) -> Any:

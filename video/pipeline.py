@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from harmonyrt.common.signals import held_signals
 from harmonyrt.video.background import in_background
 from harmonyrt.video.frames import FrameHarmonizer, HarmonizedFrame
 from harmonyrt.video.source import Source
@@ -95,20 +96,33 @@ def run(
             in_background(worker.changed(steadied), _WAITING, "change", stop) as changed,
         ):
             for item in changed:
-                if isinstance(item, source.packet):
-                    sink.copy(item)
-                    continue
-                sink.write(item)
-                if progress is not None:
+                with held_signals():  # an encoder that is left midway has lost a frame
+                    is_packet = isinstance(item, source.packet)
+                    (sink.copy if is_packet else sink.write)(item)
+                if progress is not None and not is_packet:
                     progress(sink.frames, total)
-        sink.close()
-        return False
     except KeyboardInterrupt:
         if not keep_partial or not sink.frames:
             sink.abandon()
             raise
-        sink.close()
+        _end(sink)
         return True
     except BaseException:
         sink.abandon()
         raise
+    try:
+        _end(sink)
+    except KeyboardInterrupt:
+        if not keep_partial:
+            raise
+    return False
+
+
+def _end(sink: Any) -> None:
+    """Close a sink, whole or not at all."""
+    with held_signals():
+        try:
+            sink.close()
+        except BaseException:
+            sink.abandon()
+            raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.video.av_library import library
+
+_copying = threading.local()  # filters belong to one thread at a time
 
 # Packed RGB: what a pixel's values are, in order; "-" is padding.
 _PACKED = {
@@ -150,19 +154,29 @@ def workable_name(name: str) -> str:
 
 
 def copied(frame: Any) -> Any:
-    """A frame of the same values and tags in memory of its own: a decoder may still need the first one's."""
-    new = library().VideoFrame(frame.width, frame.height, frame.format.name)
-    for source, target in zip(frame.planes, new.planes, strict=True):
-        if source.line_size == target.line_size:
-            size = min(source.buffer_size, target.buffer_size)
-            np.frombuffer(target, np.uint8)[:size] = np.frombuffer(source, np.uint8)[:size]
-            continue
-        rows, length = source.height, min(source.line_size, target.line_size)
-        old, made = (
-            np.frombuffer(p, np.uint8)[: rows * p.line_size].reshape(rows, p.line_size) for p in (source, target)
-        )
-        made[:, :length] = old[:, :length]
-    new.pts, new.time_base, new.duration = frame.pts, frame.time_base, frame.duration
+    """A frame of the same values, tags, field order and captions, in memory of its own: a decoder may still need the
+    first one's."""
+    pts, base, duration = frame.pts, frame.time_base, frame.duration
+    key = (frame.width, frame.height, frame.format.name, base)
+    if getattr(_copying, "key", None) != key:
+        _copying.graph, _copying.key = _copying_graph(frame), key
+    _copying.graph.push(frame)
+    new = _copying.graph.pull()
+    new.pts, new.duration = pts, duration
+    if base is not None:
+        new.time_base = base
     new.colorspace, new.color_range = frame.colorspace, frame.color_range
     new.color_primaries, new.color_trc = frame.color_primaries, frame.color_trc
     return new
+
+
+def _copying_graph(frame: Any) -> Any:
+    """FFmpeg's own copying of frames, for frames like this one: PyAV has no other that keeps what belongs to them."""
+    graph = library().filter.Graph()
+    base = frame.time_base or Fraction(1, 1000)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
+    copy, sink = graph.add("copy"), graph.add("buffersink")
+    source.link_to(copy)
+    copy.link_to(sink)
+    graph.configure()
+    return graph

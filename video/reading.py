@@ -169,6 +169,11 @@ class Clip:
             tag=context.codec_tag or "",
         )
 
+    @property
+    def _counts_from_zero(self) -> bool:
+        """Whether the length that the file says is the time of its end (Matroska), and not that of its frames."""
+        return not self.stream.duration
+
     def _seconds(self) -> float:
         """How long the file says that its frames last; 0 where it does not say that of them."""
         stream = self.stream
@@ -219,7 +224,8 @@ class Clip:
         step = 1 / float(info.rate) if info.rate else 0.04
         if self._last is None or info.seconds <= 0:
             return
-        missing = info.seconds - (float((self._last - self.start_time) * info.time_base) + step)
+        end = self._last if self._counts_from_zero else self._last - self.start_time
+        missing = info.seconds - (float(end * info.time_base) + step)
         if missing > max(0.5, 2 * step) and missing > 0.02 * info.seconds:
             reached = info.seconds - missing
             self.early = f"{self.path} ends early: it says {info.seconds:.1f} s and has frames for {reached:.1f} s"

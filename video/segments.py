@@ -7,6 +7,7 @@ and removes the folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -127,8 +128,9 @@ class SegmentSink:
         self._writer = None
 
     def abandon(self) -> None:
-        """Keep what can be kept: the frames until now are a segment of their own."""
-        self.close()
+        """Keep what can be kept: the frames until now are a segment of their own, if it can be ended."""
+        with contextlib.suppress(HarmonyError):
+            self.close()
 
     def _path(self) -> Path:
         return self._parts.folder / f"{len(self._parts.segments):05d}{self._suffix}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.video.av_library import library, reading, reason, writing
-from harmonyrt.video.coding import Chosen, Coding, choose
+from harmonyrt.video.coding import Chosen, Coding, choose, counts_frames, keeps_fields
 from harmonyrt.video.reading import ATTACHED, VideoInfo
 
 _OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "alpha_mode")
@@ -60,6 +61,7 @@ class Writer:
         self._others, self._given = list(others), chosen
         self._durations: dict[int, int] = {}
         self._last: int | None = None
+        self._counted: list[int] | None = None
         try:
             self._open(path, pix_fmt, coding, like)
         except BaseException:
@@ -114,6 +116,12 @@ class Writer:
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, chosen.pix_fmt
         context.time_base = stream.time_base = info.time_base
+        if counts_frames(chosen.encoder, info.time_base):
+            context.time_base, self._counted = 1 / Fraction(rate), []
+        if info.interlaced and keeps_fields(chosen.encoder):
+            context.flags |= self._av.codec.context.Flags.interlaced_dct | self._av.codec.context.Flags.interlaced_me
+        elif info.interlaced:
+            self.notes.append(f"{chosen.encoder} is not told of fields: players will show both of a frame at once")
         if info.aspect:
             context.sample_aspect_ratio = info.aspect
         tags = info.tags
@@ -141,12 +149,25 @@ class Writer:
         self._last = frame.pts
         if frame.duration:
             self._durations[frame.pts] = frame.duration
+        if self._counted is not None:
+            self._counted.append(frame.pts)
+            frame.pts, frame.time_base = len(self._counted) - 1, self.stream.codec_context.time_base
         with writing(self._named):
             for packet in self.stream.encode(frame):
                 self._mux(packet)
         self.frames += 1
 
+    def _timed(self, packet: Any) -> None:
+        """Give a packet of numbered frames their time stamps again; those before the first are a frame apart."""
+        counted, base = self._counted or [0], self._info.time_base
+        apart = max(1, round(packet.time_base / base))
+        number = packet.dts if packet.dts is not None else packet.pts
+        dts = counted[number] if number >= 0 else counted[0] + number * apart
+        packet.pts, packet.dts, packet.time_base = counted[packet.pts], dts, base
+
     def _mux(self, packet: Any) -> None:
+        if self._counted is not None:
+            self._timed(packet)
         duration = self._durations.pop(packet.pts, None)
         if duration is not None:
             packet.duration = duration

@@ -1,5 +1,6 @@
 """Real files in, real files out: what a file says of its frames is kept, and nothing changes outside the mask."""
 
+import itertools
 from fractions import Fraction
 
 import av
@@ -187,3 +188,74 @@ def test_layouts_know_every_plane():
     assert layout_of("yuv410p").size_of(1, 47, 63) == (12, 16)
     with pytest.raises(HarmonyError, match="gbrpf32le cannot be harmonized"):
         layout_of("gbrpf32le")
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
+def test_encoders_that_count_frames_keep_the_time_stamps(tmp_path, harmonizer, codec):
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(12))
+    shot = make_clip(tmp_path / "shot.ts", frames, "mpeg2video", Fraction(30000, 1001))
+    before = [frame.time for frame in frames_in(shot)]
+    for resume in (False, True):
+        options = VideoOptions(coding=Coding(codec), resume=resume)
+        harmonize_video(shot, spot(), tmp_path / "out.mkv", harmonizer, options)
+        after = [frame.time - before[0] for frame in frames_in(tmp_path / "out.mkv")]
+        np.testing.assert_allclose(after, np.subtract(before, before[0]), atol=0.001)  # Matroska's own step
+    uneven = [0, 40, 50, 130, 150, 290]
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(6))
+    shot = make_clip(tmp_path / "shot.mkv", frames, "ffv1", 25, uneven, Fraction(1, 1000))
+    harmonize_video(shot, spot(), tmp_path / "out.mkv", harmonizer, VideoOptions(coding=Coding(codec)))
+    assert [round(frame.time * 1000) for frame in frames_in(tmp_path / "out.mkv")] == uneven
+
+
+@pytest.mark.parametrize("name", ["shot.mkv", "shot.mp4", "shot.ts"])
+def test_a_clip_that_begins_late_is_whole(tmp_path, harmonizer, name):
+    times = [3000 + 40 * i for i in range(10)]
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(10))
+    shot = make_clip(tmp_path / name, frames, "libx264", 25, times, Fraction(1, 1000))
+    harmonize_video(shot, spot(), tmp_path / f"out{shot.suffix}", harmonizer)
+    before, after = frames_in(shot), frames_in(tmp_path / f"out{shot.suffix}")
+    assert [f.time for f in after] == [f.time for f in before]
+
+
+def _through(frames, name, setting):
+    """Frames through one of FFmpeg's filters."""
+    graph = None
+    for frame in frames:
+        if graph is None:
+            graph = av.filter.Graph()
+            form = {"width": frame.width, "height": frame.height, "format": frame.format}
+            steps = [graph.add_buffer(**form, time_base=Fraction(1, 25)), graph.add(name, setting)]
+            steps.append(graph.add("buffersink"))
+            for one, other in itertools.pairwise(steps):
+                one.link_to(other)
+            graph.configure()
+        graph.push(frame)
+        yield graph.pull()
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+@pytest.mark.parametrize(("codec", "name"), [("mpeg2video", "shot.ts"), ("libx264", "shot.mp4")])
+def test_fields_keep_their_order(tmp_path, harmonizer, order, codec, name):
+    def prepare(container, stream):
+        flags = av.codec.context.Flags
+        stream.codec_context.flags |= flags.interlaced_dct | flags.interlaced_me
+
+    frames = _through((frame_of("yuv422p", values("yuv422p", seed=i)) for i in range(5)), "setfield", order)
+    shot = make_clip(tmp_path / name, frames, codec, 25, prepare=prepare)
+    report = harmonize_video(shot, spot(), tmp_path / f"out{shot.suffix}", harmonizer)
+    assert any("interlaced" in note for note in report.notes)
+    for one in (shot, tmp_path / f"out{shot.suffix}"):
+        found = frames_in(one)
+        assert all(frame.interlaced_frame for frame in found)
+        for frame, same in zip(found, _through(frames_in(one), "fieldorder", order), strict=True):
+            np.testing.assert_array_equal(frame.to_ndarray(), same.to_ndarray())  # another order would be moved
+
+
+def test_an_encoder_without_fields_says_so(tmp_path, harmonizer):
+    frames = _through((frame_of("yuv422p", values("yuv422p", seed=i)) for i in range(3)), "setfield", "tff")
+    flags = av.codec.context.Flags.interlaced_dct
+    mark = lambda container, stream: setattr(stream.codec_context, "flags", stream.codec_context.flags | flags)  # noqa: E731
+    shot = make_clip(tmp_path / "shot.mkv", frames, "libx264", 25, prepare=mark)
+    options = VideoOptions(coding=Coding("libvpx-vp9"))
+    report = harmonize_video(shot, spot(), tmp_path / "out.mkv", harmonizer, options)
+    assert any("fields" in note and "libvpx-vp9" in note for note in report.notes)

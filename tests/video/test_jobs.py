@@ -1,5 +1,6 @@
 """Whole jobs: parts, interruptions, pipes, pasted foregrounds, damage."""
 
+import signal
 from fractions import Fraction
 from io import BytesIO
 
@@ -21,6 +22,7 @@ from harmonyrt.video import (
 from harmonyrt.video import segments as segments_module
 from harmonyrt.video.colours import Tags
 from harmonyrt.video.pixel_formats import layout_of
+from harmonyrt.video.writing import Writer
 
 LOSSLESS = Coding("ffv1")
 
@@ -74,6 +76,31 @@ def test_a_resumed_job_ends_as_if_nothing_had_happened(tmp_path, harmonizer, mon
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert [f.time for f in frames_in(tmp_path / "out.mkv")] == [f.time for f in frames_in(tmp_path / "whole.mkv")]
     assert packets_in(shot, "audio") == packets_in(tmp_path / "out.mkv", "audio")
+
+
+@pytest.mark.parametrize("where", ["_mux", "close"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_ctrl_c_in_the_middle_of_an_encoder_loses_no_frame(tmp_path, harmonizer, monkeypatch, where, resume):
+    monkeypatch.setattr(segments_module, "FRAMES", 6)
+    shot = make_clip(tmp_path / "shot.mkv", noisy(9))
+    calls, work = [], getattr(Writer, where)
+
+    def interrupted(writer, *arguments):
+        calls.append(where)
+        if len(calls) == (4 if where == "_mux" else 1):
+            signal.raise_signal(signal.SIGINT)
+        return work(writer, *arguments)
+
+    monkeypatch.setattr(Writer, where, interrupted)
+    options = VideoOptions(coding=LOSSLESS, resume=resume, keep_partial=not resume)
+    if resume:
+        with pytest.raises(KeyboardInterrupt):
+            harmonize_video(shot, spot(), tmp_path / "out.mkv", harmonizer, options)
+    report = harmonize_video(shot, spot(), tmp_path / "out.mkv", harmonizer, options)
+    found = frames_in(tmp_path / "out.mkv")
+    assert len(found) == report.frames
+    assert [frame.time for frame in found] == [frame.time for frame in frames_in(shot)][: report.frames]
+    assert report.frames == (4 if (where, resume) == ("_mux", False) else 9)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
