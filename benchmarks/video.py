@@ -45,7 +45,8 @@ from harmonyrt.video.frames import FrameHarmonizer, MaskedFrame
 from harmonyrt.video.looking import Look, fit_mask, look
 from harmonyrt.video.pixel_formats import copied, layout_of
 from harmonyrt.video.reading import Clip
-from harmonyrt.video.steadiness import Steadier, Watcher
+from harmonyrt.video.steadiness import Steadier
+from harmonyrt.video.watching import Watcher
 
 WIDTH, HEIGHT, RATE = 1920, 1080, 25
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,8 @@ from harmonyrt.video.change import apply_change, change_of
 from harmonyrt.video.colours import Tags, colour_space
 from harmonyrt.video.looking import Look, fit_mask, look
 from harmonyrt.video.pixel_formats import layout_of
-from harmonyrt.video.steadiness import AHEAD, Steadier, Watcher
+from harmonyrt.video.steadiness import AHEAD, Steadier
+from harmonyrt.video.watching import Watcher
 
 _BLOCK = 16
 _RATE = 25.0

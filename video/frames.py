@@ -17,7 +17,8 @@ from harmonyrt.video.looking import Look, fit_mask, look
 from harmonyrt.video.masks import stored, upright
 from harmonyrt.video.pixel_formats import copied, layout_of, workable, workable_name
 from harmonyrt.video.reading import VideoInfo
-from harmonyrt.video.steadiness import AHEAD, DEFAULT, Seen, State, Steadied, Steadier, Watcher, check_steady
+from harmonyrt.video.steadiness import AHEAD, State, Steadied, Steadier
+from harmonyrt.video.watching import DEFAULT, Seen, Watcher, check_steady
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class FrameHarmonizer:
             yield item
 
     def seen(self, looked: Iterable[Any]) -> Iterator[Any]:
-        """:class:`Looked` in, :class:`harmonyrt.video.steadiness.Seen` out; anything else passes through."""
+        """:class:`Looked` in, :class:`harmonyrt.video.watching.Seen` out; anything else passes through."""
         for item in looked:
             yield self._watch(item.frame, item.view) if isinstance(item, Looked) else item
 

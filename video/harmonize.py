@@ -27,7 +27,8 @@ from harmonyrt.video.preview import CODING, Preview
 from harmonyrt.video.reading import Clip
 from harmonyrt.video.segments import Parts, SegmentSink, chosen_for, job_of, join
 from harmonyrt.video.source import WHOLE, Source, Span
-from harmonyrt.video.steadiness import AHEAD, DEFAULT
+from harmonyrt.video.steadiness import AHEAD
+from harmonyrt.video.watching import DEFAULT
 from harmonyrt.video.writing import Writer
 
 

@@ -14,7 +14,8 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.colour_maps import ColourMaps
 from harmonyrt.runtime.fit import Fitted
 from harmonyrt.video.looking import Look
-from harmonyrt.video.steadiness import State, Steadier, Watcher
+from harmonyrt.video.steadiness import State, Steadier
+from harmonyrt.video.watching import Watcher
 
 _CLASSES = {kind.__name__: kind for kind in (State, Watcher, Steadier, Look, Fitted, ColourMaps)}
 

@@ -8,14 +8,8 @@ from harmonyrt.runtime.colour_maps import fit_maps, sum_colours
 from harmonyrt.runtime.fit import Fitted
 from harmonyrt.video.looking import Look
 from harmonyrt.video.states import read_state, write_state
-from harmonyrt.video.steadiness import (
-    ASKED_FIRST,
-    LONGEST_SPARED,
-    Steadier,
-    Watcher,
-    check_steady,
-    time_constant,
-)
+from harmonyrt.video.steadiness import Steadier
+from harmonyrt.video.watching import ASKED_FIRST, LONGEST_SPARED, Watcher, check_steady, time_constant
 
 SIZE = 64
 RATE = 25.0
