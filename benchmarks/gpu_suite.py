@@ -34,6 +34,7 @@ except ImportError:  # a checkout on a bare machine: the rooms are the subpackag
     package.__path__ = [str(ROOT)]
     sys.modules["harmonyrt"] = package
 
+from harmonyrt.benchmarks import gpu_machine  # noqa: E402
 from harmonyrt.benchmarks import gpu_runners as runners  # noqa: E402
 from harmonyrt.benchmarks.gpu_roofline import measured_roofs, peak_of, work_of  # noqa: E402
 from harmonyrt.common import HarmonyError  # noqa: E402
@@ -145,7 +146,7 @@ def _empty_report(argv: list[str] | None) -> dict[str, Any]:
 def _all_steps(suite: Suite, arguments: argparse.Namespace) -> None:
     """Most informative first, since the budget may end before the rest."""
     gpu = suite.report["machine"]["card"]
-    reason = runners.why_no_gpu()
+    reason = gpu_machine.why_no_gpu()
     if reason is None:
         suite.run("measuring the GPU's roofs", lambda: suite.report["measured_roofs"].update(measured_roofs()))
         peak = peak_of(gpu["name"]) if gpu else None
@@ -182,7 +183,7 @@ def _count_work(suite: Suite, network: runners.Network, shapes: list[tuple[int, 
 
 def _engine_step(suite: Suite, network: runners.Network, target: str, precision: str, size: int, batch: int) -> None:
     what = f"{target} {precision}, {size} px, batch {batch}"
-    refusal = runners.why_not_on_this_gpu(target)
+    refusal = gpu_machine.why_not_on_this_gpu(target)
     if refusal is not None:  # building what cannot be measured would cost the others their time
         suite.skip(what, refusal)
         return
@@ -254,7 +255,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "cpu": platform.processor() or platform.machine(),
-        "versions": runners.versions(),
+        "versions": gpu_machine.versions(),
     }
 
 

@@ -13,7 +13,7 @@ from harmonyrt.benchmarks.gpu_hour import dry
 from harmonyrt.benchmarks.gpu_hour.bundles import Wish, build, wishes
 from harmonyrt.benchmarks.gpu_hour.hour import Hour, NotHere
 from harmonyrt.benchmarks.gpu_hour.records import ABSENT
-from harmonyrt.benchmarks.gpu_runners import why_not_on_this_gpu
+from harmonyrt.benchmarks.gpu_machine import why_not_on_this_gpu
 from harmonyrt.common import HarmonyError, WorkFailed
 
 _SECONDS = 45

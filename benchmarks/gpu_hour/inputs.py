@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harmonyrt.benchmarks import gpu_runners
+from harmonyrt.benchmarks import gpu_machine
 from harmonyrt.benchmarks.gpu_hour.hour import ROOT
 from harmonyrt.benchmarks.gpu_hour.parts import Part
 from harmonyrt.benchmarks.gpu_hour.records import SCHEMA
@@ -56,7 +56,7 @@ def inputs_of(part: Part, machine: dict[str, Any], dry: bool, options: dict[str,
         "tests": sources["tests"] if part.with_tests else None,
         "gpu": None if gpu is None else {key: gpu[key] for key in _STEADY if key in gpu},
         "python": platform.python_version(),
-        "versions": gpu_runners.versions(),
+        "versions": gpu_machine.versions(),
         "tools": {tool: shutil.which(tool) for tool in part.tools},
     }
 

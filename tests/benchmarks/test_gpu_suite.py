@@ -13,7 +13,7 @@ from harmonyrt.models import PHNet, PHNetConfig
 
 
 def test_a_machine_without_a_gpu_writes_a_report_of_skips(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(gpu_suite.runners, "why_no_gpu", lambda: "there is no GPU")
+    monkeypatch.setattr(gpu_suite.gpu_machine, "why_no_gpu", lambda: "there is no GPU")
     monkeypatch.setattr(gpu_suite, "clocks", lambda *fields: None)
     tiny = PHNet(PHNetConfig(enc_sizes=(3, 8, 8, 16, 16, 32, 32), grid_count=(4, 3, 2, 1))).eval()
     monkeypatch.setattr(gpu_suite.runners, "load_network", lambda path: gpu_suite.runners.Network(tiny, {}))
