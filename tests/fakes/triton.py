@@ -113,7 +113,7 @@ class Triton:
         self._wait_until_it_listens()
 
     def _wait_until_it_listens(self) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -130,7 +130,7 @@ class Triton:
         """End it; its exit code."""
         self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(20)
+            return self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
