@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,13 @@ def kept_traces(made_once):
         for room in (components, to_onnx):
             patch.setattr(room, "traced", kept)
         yield
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The files of a run's traces take a gigabyte, and pytest keeps the folders of three runs."""
+    if not hasattr(session.config, "workerinput"):  # the last process to end
+        for folder in session.config._tmp_path_factory.getbasetemp().glob("once-trace-*/"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key(module, inputs, outputs, dynamic_shapes=None) -> str | None:
