@@ -7,15 +7,14 @@
 
 #include "harmonyrt.hpp"
 #include "images.hpp"
+#include "program.hpp"
 #include "streams.hpp"
 
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -52,71 +51,28 @@ struct Arguments {
     std::string match;
 };
 
-[[noreturn]] void wrong_usage(const std::string &what) {
-    std::fprintf(stderr, "hrt: %s\n%s", what.c_str(), kUsage);
-    std::exit(2);
-}
-
-int number(const std::string &option, const std::string &value) {
-    char *end = nullptr;
-    const long n = std::strtol(value.c_str(), &end, 10);
-    if (end == value.c_str() || *end != '\0' || n < 1 || n > 1000000)
-        wrong_usage(option + " " + value + " is no count");
-    return static_cast<int>(n);
-}
-
-std::uint64_t seed(const std::string &option, const std::string &value) {
-    char *end = nullptr;
-    errno = 0;
-    const unsigned long long n = std::strtoull(value.c_str(), &end, 10);
-    const bool digits = !value.empty() && value.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits || *end != '\0' || errno != 0) wrong_usage(option + " " + value + " is no number from 0 to 2^64 - 1");
-    return n;
-}
-
-double strength(const std::string &option, const std::string &value) {
-    char *end = nullptr;
-    const double x = std::strtod(value.c_str(), &end);
-    if (end == value.c_str() || *end != '\0' || !(x >= 0 && x <= 1.5))
-        wrong_usage(option + " " + value + " is no number from 0 to 1.5");
-    return x;
-}
+const Program kProgram{"hrt", kUsage};
 
 harmonyrt::Keep keep(const std::string &option, const std::string &value) {
     if (value == "luminance") return harmonyrt::Keep::luminance;
     if (value == "hue") return harmonyrt::Keep::hue;
-    wrong_usage(option + " " + value + " is neither luminance nor hue");
+    wrong_usage(kProgram, option + " " + value + " is neither luminance nor hue");
 }
 
 bool take_option(Arguments &a, const std::string &name, const std::string &value) {
-    if (name == "--backend") {
-        a.options.backend = value;
-    } else if (name == "--device") {
-        a.options.device = value;
-    } else if (name == "--provider") {
-        a.options.provider = value;
-    } else if (name == "--target") {
-        a.options.target = value;
-    } else if (name == "--precision") {
-        a.options.precision = value;
-    } else if (name == "--threads") {
-        a.options.threads = number(name, value);
-    } else if (name == "--seed") {
-        a.run.seed = seed(name, value);
-    } else if (name == "--sample") {
-        a.run.sample = seed(name, value);
-    } else if (name == "--steps") {
-        a.run.steps = number(name, value);
+    if (take_common_option(kProgram, name, value, a.options, a.run)) return true;
+    if (name == "--sample") {
+        a.run.sample = seed_of(kProgram, name, value);
     } else if (name == "--strength") {
-        a.run.strength = strength(name, value);
+        a.run.strength = number_of(kProgram, name, value, 0, 1.5);
     } else if (name == "--keep") {
         a.run.keep = keep(name, value);
     } else if (name == "--match") {
         a.match = value;
     } else if (name == "--label") {
-        a.label = number(name, value);
+        a.label = count_of(kProgram, name, value);
     } else if (name == "--repeat") {
-        a.repeat = number(name, value);
+        a.repeat = count_of(kProgram, name, value);
     } else {
         return false;
     }
@@ -141,11 +97,11 @@ Arguments parse(int argc, char **argv) {
             arguments.paths.push_back(word);
             continue;
         }
-        if (i + 1 == argc) wrong_usage(word + " needs a value");
-        if (!take_option(arguments, word, argv[++i])) wrong_usage("there is no option " + word);
+        if (i + 1 == argc) wrong_usage(kProgram, word + " needs a value");
+        if (!take_option(arguments, word, argv[++i])) wrong_usage(kProgram, "there is no option " + word);
     }
     if (arguments.paths.size() != 4)
-        wrong_usage("four paths are needed, " + std::to_string(arguments.paths.size()) + " were given");
+        wrong_usage(kProgram, "four paths are needed, " + std::to_string(arguments.paths.size()) + " were given");
     return arguments;
 }
 
@@ -200,7 +156,8 @@ bool show_progress(int done, int parts) {
 
 void refuse_what_phnet_ignores(const hrt_model_info &info, const harmonyrt::HarmonizeOptions &run) {
     if (info.steps != nullptr || (run.seed == 0 && run.sample == 0 && run.steps == 0)) return;
-    wrong_usage(std::string("--seed, --sample and --steps are for diffharmony and this bundle holds ") + info.family);
+    wrong_usage(kProgram,
+                std::string("--seed, --sample and --steps are for diffharmony and this bundle holds ") + info.family);
 }
 
 void say(const std::vector<std::string> &notes) {
@@ -263,24 +220,12 @@ void harmonize(const Arguments &arguments) {
 } // namespace
 
 int main(int argc, char **argv) {
-    prepare_streams();
-    setenv("ORT_DISABLE_TELEMETRY", "1", 0); // no events to its maker; who has set it keeps that
-    const Arguments arguments = parse(argc, argv);
-    try {
+    return run_program(kProgram, [&] {
+        const Arguments arguments = parse(argc, argv);
         if (arguments.only_print) {
             check_stdout();
         } else {
             harmonize(arguments);
         }
-        return 0;
-    } catch (const harmonyrt::Error &error) {
-        std::fprintf(stderr, "hrt: %s\n", error.what());
-        return error.status() == HRT_ENGINE_FAILED || error.status() == HRT_OUT_OF_MEMORY ? 1 : 2;
-    } catch (const WorkFailed &error) {
-        std::fprintf(stderr, "hrt: %s\n", error.what());
-        return 1;
-    } catch (const std::exception &error) {
-        std::fprintf(stderr, "hrt: %s\n", error.what());
-        return 2;
-    }
+    });
 }

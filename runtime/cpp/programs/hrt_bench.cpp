@@ -5,6 +5,7 @@
 //     hrt-bench engines/phnet-256-fp32 --picture 1024x1024 --sessions 1,2 --threads 1
 
 #include "harmonyrt.hpp"
+#include "program.hpp"
 #include "streams.hpp"
 
 #include <algorithm>
@@ -26,6 +27,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::ordered_json;
 
+constexpr int kMostSessions = 256;
 constexpr const char *kUsage =
     "usage: hrt-bench BUNDLE [options]\n"
     "  --picture HxW      size of the picture (default: 512x512)\n"
@@ -51,41 +53,33 @@ struct Arguments {
     harmonyrt::HarmonizeOptions run;
 };
 
-[[noreturn]] void wrong_usage(const std::string &what) {
-    std::fprintf(stderr, "hrt-bench: %s\n%s", what.c_str(), kUsage);
-    std::exit(2);
+const Program kProgram{"hrt-bench", kUsage};
+
+// Numbers that are separated, such as 1,2,4 or 512x512.
+std::vector<int> counts_of(const std::string &option, const std::string &value, char separator) {
+    std::vector<int> found;
+    std::istringstream list(value);
+    for (std::string n; std::getline(list, n, separator);) found.push_back(count_of(kProgram, option, n));
+    return found;
 }
 
 void take_option(Arguments &a, const std::string &name, const std::string &value) {
+    if (take_common_option(kProgram, name, value, a.options, a.run)) return;
     if (name == "--picture") {
-        if (std::sscanf(value.c_str(), "%dx%d", &a.height, &a.width) != 2) wrong_usage("--picture takes HxW");
+        const std::vector<int> sides = counts_of(name, value, 'x');
+        if (sides.size() != 2) wrong_usage(kProgram, "--picture " + value + " is no size; give HxW");
+        a.height = sides[0], a.width = sides[1];
     } else if (name == "--sessions") {
-        a.sessions.clear();
-        std::istringstream list(value);
-        for (std::string n; std::getline(list, n, ',');) a.sessions.push_back(std::clamp(std::atoi(n.c_str()), 1, 256));
-        if (a.sessions.empty()) wrong_usage("--sessions takes numbers");
-    } else if (name == "--threads") {
-        a.options.threads = std::atoi(value.c_str());
-    } else if (name == "--backend") {
-        a.options.backend = value;
-    } else if (name == "--device") {
-        a.options.device = value;
-    } else if (name == "--provider") {
-        a.options.provider = value;
-    } else if (name == "--target") {
-        a.options.target = value;
-    } else if (name == "--precision") {
-        a.options.precision = value;
-    } else if (name == "--seed") {
-        a.run.seed = std::strtoull(value.c_str(), nullptr, 10);
-    } else if (name == "--steps") {
-        a.run.steps = std::atoi(value.c_str());
+        a.sessions = counts_of(name, value, ',');
+        if (a.sessions.empty()) wrong_usage(kProgram, "--sessions takes numbers");
+        if (*std::max_element(a.sessions.begin(), a.sessions.end()) > kMostSessions)
+            wrong_usage(kProgram, "--sessions " + value + " is more than " + std::to_string(kMostSessions));
     } else if (name == "--seconds") {
-        a.seconds = std::max(0.01, std::atof(value.c_str()));
+        a.seconds = number_of(kProgram, name, value, 0.01, 86400);
     } else if (name == "--json") {
         a.json = value;
     } else {
-        wrong_usage("there is no option " + name);
+        wrong_usage(kProgram, "there is no option " + name);
     }
 }
 
@@ -100,14 +94,15 @@ Arguments parse(int argc, char **argv) {
             return arguments;
         }
         if (word.rfind("--", 0) != 0) {
+            if (!arguments.bundle.empty()) wrong_usage(kProgram, "one bundle is taken, and " + word + " is another");
             arguments.bundle = word;
         } else if (i + 1 < argc) {
             take_option(arguments, word, argv[++i]);
         } else {
-            wrong_usage(word + " needs a value");
+            wrong_usage(kProgram, word + " needs a value");
         }
     }
-    if (arguments.bundle.empty()) wrong_usage("a bundle is needed");
+    if (arguments.bundle.empty()) wrong_usage(kProgram, "a bundle is needed");
     const int most = *std::max_element(arguments.sessions.begin(), arguments.sessions.end());
     arguments.options.streams = most;
     return arguments;
@@ -307,24 +302,12 @@ void bench(const Arguments &arguments) {
 } // namespace
 
 int main(int argc, char **argv) {
-    prepare_streams();
-    setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // no events to its maker; who has set it keeps that
-    const Arguments arguments = parse(argc, argv);
-    try {
+    return run_program(kProgram, [&] {
+        const Arguments arguments = parse(argc, argv);
         if (arguments.only_print) {
             check_stdout();
         } else {
             bench(arguments);
         }
-        return 0;
-    } catch (const harmonyrt::Error &error) {
-        std::fprintf(stderr, "hrt-bench: %s\n", error.what());
-        return error.status() == HRT_ENGINE_FAILED || error.status() == HRT_OUT_OF_MEMORY ? 1 : 2;
-    } catch (const WorkFailed &error) {
-        std::fprintf(stderr, "hrt-bench: %s\n", error.what());
-        return 1;
-    } catch (const std::exception &error) {
-        std::fprintf(stderr, "hrt-bench: %s\n", error.what());
-        return 2;
-    }
+    });
 }

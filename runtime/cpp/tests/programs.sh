@@ -13,7 +13,7 @@ case_() { # what, expected exit code, words that stderr must hold, then a line o
     local code
     bash -c "$4" 2>stderr
     code=$?
-    if [ $code -ne "$2" ] || { [ -n "$3" ] && ! grep -qF "$3" stderr; }; then
+    if [ $code -ne "$2" ] || { [ -n "$3" ] && ! grep -qF -- "$3" stderr; }; then
         echo "FAILED $1: exit code $code, expected $2 and '$3'; stderr:" && cat stderr
         failed=1
     fi
@@ -69,4 +69,14 @@ case_ "a lost run" 1 "stdout is lost" "$bench $bundle --picture 16x16 --seconds 
 case_ "no room for a run" 1 "run.json cannot be written" "(ulimit -f 1; $bench $bundle --picture 16x16 --seconds 0.3 --json run.json)"
 absent "no room for a run" run.json
 case_ "a bundle that is missing" 2 "nowhere" "$bench nowhere"
+for wrong in "--threads two" "--threads 0" "--steps -1" "--seed 1.5" "--seconds soon" "--seconds 0" "--picture 16" "--picture 0x16" \
+    "--picture 16x16x16" "--sessions 1,many" "--sessions 1000" "--json"; do
+    case_ "hrt-bench $wrong" 2 "hrt-bench: ${wrong%% *}" "$bench $bundle $wrong"
+done
+case_ "an unknown option" 2 "there is no option --nothing" "$bench $bundle --nothing 1"
+case_ "two bundles" 2 "one bundle is taken" "$bench $bundle another"
+for wrong in "--threads two" "--strength 2" "--strength" "--seed -1"; do
+    case_ "hrt $wrong" 2 "hrt: ${wrong%% *}" "\$H \$C \$M o.png $wrong"
+done
+absent "wrong options" o.png
 exit $failed
