@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -37,6 +38,10 @@ GOLDEN = Path(os.environ.get("HARMONYRT_GOLDEN", Path(__file__).parent / "golden
 # Largest absolute error that a case allows, by the longest prefix of its name (shared/golden/check_example.py).
 TOLERANCE = {"phnet": 1e-5, "phnet_tiny_mask128": 5e-5, "dh_pipeline": 2e-4, "dh": 5e-5}
 
+
+# A shell's background jobs ignore Ctrl-C, and so would the programs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests choose what was measured of the CPU; nothing is measured, read from or left in the user's cache unasked.
 os.environ["HARMONYRT_MEASURE"] = "0"
