@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 
 import numpy as np
 import onnx
@@ -16,13 +17,22 @@ from harmonyrt.models import PHNet, PHNetConfig
 STATE_DICTS = {"phnet": "phnet_state_dict.json", "phnet_iharmony4": "phnet_iharmony4_state_dict.json"}
 
 
+_sessions: dict[bytes, onnxruntime.InferenceSession] = {}
+"""The last two, by their graphs: to open 40 million parameters costs more than to run them on a small picture."""
+
+
 def run_model(model: onnx.ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
     """Run a graph once on ONNX Runtime's CPU provider, on two threads."""
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 2
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
+    message = model.SerializeToString()
+    key = hashlib.sha256(message).digest()
+    if key not in _sessions:
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = 2
+        settings.log_severity_level = 3
+        for old in list(_sessions)[:-1]:
+            del _sessions[old]
+        _sessions[key] = onnxruntime.InferenceSession(message, settings, providers=["CPUExecutionProvider"])
+    return _sessions[key].run(None, feeds)
 
 
 @pytest.fixture(scope="session", autouse=True)
