@@ -154,8 +154,7 @@ def workable_name(name: str) -> str:
 
 
 def copied(frame: Any) -> Any:
-    """A frame of the same values, tags, field order and captions, in memory of its own: a decoder may still need the
-    first one's."""
+    """A frame of the same values, tags and field order, in memory of its own: a decoder may still need the first."""
     pts, base, duration = frame.pts, frame.time_base, frame.duration
     key = (frame.width, frame.height, frame.format.name, base)
     if getattr(_copying, "key", None) != key:
