@@ -4,6 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
 using namespace face;
 
 namespace {
@@ -54,4 +58,44 @@ TEST_CASE("a forked child refuses what it inherits and may open its own") {
     CHECK(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);
     CHECK(harmonized(session.get(), pair) == expected); // the parent goes on
+}
+
+// Engines are not instrumented, and threads of a sanitizer do not survive a fork.
+TEST_CASE("a forked child opens with OpenVINO what its parent closed, and while another thread opens" *
+          doctest::skip(sizeof HRT_SANITIZED > 1)) {
+    if (!std::filesystem::exists(HRT_MODULE_FOLDER "/libharmonyrt_openvino.so")) {
+        MESSAGE("skipped: openvino was not built");
+        return;
+    }
+    hrt_model_options options = hrt_model_options_default();
+    options.module_folder = HRT_MODULE_FOLDER;
+    options.backend = "openvino";
+    options.cache_folder = "";
+    options.threads = 2;
+    const auto opened_and_closed = [&options](unsigned deeper, const auto &self) -> bool {
+        hrt_model *model = nullptr;
+        hrt_session *session = nullptr;
+        if (hrt_model_open(kBundle, &options, &model) != HRT_OK) return false;
+        if (hrt_session_open(model, &session) != HRT_OK) return false;
+        const Pair pair(60, 50);
+        const bool ran = harmonized(session, pair).size() == pair.rgb.size();
+        hrt_session_free(session);
+        hrt_model_free(model);
+        if (deeper == 0) return ran;
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(30);
+            _exit(self(deeper - 1, self) ? 0 : 1);
+        }
+        int status = -1;
+        return ran && waitpid(child, &status, 0) == child && status == 0;
+    };
+    CHECK(opened_and_closed(2, opened_and_closed));
+    std::atomic<bool> stop{false};
+    std::thread other([&] {
+        while (!stop) opened_and_closed(0, opened_and_closed);
+    });
+    for (int i = 0; i < 3; ++i) CHECK(opened_and_closed(1, opened_and_closed));
+    stop = true;
+    other.join();
 }

@@ -6,17 +6,20 @@
 #include "../machine.hpp"
 #include "../sha256.hpp"
 #include "cpu_speed.hpp"
+#include "fork_gate.hpp"
 #include "module.hpp"
 #include "native.hpp"
 
 #include <openvino/openvino.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -52,6 +55,34 @@ ov::Core &core() {
     }();
     return *core;
 }
+
+std::atomic<bool> closed_one{false};
+
+// OpenVINO keeps the threads of engines that were closed, for the next one that is opened with the same settings. A
+// forked child has the list and not the threads. What empties the list is the end of a CPU plugin, any one: so a second
+// one is loaded and unloaded, under a name that OpenVINO wants CPU in.
+void forget_threads() {
+    if (!closed_one.exchange(false)) return;
+    try {
+        std::thread([] {
+            try {
+                static std::once_flag named;
+                std::call_once(named, [] { core().register_plugin("openvino_intel_cpu_plugin", "HARMONYRTCPU"); });
+                core().get_property("HARMONYRTCPU", ov::device::capabilities);
+                core().unload_plugin("HARMONYRTCPU");
+            } catch (const std::exception &) { // the child is then as it would be without this
+            }
+        }).join();
+    } catch (const std::system_error &) {
+    }
+}
+
+hrt::backends::ForkGate &gate() {
+    static auto *gate = new hrt::backends::ForkGate(forget_threads);
+    return *gate;
+}
+
+using Inside = hrt::backends::ForkGate::Inside;
 
 void add_native(const char *needed) {
     if (needed == nullptr) return;
@@ -99,6 +130,7 @@ public:
         // core.
         settings["ENABLE_CPU_PINNING"] = request.pin_threads > 0;
         add_native(request.need_native);
+        const Inside inside(gate());
         try {
             compiled_ = compiled(request, settings);
         } catch (const ov::Exception &error) {
@@ -108,13 +140,26 @@ public:
         }
     }
 
+    ~Engine() {
+        const Inside inside(gate());
+        compiled_ = {};
+        closed_one = true;
+    }
+    Engine(const Engine &) = delete;
+    Engine &operator=(const Engine &) = delete;
+
     static std::string cpu_speed(const char *cache, bool measure) {
+        const Inside inside(gate());
+        closed_one = true; // engines of its own
         return hrt::backends::cpu_speed(core(), cache, measure, [] { add_native("1"); });
     }
 
     const char *device() const { return "cpu"; }
     const char *version() const { return version_.c_str(); }
-    ov::InferRequest request() { return compiled_.create_infer_request(); }
+    ov::InferRequest request() {
+        const Inside inside(gate());
+        return compiled_.create_infer_request();
+    }
     const std::vector<std::string> &names() const { return names_; }
     const std::string &note() const { return note_; }
 
@@ -186,9 +231,13 @@ private:
 class Session {
 public:
     explicit Session(Engine &engine) : engine_(engine), request_(engine.request()), bound_(engine.names().size()) {}
+    ~Session() { closed_one = true; }
+    Session(const Session &) = delete;
+    Session &operator=(const Session &) = delete;
 
     void run(const hrt_module_tensor *tensors) {
         for (std::size_t i = 0; i < bound_.size(); ++i) bind(i, tensors[i]);
+        const Inside inside(gate());
         request_.infer();
     }
 
