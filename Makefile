@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 
 .PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
 
-# NVIDIA's Python bindings of TensorRT, for the tests to read, in a folder of their own: installed, they would overwrite those
+# NVIDIA's Python bindings of TensorRT, for the tests to read, in a separate folder: installed, they would overwrite those
 # of a TensorRT that is there.
 TENSORRT_API := 11.4.0.106
 BINDINGS := $(VENV)/tensorrt-bindings/$(TENSORRT_API)
@@ -60,7 +60,7 @@ test-fast: $(SET_UP)
 	$(PYTEST) $(PARALLEL) -m "not slow and not alone and not browser and not triton"
 
 # The page in a real Chromium, which comes from Debian by tests/serving/install_deps.sh; model repositories in a real
-# Triton, in an environment of its own, since its Python backend wants NumPy 1 (Python 3.10 to 3.12).
+# Triton, in a separate environment, since its Python backend wants NumPy 1 (Python 3.10 to 3.12).
 test-serve: $(SET_UP) $(TRITON)/.set-up
 	sh tests/serving/install_deps.sh
 	$(PYTEST) --strict-skips -m "browser or triton" tests/serving
@@ -71,7 +71,7 @@ $(TRITON)/.set-up: pyproject.toml $(TRITON_PINS)
 		nvidia-pytriton --editable .
 	touch $@
 
-# Hugging Face's optimum runs our folders, and exports the networks that we export, in an environment of its own: it wants
+# Hugging Face's optimum runs our folders, and exports the networks that we export, in a separate environment: it wants
 # an older transformers. The import is first: tests are skipped where optimum is missing.
 test-interop: $(OPTIMUM)/.set-up
 	$(OPTIMUM)/bin/python -c "import optimum.onnxruntime"
@@ -96,7 +96,7 @@ test-tensorrt-api: $(SET_UP)
 	done; \
 	HARMONYRT_TENSORRT_BINDINGS=$$folder $(PYTEST) tests/runtime/backends/tensorrt/test_api.py
 
-# Ray, a real S3 server, and an emulator of Google Cloud Storage, in an environment of their own, without torch; then the server's own tests on Ray Serve.
+# Ray, a real S3 server, and an emulator of Google Cloud Storage, in a separate environment, without torch; then the server's own tests on Ray Serve.
 test-fleet: $(FLEET)/.set-up
 	$(FLEET)/bin/python -m pytest --strict-skips -W ignore::DeprecationWarning tests/fleet
 	$(FLEET)/bin/python -m pytest --strict-skips -W ignore::DeprecationWarning --on-ray-serve tests/serving/test_v1.py \

@@ -6,7 +6,7 @@
     python -m harmonyrt.benchmarks.fleet driver --json FILE              a million rows, workers that only sleep
     python -m harmonyrt.benchmarks.fleet simulation --json FILE          up to 1,000 tasks in flight
 
-The commands are those that people run, in processes of their own. Opening and starting are taken out: a time is that of
+The commands are those that people run, in separate processes. Opening and starting are taken out: a time is that of
 all pairs less that of the first two. Nodes are those of a Ray cluster on this machine (ray.cluster_utils).
 """
 
@@ -64,7 +64,7 @@ def write_pairs(folder: Path, count: int, megapixels: float) -> None:
 
 
 def harmonyrt(*arguments: object) -> subprocess.Popen:
-    """Start a command, in a session of its own."""
+    """Start a command, in a separate session."""
     return subprocess.Popen(
         [*module_command("harmonyrt.cli"), *map(str, arguments)],
         stdout=subprocess.DEVNULL,

@@ -45,7 +45,7 @@ _LONGEST_RECOVERY = 10.0
 
 @contextlib.contextmanager
 def served(bundle: Path, options: list[str]) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A server in a process of its own: its port, and the process."""
+    """A server in a separate process: its port, and the process."""
     command = [sys.executable, "-m", "harmonyrt.benchmarks.serving_target", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:

@@ -36,7 +36,7 @@ _MOST_JSON = 16 << 20
 
 @dataclass(frozen=True)
 class Spec:
-    """A tensor that a model takes or gives; -1 in its shape stands for any number."""
+    """A tensor that a model takes or gives; -1 in its shape is any number."""
 
     name: str
     datatype: str

@@ -1,4 +1,4 @@
-"""Stages of a job side by side: an iterator that runs in a thread of its own, joined to the next by a bounded queue."""
+"""Stages of a job side by side: an iterator that runs in a separate thread, joined to the next by a bounded queue."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Counts:
 class FrameHarmonizer:
     """Harmonizes the frames of one shot.
 
-    Everything is an iterator, so that any stage may run in a thread of its own: `looked` fits frames to the network,
+    Everything is an iterator, so that any stage may run in a separate thread: `looked` fits frames to the network,
     `seen` asks it, `steadied` weighs what it said (:class:`harmonyrt.video.steadiness.Steadier`), and `changed` makes
     frames.
     """

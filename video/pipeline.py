@@ -1,4 +1,4 @@
-"""Reader, network, change and encoder side by side, each in a thread of its own."""
+"""Reader, network, change and encoder side by side, each in a separate thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the parts one after the other, each in a process of its own that is ended when its time is up.
+"""Does the parts one after the other, each in a separate process that is ended when its time is up.
 
 A part that crashes, hangs or is killed is a row with a sentence; the next one begins. After each part the summary and
 the page are written again, so that an interrupted run leaves a readable one.

@@ -31,7 +31,7 @@ class TimeUsedUp(HarmonyError):
 
 @dataclass
 class Hour:
-    """One part at work, in a process of its own.
+    """One part at work, in a separate process.
 
     Attributes:
         output: the folder of the run.

@@ -81,7 +81,7 @@ def _device_call(
 ) -> tuple[Callable[[], Any], Callable[[Any], np.ndarray]]:
     """A call on arrays of the GPU that waits for its result, and how that is brought to the host.
 
-    A dry run has no GPU: there the CPU's path stands for it.
+    A dry run has no GPU and takes the CPU's path instead.
     """
     if hour.dry:
         return lambda: harmonizer.harmonize(composite, mask), np.asarray

@@ -62,7 +62,7 @@ def _expected(found: dict[str, Any]) -> None:
 
 
 def _one(hour: Hour, found: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
-    """A dry run has no such providers: the CPU's stands for each."""
+    """A dry run has no such providers and uses the CPU's for each."""
     from harmonyrt.runtime import Harmonizer
 
     wanted = {"device": "cpu"} if hour.dry else {"device": "cuda", "cache": str(hour.output / "cache"), **wishes}

@@ -72,7 +72,7 @@ def prepare(checkpoint: Path, size: int, output: Path, peers_python: str) -> dic
 def cases(
     checkpoint: Path, size: int, threads: int, output: Path, peers_python: str, without: Sequence[str]
 ) -> list[Case]:
-    """Everything that is there to be timed; PyTorch eager first, which is the reference of speed and pixels."""
+    """Everything that can be timed here; PyTorch eager first, which is the reference of speed and pixels."""
     plain = output / "plain" / f"phnet-{size}-fp32"
     found = [Case("torch", str(checkpoint), size, size, threads=threads, mode=mode) for mode in TORCH]
     for precision in OURS:

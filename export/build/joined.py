@@ -1,4 +1,4 @@
-"""Building one bundle of several precisions: each as a bundle of its own in the scratch folder, then joined."""
+"""Building one bundle of several precisions: each as a separate bundle in the scratch folder, then joined."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _part(
     simulations: Path,
     report: Reporter,
 ) -> Manifest | None:
-    """Build one precision as a bundle of its own, and move its files to the folder of its name; None if it has none."""
+    """Build one precision as a separate bundle, and move its files to the folder of its name; None if it has none."""
     folder = scratch / f".building-{part.precision}"
     folder.mkdir()
     if part.tune is not None:

@@ -1,4 +1,4 @@
-"""Tuning: which engine of a bundle is fastest on this machine, measured in a process of its own for each way to run it.
+"""Tuning: which engine of a bundle is fastest on this machine, measured in a separate process for each way to run it.
 
 `harmonyrt build --tune` uses it twice: to choose between candidates of one target (with and without Winograd), and to
 record in the manifest how long every way to run the finished bundle takes, which `backend="auto"` then obeys. These are

@@ -56,7 +56,7 @@ class Source:
         return f"random weights ({self.random})" if self.random else Path(self.checkpoint or "").name
 
     def sha256(self) -> str:
-        """Hash over every file of the folders, or of the words that stand for random weights."""
+        """Hash over every file of the folders, or of the words that name random weights."""
         if self.random is not None:
             return hashlib.sha256(f"random {self.random} {self.random_harmony_vae}".encode()).hexdigest()
         digest = hashlib.sha256()

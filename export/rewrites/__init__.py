@@ -151,7 +151,7 @@ SETS = {
     "native": (*LOW_MEMORY, *KERNELS, *FASTER),
     "none": (),
 }
-"""Names that stand for several rewrites; what an engine cannot take of them is left out."""
+"""Names of sets of rewrites; what an engine cannot take of them is left out."""
 
 DEFAULT = ("fast",)
 """What an engine gets when nobody says otherwise; docs/building.md has the measurements behind it."""
@@ -162,7 +162,7 @@ def names_of(asked: Sequence[str], without: Collection[str] = ()) -> tuple[str, 
 
     Args:
         asked: names of rewrites and of sets.
-        without: what ``"fast"`` and ``"native"`` do not stand for; named by themselves they stay.
+        without: what ``"fast"`` and ``"native"`` leave out; given by name they stay.
 
     Raises:
         HarmonyError: a name that is not known.

@@ -138,7 +138,7 @@ def _scratch(output: Path) -> Iterator[Path]:
 
 
 def _move_in(scratch: Path, output: Path, names: list[str]) -> None:
-    """The whole repository in one rename; into one that is there, model by model, and all back when one fails."""
+    """The whole repository in one rename; into an existing one, model by model, and all back when one fails."""
     if not output.exists():
         os.rename(scratch, output)
         return

@@ -1,4 +1,4 @@
-"""Engines of native operators in a bundle, and libharmonyrt that runs them in a process of its own."""
+"""Engines of native operators in a bundle, and libharmonyrt that runs them in a separate process."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ PyPI and would need a GPU. But the bindings take ten C functions from them and c
 stand-ins that hold those names are enough to import the module and to read every class, signature and enumeration.
 Nothing that needs TensorRT may be called on it.
 
-`python -m fakes.tensorrt_bindings FOLDER` prints the API of the bindings in a folder as JSON: in a process of its own,
+`python -m fakes.tensorrt_bindings FOLDER` prints the API of the bindings in a folder as JSON: in a separate process,
 since two releases, or a release and TensorRT for RTX, cannot be imported into one.
 """
 

@@ -29,6 +29,7 @@ OLD = {
     r"\b[Ll]otter(y|ies)\b": "weights, drawn by weight",
     r"\bFORMS\b|\bform_of\b|\b(residual|sigmoid|signed|unsigned) form\b": "QdqStyle, residual output",
     r"\bof (yours|mine)\b": "your, my",
+    r"\ban? (process|thread|environment|folder|terminal) of its own\b": "a separate …",
     r"\bwhich this \w+ has not\b": "that this … does not have",
 }
 ALLOWED = re.compile(r"""[Mm]odel card|["']cards?["']|\.cards\b|["']#\w+-card["']|cards: tuple|\bcards=gpus""")

@@ -109,7 +109,7 @@ bool decode(const Bytes &file, Pixels &pixels, ProfileBuffer &profile, Kind &kin
         jpeg_read_scanlines(&jpeg, &line, 1);
     }
     jpeg_finish_decompress(&jpeg);
-    // Of several scans, later ones may be missing without a trace in those that are there.
+    // Of several scans, later ones may be missing without a trace in the others.
     if (error.no_end && (jpeg.progressive_mode != FALSE || error.damaged)) error.missing = true;
     jpeg_destroy_decompress(&jpeg);
     return true;

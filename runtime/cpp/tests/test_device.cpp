@@ -145,7 +145,7 @@ TEST_CASE("the host's way waits for what a call without waiting left behind") {
     CHECK(worst(given.output.get(), on_host(pair)) <= 1);
 }
 
-TEST_CASE("a caller records it into a graph of its own") {
+TEST_CASE("a caller records it into its own graph") {
     const Pair pair(90, 70);
     const ModelHandle model = open_on_gpu("recordable");
     const SessionHandle session = open_session(model);
@@ -345,7 +345,7 @@ TEST_CASE("the C++ face") {
     CHECK_THROWS_AS(session.harmonize_on_device(given.picture, given.levels, given.result, wrong), harmonyrt::Error);
 }
 
-// Run by kernels_against_python.py, in a process of its own.
+// Run by kernels_against_python.py, in a separate process.
 TEST_CASE("kernels of a real NVRTC, kept where Python finds them" *
           doctest::skip(std::getenv("HRT_REAL_NVRTC") == nullptr)) {
     const Given given(Pair(40, 30)); // the fake driver is there; now NVIDIA's compiler

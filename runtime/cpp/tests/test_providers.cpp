@@ -104,7 +104,7 @@ TEST_CASE("what is told") {
     CHECK(has(did_not_load(asked("cuda", "tensorrt"), "1.31.1", ""), "or give provider cuda"));
 }
 
-TEST_CASE("what the TensorRT provider writes is kept, and comes back into a folder of its own") {
+TEST_CASE("what the TensorRT provider writes is kept, and comes back into its own folder") {
     const Folder cache;
     const hrt::CacheKey key = {{"kind", "onnxruntime-tensorrt libharmonyrt"}, {"files", "abc"}, {"gpu", "Fake RTX"}};
     const auto put = [](const EngineFolder &folder, const std::string &name, const std::string &content) {

@@ -24,7 +24,7 @@ def base(made_once) -> Path:
 
 @pytest.fixture
 def config(toys, base, tmp_path, made_once):
-    """config(stage, **changes): a short run in a folder of its own."""
+    """config(stage, **changes): a short run in a separate folder."""
 
     def make(stage: str, **changes) -> DiffusionConfig:
         settings = {"checkpoint": base, "steps": 3, "size": 32, "batch": 4, "warmup_steps": 0, "precision": "fp32",

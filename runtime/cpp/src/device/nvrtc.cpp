@@ -96,7 +96,7 @@ std::vector<char> Nvrtc::compile(Capability capability) const {
     return code;
 }
 
-// Every NVRTC that is there, the newest major version first.
+// Every NVRTC that is installed, the newest major version first.
 std::vector<Nvrtc> load_all() {
     const char *named = std::getenv("HARMONYRT_NVRTC");
     const bool given = named != nullptr && *named != '\0';

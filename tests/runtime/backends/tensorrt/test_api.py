@@ -17,7 +17,7 @@ from harmonyrt.runtime.backends.tensorrt import versions
 
 
 def classes(version):
-    """Fake classes by the name of what they stand for."""
+    """Fake classes by the name of the real one."""
     trt = fake.fake_tensorrt(version)
     found = {
         "Builder": trt.Builder,
