@@ -62,15 +62,19 @@ valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite
     "$build/release/tests/test_face" --no-version --minimal --test-case-exclude="*eight threads*,a forked child*,*at once on OpenVINO*"
 
 preset fuzz
-for target in manifest arguments; do
-    say "fuzz_$target, $fuzz_seconds s"
-    mkdir -p "$build/corpus-$target"
+fuzz() { # target
+    say "fuzz_$1, $fuzz_seconds s"
+    mkdir -p "$build/corpus-$1"
     for bundle in hand-made-64 hand-made-kl hand-made-harmony; do
-        [ "$target" != manifest ] || cp "$root/tests/vectors/$bundle/manifest.json" "$build/corpus-$target/$bundle.json"
+        [ "$1" != manifest ] || cp "$root/tests/vectors/$bundle/manifest.json" "$build/corpus-$1/$bundle.json"
     done
-    "$build/fuzz/fuzz/fuzz_$target" -max_total_time="$fuzz_seconds" -max_len=16384 -print_final_stats=1 \
-        -artifact_prefix="$build/" "$build/corpus-$target" 2>"$build/fuzz_$target.log" ||
-        { tail -40 "$build/fuzz_$target.log"; exit 1; }
-    grep -E "number_of_executed_units|new_units_added" "$build/fuzz_$target.log"
-done
+    "$build/fuzz/fuzz/fuzz_$1" -max_total_time="$fuzz_seconds" -max_len=16384 -print_final_stats=1 \
+        -artifact_prefix="$build/" "$build/corpus-$1" 2>"$build/fuzz_$1.log" ||
+        { tail -40 "$build/fuzz_$1.log"; exit 1; }
+    grep -E "number_of_executed_units|new_units_added" "$build/fuzz_$1.log" | sed "s/^/fuzz_$1 /"
+}
+fuzz manifest & # each takes one core
+manifest=$!
+fuzz arguments
+wait "$manifest"
 say "all fine"
