@@ -63,7 +63,7 @@ test-fast: $(SET_UP)
 # Triton, in a separate environment, since its Python backend wants NumPy 1 (Python 3.10 to 3.12).
 test-serve: $(SET_UP) $(TRITON)/.set-up
 	sh tests/serving/install_deps.sh
-	$(PYTEST) --strict-skips -m "browser or triton" tests/serving
+	$(PYTEST) --strict-skips $(PARALLEL) -m "browser or triton" tests/serving
 
 $(TRITON)/.set-up: pyproject.toml $(TRITON_PINS)
 	test -x $(TRITON)/bin/python || $(PYTHON) -m venv $(TRITON)
