@@ -50,8 +50,9 @@ struct Registers {
 
 // Where a product finds its factors and leaves its sums; distances in bytes.
 struct Product {
-    const char *weights;      // registers one after the other
-    std::size_t next_weights; // from one to the next along the channels,
+    const char *weights;
+    std::size_t weight_row;   // from one row of a register to the next,
+    std::size_t next_weights; // from one register to the next along the channels,
     std::size_t next_outputs; // and along the output channels
     const char *tiles;
     std::size_t tile_row; // from one row to the next, of the sums too
@@ -81,7 +82,7 @@ __attribute__((noinline)) void multiply(const Product &p) {
     }
     const char *weights = p.weights, *tiles = p.tiles, *ahead = p.ahead;
     for (int step = 0; step < p.depth; ++step) {
-        _tile_loadd(4, weights, kRow);
+        _tile_loadd(4, weights, p.weight_row);
         _tile_loadd(6, tiles, p.tile_row);
         HRT_DOT(0, 4, 6);
         if constexpr (columns > 1) {
@@ -89,7 +90,7 @@ __attribute__((noinline)) void multiply(const Product &p) {
             HRT_DOT(1, 4, 7);
         }
         if constexpr (rows > 1) {
-            _tile_loadd(5, weights + p.next_outputs, kRow);
+            _tile_loadd(5, weights + p.next_outputs, p.weight_row);
             HRT_DOT(2, 5, 6);
             if constexpr (columns > 1) HRT_DOT(3, 5, 7);
         }

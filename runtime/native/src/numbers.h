@@ -28,10 +28,11 @@ typedef std::uint16_t LooseWords __attribute__((vector_size(32), aligned(2), may
 typedef std::uint32_t Doubles __attribute__((vector_size(64)));
 typedef std::uint16_t Pairs __attribute__((vector_size(64)));
 
-HRT_INLINE Vec load(const Bfloat16 *from) {
+HRT_INLINE Doubles load_words(const Bfloat16 *from) {
     const Words words = *reinterpret_cast<const LooseWords *>(from);
-    return (Vec)(__builtin_convertvector(words, Doubles) << 16);
+    return __builtin_convertvector(words, Doubles);
 }
+HRT_INLINE Vec load(const Bfloat16 *from) { return (Vec)(load_words(from) << 16); }
 HRT_INLINE void store(Bfloat16 *to, Vec value) {
     *reinterpret_cast<LooseWords *>(to) = (Words)_mm512_cvtneps_pbh((__m512)value);
 }

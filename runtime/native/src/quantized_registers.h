@@ -22,6 +22,7 @@ void product(const char *weights, std::size_t next_block, int blocks, const std:
              int quads, int tiles, float *m, const std::uint8_t *next) {
     Product p;
     p.weights = weights;
+    p.weight_row = kRow;
     p.next_weights = kRegister;
     p.next_outputs = next_block;
     p.tiles = reinterpret_cast<const char *>(v);
