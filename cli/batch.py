@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ from harmonyrt.cli.options import (
     Steps,
     Strength,
     Target,
+    diffusion_options,
     named,
 )
 
@@ -108,16 +109,13 @@ def batch(
         bundle = str(chosen)
         for line in lines:
             say(line)
-    diffusion: dict[str, Any] = {
-        k: v for k, v in (("seed", seed), ("sample", sample), ("steps", steps)) if v is not None
-    }
     reading = Reading(fit_mask, invert_mask, tuple(label or ()) or None, max_megapixels)
     whole = Batch(
         places[:-1],
         places[-1],
         bundle,
         Crew(ray, workers, cpus_per_worker, gpus_per_worker),
-        Settings(reading, strength, None if keep is None else keep.value, diffusion),
+        Settings(reading, strength, None if keep is None else keep.value, diffusion_options(seed, sample, steps)),
         Engine(backend, device, target, cpus_per_worker, precision, named(provider)),
         None if output_format is None else f".{output_format.value}",
         resume,

@@ -11,6 +11,7 @@ from harmonyrt.cli.compose import AT_HELP, PREMULTIPLIED_HELP, SCALE_HELP
 from harmonyrt.cli.options import (
     AsJson,
     Backend,
+    BundleToRun,
     Device,
     Existing,
     FitMask,
@@ -26,6 +27,7 @@ from harmonyrt.cli.options import (
     Steps,
     Strength,
     Target,
+    diffusion_options,
     named,
 )
 
@@ -40,10 +42,7 @@ def harmonize(
         str | None,
         typer.Option("--output", "-o", help="Picture to write, a folder for a folder, or - for stdout."),
     ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines."),
-    ] = None,
+    bundle: BundleToRun = None,
     fit_mask: FitMask = False,
     invert_mask: InvertMask = False,
     label: Label = None,
@@ -131,7 +130,7 @@ def harmonize(
         precision=precision,
         provider=named(provider),
         threads=threads,
-        diffusion={k: v for k, v in (("seed", seed), ("sample", sample), ("steps", steps)) if v is not None},
+        diffusion=diffusion_options(seed, sample, steps),
         max_megapixels=max_megapixels,
         as_json=as_json,
         strength=strength,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,6 +41,9 @@ class Format(str, Enum):
     bmp = "bmp"
 
 
+BundleToRun = Annotated[
+    Path | None, typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines.")
+]
 Strength = Annotated[
     float, typer.Option("--strength", help="How much of the change, 0 (none) to 1.5; 1 is the network's answer.")
 ]
@@ -71,6 +75,12 @@ Sample = Annotated[int | None, typer.Option(min=0, help="DiffHarmony: which vari
 Steps = Annotated[int | None, typer.Option(min=1, help="DiffHarmony: steps. Default: the bundle's.")]
 MaxMegapixels = Annotated[float, typer.Option(min=0.000001, help="Refuse larger pictures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
+def diffusion_options(seed: int | None, sample: int | None, steps: int | None) -> dict[str, int]:
+    """What was given of DiffHarmony's options, as :class:`harmonyrt.runtime.diffusion.RunOptions` takes it."""
+    given = {"seed": seed, "sample": sample, "steps": steps}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def named(provider: ExecutionProvider | None) -> str | None:

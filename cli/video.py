@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from harmonyrt.cli.compose import AT_HELP
-from harmonyrt.cli.options import AsJson, Backend, Device, Existing, Precision, Provider, Strength, Target, named
+from harmonyrt.cli.options import (
+    AsJson,
+    Backend,
+    BundleToRun,
+    Device,
+    Existing,
+    Precision,
+    Provider,
+    Strength,
+    Target,
+    named,
+)
 
 
 class OnError(str, Enum):
@@ -49,9 +60,7 @@ def video(
     premultiplied: Annotated[
         bool, typer.Option("--premultiplied", help="With --background: the colours are multiplied by alpha already.")
     ] = False,
-    bundle: Annotated[
-        Path | None, typer.Option("--bundle", "-b", help="Bundle that build wrote. Default: the best one in ./engines.")
-    ] = None,
+    bundle: BundleToRun = None,
     strength: Strength = 1.0,
     steady: Annotated[
         float, typer.Option("--steady", help="0: each frame by itself, to 1: one change for each scene.")

@@ -143,7 +143,7 @@ class DiffusionRecipe:
 
     @property
     def source_name(self) -> str:
-        """For tables."""
+        """The checkpoint as the summary shows it: its folder's name, or which random weights."""
         return self.source.name
 
     def facts(self) -> dict:

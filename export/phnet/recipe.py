@@ -64,7 +64,7 @@ class PHNetRecipe:
 
     @property
     def source_name(self) -> str:
-        """For tables."""
+        """The checkpoint as the summary shows it: its path as given."""
         return str(self.checkpoint)
 
     def facts(self) -> dict:
