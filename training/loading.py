@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.training.composites import Batch, Composer
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import CompositePlan
@@ -242,6 +243,24 @@ def batches(
         multiprocessing_context="fork" if workers else None,  # the album's pictures are shared, not copied
     )
     return _or_raised(iter(loader))
+
+
+@contextlib.contextmanager
+def deaths_of_workers() -> Iterator[None]:
+    """Around a loop over :func:`batches`, wherever it is: PyTorch says that a worker died as soon as the signal comes.
+
+    Raises:
+        WorkFailed: one did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise WorkFailed(
+            "a process that makes composites has died, often for lack of memory; run the same command again to go on"
+            " from the last checkpoint, or with fewer --workers"
+        ) from None
 
 
 def _or_raised(made: Iterator[Tensors | HarmonyError]) -> Iterator[Tensors]:

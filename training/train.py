@@ -25,7 +25,7 @@ from harmonyrt.training.accelerated_modules import accelerate, keep_norms_in_flo
 from harmonyrt.training.composites import Batch
 from harmonyrt.training.config import Stage, TrainConfig
 from harmonyrt.training.grids import save_grid
-from harmonyrt.training.loading import PairedDataset, Synthesis, batches
+from harmonyrt.training.loading import PairedDataset, Synthesis, batches, deaths_of_workers
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.parallel import Backward, CompiledProcesses, Replicas
 from harmonyrt.training.part_loss import PartLoss
@@ -67,7 +67,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> TrainResult:
         processes.wait()
         config = dataclasses.replace(config, device=processes.device(config.device))
         report = reporter or Reporter(config.out / "log.jsonl" if processes.first else None)
-        with report, noticed_signals() as interrupted:
+        with report, deaths_of_workers(), noticed_signals() as interrupted:
             return _Run(config, report, processes).go(interrupted)
 
 

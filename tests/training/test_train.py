@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harmonyrt.common import HarmonyError
+from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.models import PHNet, PHNetConfig, load_phnet
 from harmonyrt.models.checkpoints import open_phnet
 from harmonyrt.training.composites import Composer
@@ -298,6 +300,19 @@ def test_a_picture_that_cannot_be_read_is_one_sentence(pairs, tmp_path, workers)
     with pytest.raises(HarmonyError, match="cannot be read as a picture") as raised:
         next(batches(PairedDataset(root), 32, 2, 0, 0, workers))
     assert "\n" not in str(raised.value)
+
+
+def test_a_worker_that_is_killed_is_one_sentence(config, monkeypatch):
+    made = Synthesis.batch
+
+    def killed(source, size, count, seed):
+        if torch.utils.data.get_worker_info() is not None and seed[1] >= 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made(source, size, count, seed)
+
+    monkeypatch.setattr(Synthesis, "batch", killed)
+    with pytest.raises(WorkFailed, match="has died"):
+        train(replace(config, workers=1, steps=3))
 
 
 def test_iharmony4s_lists_are_read_as_they_come(config, pairs, tmp_path):

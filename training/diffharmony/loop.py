@@ -25,7 +25,7 @@ from harmonyrt.training.diffharmony.stages import (
     settings_text,
     subject_of,
 )
-from harmonyrt.training.loading import PairedDataset, batches, steps_per_epoch
+from harmonyrt.training.loading import PairedDataset, batches, deaths_of_workers, steps_per_epoch
 from harmonyrt.training.optimizers import build_optimizer
 from harmonyrt.training.processes import JointBackward, Processes, joined, share_batch_norms
 from harmonyrt.training.reporting import Reporter
@@ -70,7 +70,7 @@ def train_diffusion(config: DiffusionConfig, reporter: Reporter | None = None) -
             stack.enter_context(claimed(config.out))
         processes.wait()
         report = reporter or Reporter(config.out / "log.jsonl" if processes.first else None)
-        with report, noticed_signals() as interrupted:
+        with report, deaths_of_workers(), noticed_signals() as interrupted:
             inputs = None
             if config.stage == "refiner":
                 _refuse_unpaired(config)
