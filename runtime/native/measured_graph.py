@@ -87,8 +87,8 @@ def _convolution(graph: _Graph, channels: int, side: int, precision: str) -> Non
         scales = graph.constant(np.full(channels, 0.01, np.float32), element)
         inputs = [source, weights, scales, graph.constant(np.zeros(channels, np.float32), element)]
     else:
-        values = rng.standard_normal(packed, np.float32)
-        bias = np.zeros(channels, np.float32)
+        values: np.ndarray = rng.standard_normal(packed, np.float32)
+        bias: np.ndarray = np.zeros(channels, np.float32)
         if precision == "bf16":
             element = "BF16"
             source = graph.add("Convert", 'destination_type="bf16"', shape, element, [source])
