@@ -121,6 +121,33 @@ inline void dot_signed_unsigned(int sum, int a, int b) {
         }
 }
 
+#ifndef __AVX512BF16__ // the conversions that the kernel in BF16 has besides; rounded to even, tiny numbers to zero
+typedef std::uint16_t Words __attribute__((vector_size(32)));
+typedef std::uint16_t Pairs __attribute__((vector_size(64)));
+
+inline std::uint16_t to_bf16(float number) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &number, sizeof bits);
+    if (std::isnan(number)) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+    if (std::fpclassify(number) == FP_SUBNORMAL) return static_cast<std::uint16_t>(bits >> 16 & 0x8000);
+    return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+template <typename Vector>
+inline __attribute__((always_inline)) Words words(Vector values) {
+    Words to{};
+    for (int i = 0; i < 16; ++i) to[i] = to_bf16(values[i]);
+    return to;
+}
+template <typename Vector>
+inline __attribute__((always_inline)) Pairs both_words(Vector upper, Vector lower) {
+    Pairs to{};
+    for (int i = 0; i < 16; ++i) to[i] = to_bf16(lower[i]), to[16 + i] = to_bf16(upper[i]);
+    return to;
+}
+#define _mm512_cvtneps_pbh(values) hrt::native::emulated::words(values)
+#define _mm512_cvtne2ps_pbh(upper, lower) hrt::native::emulated::both_words(upper, lower)
+#endif
+
 } // namespace hrt::native::emulated
 
 #undef _tile_loadd

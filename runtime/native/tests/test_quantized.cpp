@@ -150,10 +150,7 @@ TEST_CASE("every INT8 kernel of this CPU computes convolutions, and all of them 
     CHECK(best_quantized_kernel() == kernels.front());
     CHECK(quantized_kernel_named("no such") == nullptr);
     const QuantizedKernel *const vectors = quantized_kernel_named("avx512vnni");
-    if (vectors != nullptr) // it is compiled for AVX-512
-        kernels.push_back(&emulated_amx_int8::quantized_kernel);
-    else
-        MESSAGE("AMX in C++ not run: this CPU has no AVX512-VNNI");
+    if (vectors != nullptr || !HRT_EMULATED_WITH_AVX512) kernels.push_back(&emulated_amx_int8::quantized_kernel);
     for (const Case &x : cases()) {
         INFO("kernel " << x.conv.kernel << ", " << x.conv.inputs << " to " << x.conv.outputs << " channels");
         std::vector<float> first;
@@ -161,6 +158,8 @@ TEST_CASE("every INT8 kernel of this CPU computes convolutions, and all of them 
         for (const QuantizedKernel *const kernel : kernels) {
             INFO(kernel->name);
             const std::vector<float> result = check(*kernel, x);
+            const bool emulated = kernel == &emulated_amx_int8::quantized_kernel;
+            if (emulated && !HRT_EMULATED_WITH_AVX512) continue; // its transforms have other last bits
             // Nothing but the instruction that adds up whole numbers differs from the kernel with VNNI.
             if (std::string(kernel->name).find("amx") != std::string::npos) CHECK(result == in_vectors);
             if (first.empty()) first = result;

@@ -226,14 +226,13 @@ TEST_CASE("every FP32 kernel of this CPU computes convolutions") {
 
 TEST_CASE("every BF16 kernel of this CPU computes convolutions, and all of them nearly the same numbers") {
     const KernelOf<Bfloat16> *const vectors = bf16_kernel_named("avx512_bf16");
-    if (vectors == nullptr) {
-        MESSAGE("not run: this CPU has no AVX512-BF16");
-        return;
-    }
-    std::vector<const KernelOf<Bfloat16> *> kernels = {vectors, &emulated_amx_bf16::kernel};
-    if (const KernelOf<Bfloat16> *const registers = bf16_kernel_named("amx_bf16")) kernels.push_back(registers);
-    CHECK(std::string(vectors->name) == "avx512_bf16");
-    CHECK(best_bf16_kernel() == (kernels.size() == 3 ? kernels.back() : vectors));
+    const KernelOf<Bfloat16> *const registers = bf16_kernel_named("amx_bf16");
+    std::vector<const KernelOf<Bfloat16> *> kernels;
+    if (vectors != nullptr) kernels.push_back(vectors);
+    if (registers != nullptr) kernels.push_back(registers);
+    if (vectors != nullptr || !HRT_EMULATED_WITH_AVX512) kernels.push_back(&emulated_amx_bf16::kernel);
+    if (vectors == nullptr) MESSAGE("not run: this CPU has no AVX512-BF16");
+    CHECK(best_bf16_kernel() == (registers != nullptr ? registers : vectors));
     CHECK(bf16_kernel_named("no such") == nullptr);
     for (int side : {2, 3}) {
         for (const Shape &shape : shapes(side)) {
@@ -249,6 +248,8 @@ TEST_CASE("every BF16 kernel of this CPU computes convolutions, and all of them 
             for (const KernelOf<Bfloat16> *const kernel : kernels) {
                 INFO(kernel->name << ", kernel " << side << ", inputs " << shape.conv.inputs);
                 const std::vector<float> result = check(*kernel, x, 0.08 * std::sqrt(shape.conv.inputs));
+                if (kernel == &emulated_amx_bf16::kernel && !HRT_EMULATED_WITH_AVX512)
+                    continue; // it rounds other tiles
                 if (first.empty()) first = result;
                 double apart = 0, largest = 0;
                 for (std::size_t i = 0; i < result.size(); ++i) {
