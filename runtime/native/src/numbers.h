@@ -62,7 +62,7 @@ constexpr int kChannels = 1;
 
 HRT_INLINE float widened(float number) { return number; }
 HRT_INLINE Vec cells(const Vec channels[1]) { return channels[0]; }
-HRT_INLINE Vec multiply_add(Vec sum, float cell, Vec cells) { return sum + cell * cells; }
+HRT_INLINE Vec multiply_add(Vec sum, float cell, Vec cells) { return fused(sum, cell, cells); }
 
 #endif
 

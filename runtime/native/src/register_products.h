@@ -128,7 +128,7 @@ void transform_weights(const Convolution &conv, const OperandsOf<Number> &with, 
                     for (int y = 0; y < kernel; ++y) {
                         g[y] = of_channel(plain[y * kernel + x][output], channel);
                         if (gate != nullptr)
-                            g[y] += of_channel(gated[y * kernel + x][output], channel) * gates[channel];
+                            g[y] = fused(g[y], gates[channel], of_channel(gated[y * kernel + x][output], channel));
                     }
                     T::weight(g, half[channel][x]);
                 }

@@ -44,7 +44,8 @@ void transform_weights(const Convolution &conv, const OperandsOf<Number> &with, 
                     HRT_UNROLL
                     for (int t = 0; t < taps; ++t) {
                         Vec w = load(with.plain + from + t * kOutputBlock);
-                        if (gate != nullptr) w += load(with.gated + from + t * kOutputBlock) * widened(gate[input]);
+                        if (gate != nullptr)
+                            w = fused(w, widened(gate[input]), load(with.gated + from + t * kOutputBlock));
                         g[t % kernel][t / kernel] = w;
                     }
                     HRT_UNROLL

@@ -81,7 +81,7 @@ std::vector<float> run(const QuantizedKernel &kernel, const Case &x, int threads
 }
 
 // Rounding to 8 bits in the transformed domain leaves this much of the result, in dB below it, at the worst of `Case`.
-constexpr double kLeastDb = 15;
+constexpr double kLeastDb = 25;
 
 std::vector<float> check(const QuantizedKernel &kernel, const Case &x) {
     const std::vector<float> result = run(kernel, x, 1);
