@@ -2,14 +2,15 @@
 
     python -m harmonyrt.benchmarks.peers --peers-python .venv-peers/bin/python --output build/peers
 
-First it makes what is missing under the output: the golden checkpoint of the published size, our engines, the plain
-export and what the peers' tools convert it to. That takes a while once. Then each run takes some five minutes on two
+First it makes what is missing under the output: the golden checkpoint of the published size, our engines (those of
+native kernels too, where they are built: `make native`), the plain export and what the peers' tools convert it to. That takes a while once. Then each run takes some five minutes on two
 idle cores, and is written as `peers-SIZE-THREADSt.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import subprocess
 import sys
@@ -27,8 +28,11 @@ from harmonyrt.common.files import make_folder
 from harmonyrt.common.program import run_program
 from harmonyrt.common.programs import module_command
 from harmonyrt.common.progress import say
+from harmonyrt.runtime import native
 
 OURS = ("fp32", "bf16", "int8")
+PLAIN, NATIVE = "ours", "native"
+"""Folders of our engines, without native kernels and with them."""
 TORCH = ("eager", "compile", "compile-bf16")
 LEFT_OUT = "left-out.txt"
 """In a library's folder: why its converter failed, so that it is not tried in every run."""
@@ -50,10 +54,18 @@ def prepare(checkpoint: Path, size: int, output: Path, peers_python: str) -> dic
     plain = output / "plain"
     _run(build, "--rewrites", "none", "--precisions", "fp32", "--targets", "onnx", "--output", str(plain))
     # Not every CPU has BF16, and not every network passes every gate: what is built is timed, the rest is named.
-    _run(build, "--precisions", *OURS, "--targets", "openvino", "--output", str(output / "ours"), must=False)
+    reasons = {}
+    for kind, name in ((PLAIN, "HarmonyRT"), (NATIVE, "HarmonyRT native")):
+        lacking = native.why_not(native.VERSION, "openvino") if kind == NATIVE else None
+        if lacking is not None:
+            reasons[name] = lacking
+            continue
+        more = ["--rewrites", "native"] if kind == NATIVE else []
+        folder = str(output / kind)
+        _run(build, *more, "--precisions", *OURS, "--targets", "openvino", "--output", folder, must=False)
+        missing = [precision for precision in OURS if not _ours(output, kind, size, precision).is_file()]
+        reasons |= {f"{name} {precision}": "its build failed here, see the build's output" for precision in missing}
     onnx = plain / f"phnet-{size}-fp32" / "model.onnx"
-    missing = [precision for precision in OURS if not _ours(output, size, precision).is_file()]
-    reasons = {f"HarmonyRT {precision}": "its build failed here, see the build's output" for precision in missing}
     for library, (_, file) in CONVERTERS.items():
         folder = make_folder(_folder(output, library, size))
         if not (folder / file).is_file() and not (folder / LEFT_OUT).is_file():
@@ -75,8 +87,9 @@ def cases(
     """Everything that can be timed here; PyTorch eager first, which is the reference of speed and pixels."""
     plain = output / "plain" / f"phnet-{size}-fp32"
     found = [Case("torch", str(checkpoint), size, size, threads=threads, mode=mode) for mode in TORCH]
-    for precision in OURS:
-        manifest = _ours(output, size, precision)
+    kinds = (PLAIN,) if "HarmonyRT native" in without else (PLAIN, NATIVE)
+    for kind, precision in itertools.product(kinds, OURS):
+        manifest = _ours(output, kind, size, precision)
         if manifest.is_file():
             found.append(Case("engine", str(manifest.parent), size, size, threads=threads))
     for peer in PEERS:
@@ -87,8 +100,8 @@ def cases(
     return found
 
 
-def _ours(output: Path, size: int, precision: str) -> Path:
-    return output / "ours" / f"phnet-{size}-{precision}" / "manifest.json"
+def _ours(output: Path, kind: str, size: int, precision: str) -> Path:
+    return output / kind / f"phnet-{size}-{precision}" / "manifest.json"
 
 
 def _folder(output: Path, library: str, size: int) -> Path:

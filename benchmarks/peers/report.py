@@ -24,9 +24,11 @@ def pixels(m: Measured) -> str:
 
 
 def behind_ours(m: Measured, run: Run) -> Ratio | None:
-    """How many times faster our engine of a peer's precision is, turn by turn; None without such an engine."""
+    """How many times faster our fastest engine of a peer's precision is, turn by turn; None without such an engine."""
     ours = [o for o in run.measured if o.case.kind == "engine" and o.about["precision"] == m.about["precision"]]
-    return ratio(m.samples, ours[0].samples) if ours and m.case.kind != "engine" else None
+    if not ours or m.case.kind == "engine":
+        return None
+    return ratio(m.samples, min(ours, key=lambda o: o.latency.p50).samples)
 
 
 def report(runs: Sequence[Run]) -> str:

@@ -64,8 +64,9 @@ def cost(path: Path) -> list[str]:
     lines += ["| network, engine | variant | first opening, ms | later, ms | peak memory, MB | cache on disk, MB |"]
     lines += ["|---|---|---|---|---|---|"]
     for row in sorted(report["rows"], key=lambda row: (row["parameters"], row["engine"], row["open_empty_cache_ms"])):
-        variant = "low memory" if "low-memory" in row["bundle"] else "default"
+        engine, _, kernels = row["engine"].partition(", ")
+        variant = kernels or ("low memory" if "low-memory" in row["bundle"] else "default")
         cells = (row["open_empty_cache_ms"], row["open_ms"], row["peak_rss_empty_cache_mb"], row["cache_mb"])
         network = f"{row['parameters'] / 1e6:.1f} M"
-        lines.append("| " + " | ".join(map(str, (f"{network}, {row['engine']}", variant, *cells))) + " |")
+        lines.append("| " + " | ".join(map(str, (f"{network}, {engine}", variant, *cells))) + " |")
     return [*lines, "", f"{report['machine']}, {report['date']}, one thread."]

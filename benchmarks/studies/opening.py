@@ -50,7 +50,7 @@ def open_once(bundle: str, backend: str, threads: int, cache: str) -> dict[str, 
     called = time.perf_counter()
     info = harmonizer.info
     return {
-        "engine": f"{info.backend} {info.precision}",
+        "engine": f"{info.backend} {info.precision}{', native kernels' if info.native else ''}",
         "parameters": info.parameters,
         "open_ms": (opened - start) * 1000,
         "first_call_ms": (called - opened) * 1000,

@@ -33,7 +33,7 @@ HRT_INLINE Vec fused(Vec sum, float a, Vec b) { return fused(sum, splat(a), b); 
 typedef int Index __attribute__((vector_size(kLanes * 4)));
 
 // The one-dimensional transforms of Toom and Cook. Their points decide how much of what the products round away comes
-// back in the sums: 0, +-1 and +-2, as Lavin and Gray have them, cost 7 dB more in two dimensions than these
+// back in the sums: 0, +-1 and +-2, as Lavin and Gray have them, cost up to 7 dB more in two dimensions than these
 // (docs/cpu_performance.md), whose powers FP32 holds exactly.
 template <int kernel>
 struct Transform;

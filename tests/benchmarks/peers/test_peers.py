@@ -90,6 +90,10 @@ def test_peers_are_compared_with_our_engine_of_their_precision(run):
     slower = dataclasses.replace(peer, samples=tuple(tuple(3 * s for s in turn) for turn in ours.samples))
     assert behind_ours(slower, run).median == pytest.approx(3)
     assert behind_ours(ours, run) is None
+    half = dataclasses.replace(ours.latency, p50=ours.latency.p50 / 2)
+    faster = dataclasses.replace(ours, samples=tuple(tuple(s / 2 for s in turn) for turn in ours.samples), latency=half)
+    with_native = dataclasses.replace(run, measured=(ours, faster, slower))
+    assert behind_ours(slower, with_native).median == pytest.approx(6)  # the fastest of ours
     lower = dataclasses.replace(slower, about={**slower.about, "precision": "bf16"})
     assert behind_ours(lower, run) is None  # no engine of ours has it here
 
