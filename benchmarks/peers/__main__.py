@@ -3,8 +3,9 @@
     python -m harmonyrt.benchmarks.peers --peers-python .venv-peers/bin/python --output build/peers
 
 First it makes what is missing under the output: the golden checkpoint of the published size, our engines (those of
-native kernels too, where they are built: `make native`), the plain export and what the peers' tools convert it to. That takes a while once. Then each run takes some five minutes on two
-idle cores, and is written as `peers-SIZE-THREADSt.json`.
+native kernels too, where they are built: `make native`), the plain export and what the peers' tools convert it to.
+That takes a while once. Then each run takes some five minutes on two idle cores, and is written as
+`peers-SIZE-THREADSt.json`.
 """
 
 from __future__ import annotations
