@@ -62,8 +62,7 @@ def prepare(checkpoint: Path, size: int, output: Path, peers_python: str) -> dic
             reasons[name] = lacking
             continue
         more = ["--rewrites", "native"] if kind == NATIVE else []
-        folder = str(output / kind)
-        _run(build, *more, "--precisions", *OURS, "--targets", "openvino", "--output", folder, must=False)
+        _run(build, *more, "--precisions", *OURS, "--targets", "openvino", "--output", str(output / kind), must=False)
         missing = [precision for precision in OURS if not _ours(output, kind, size, precision).is_file()]
         reasons |= {f"{name} {precision}": "its build failed here, see the build's output" for precision in missing}
     onnx = plain / f"phnet-{size}-fp32" / "model.onnx"

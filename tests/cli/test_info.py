@@ -71,7 +71,7 @@ def checked(bundle, monkeypatch):
     def pretend(**changes):
         engine = open_bundle(bundle).manifest.engines[0]
         check = SimpleNamespace(**{"engine": engine, "parity": engine.parity, "problem": None, "note": None} | changes)
-        module = SimpleNamespace(verify_bundle=lambda path, checkpoint, threads: [check])
+        module = SimpleNamespace(verify_bundle=lambda path, checkpoint, threads, device, provider: [check])
         monkeypatch.setitem(sys.modules, "harmonyrt.export.phnet.verify", module)
         monkeypatch.setattr("harmonyrt.export.phnet.recipe.find_checkpoint", lambda given: given)
 

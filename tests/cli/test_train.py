@@ -116,14 +116,21 @@ def test_epochs_and_a_network_reach_the_loop(data, asked, run):
 
 
 def test_a_preset_is_run_from_its_file(data, asked, run, monkeypatch):
-    finished = []
+    finished, means = [], []
     monkeypatch.setattr("harmonyrt.training.presets.finish", lambda *given: finished.append(given) or Path("done"))
+    monkeypatch.setattr("harmonyrt.training.presets.average", lambda *given: means.append(given))
     done = run("train", data, "-o", "run", "--preset", "shipped", "--threads", 1)
     assert done.code == 0, done.err
     assert done.out == "done\n"
-    assert len(asked.configs) == 3
+    assert len(asked.configs) == 6
     assert all(config.threads == 1 for config in asked.configs)
-    assert [config.seed for config in asked.configs] == [77, 301, 701]
+    assert [config.seed for config in asked.configs] == [77, 301, 701, 1301, 1501, 1502]
+    assert [(target, shares) for _, target, shares in means] == [
+        (config.init, shares)
+        for config, shares in zip(
+            asked.configs[3:], ([0.5, 0.5], [0.25, 0.25, 0.5], [0.125, 0.125, 0.25, 0.5]), strict=True
+        )
+    ]
     assert finished
 
 

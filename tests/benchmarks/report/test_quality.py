@@ -32,7 +32,7 @@ def test_the_readme_has_the_figures_of_the_reports():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     before, shipped = report(BEFORE), report(SHIPPED)
     follows = [f"{100 * one['follows']['-1 EV']:.0f} %" for one in (shipped, before)]
-    assert f"a stop darker {follows[0]} (the weights before: {follows[1]}) of it" in text
+    assert f"a stop darker, objects follow it {follows[0]} of the way (earlier weights: {follows[1]})" in text
     assert f"{100 * shipped['cases']['moved']['worse']:.0f} % of composites come out worse" in text
 
 
