@@ -24,9 +24,9 @@ log = logging.getLogger("harmonyrt.runtime")
 
 _SECOND, _PLUGIN = "HARMONYRTCPU", "openvino_intel_cpu_plugin"  # OpenVINO wants CPU in the name
 _lock = threading.Lock()
-_cores: dict[int, Any] = {}  # by process: a fork makes its own, and never destroys the one that it inherits
-_extensions: set[tuple[int, str]] = set()
-_with_second: set[int] = set()  # processes whose core knows the second plugin's name
+_core: Any = None
+_extensions: set[str] = set()  # paths that the core has loaded
+_knows_second = False  # whether the core knows the second plugin's name
 
 
 def core(openvino: Any) -> Any:
@@ -38,15 +38,15 @@ def core(openvino: Any) -> Any:
     Raises:
         Exception: what OpenVINO raises where its plugin cannot be loaded; the next call tries again.
     """
+    global _core
     with _lock:
-        found = _cores.get(os.getpid())
-        if found is None:
+        if _core is None:
             with native_calls.inside():
-                found = openvino.Core()
-                forks.keep(found)
-                _load_plugin(found)
-            _cores[os.getpid()] = found
-        return found
+                made = openvino.Core()
+                forks.keep(made)
+                _apart(lambda: made.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+            _core = made
+        return _core
 
 
 def add_extension(openvino: Any, path: str) -> None:
@@ -57,13 +57,9 @@ def add_extension(openvino: Any, path: str) -> None:
     """
     loaded = core(openvino)
     with _lock:
-        if (os.getpid(), path) not in _extensions:
+        if path not in _extensions:
             loaded.add_extension(path)
-            _extensions.add((os.getpid(), path))
-
-
-def _load_plugin(made: Any) -> None:
-    _apart(lambda: made.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+            _extensions.add(path)
 
 
 def _apart(work: Callable[[], object]) -> None:
@@ -85,14 +81,15 @@ def _apart(work: Callable[[], object]) -> None:
 
 def _forget_threads() -> None:
     """Have OpenVINO let go of the threads that no engine uses."""
-    made = _cores.get(os.getpid())
+    made = _core
     if made is None:
         return
 
     def load_and_unload() -> None:
-        if os.getpid() not in _with_second:
+        global _knows_second
+        if not _knows_second:
             made.register_plugin(_PLUGIN, _SECOND)
-            _with_second.add(os.getpid())
+            _knows_second = True
         made.get_property(_SECOND, "OPTIMIZATION_CAPABILITIES")
         made.unload_plugin(_SECOND)
 
@@ -104,8 +101,10 @@ def _forget_threads() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()
+    """The child makes its own core; :mod:`forks`, whose handler ran before this one, keeps the inherited one alive."""
+    global _lock, _core, _knows_second
+    _lock, _core, _knows_second = threading.Lock(), None, False
+    _extensions.clear()
 
 
 native_calls.call_before_fork(_forget_threads)
