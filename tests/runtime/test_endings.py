@@ -1,27 +1,15 @@
 """How a process ends, or forks, while threads use engines: no abort, no hang, and no work that is refused too early."""
 
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+from fakes.engine_programs import run_program
+
 pytestmark = pytest.mark.alone
 
 BEFORE = """
-import atexit, os, signal, sys, threading, time, warnings
-import numpy as np
-warnings.simplefilter("ignore")  # Python's own, about forks of processes with threads
-from harmonyrt.runtime import Harmonizer, HarmonyError
-bundle, backend = sys.argv[1:3]
-composite = np.random.default_rng(0).integers(0, 256, (1500, 1400, 3), dtype=np.uint8)  # large enough for our own pool
-mask = np.zeros((1500, 1400), np.uint8)
-mask[300:900, 300:900] = 255
-
-def opened():
-    return Harmonizer.open(bundle, backend=backend, threads=2, cache="")
-
 def always(work):
     while True:
         work()
@@ -33,13 +21,8 @@ def ending(request, static_bundle, tmp_path):
     pytest.importorskip(request.param)
 
     def run(code):
-        script = tmp_path / "ending.py"
-        script.write_text(BEFORE + textwrap.dedent(code))
-        done = subprocess.run(
-            [sys.executable, str(script), str(static_bundle), request.param],
-            capture_output=True,
-            text=True,
-            timeout=60,
+        done = run_program(
+            tmp_path / "ending.py", BEFORE + textwrap.dedent(code), static_bundle, request.param, timeout=60
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.split("\n")[:-1]

@@ -1,27 +1,15 @@
 """A process that opens a bundle and forks: children refuse what they inherit, open their own, and end."""
 
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+from fakes.engine_programs import run_program
+
 pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")]
 
 BEFORE = """
-import multiprocessing, os, signal, sys, warnings
-import numpy as np
-warnings.simplefilter("ignore")  # Python's own, about forks of processes with threads
-from harmonyrt.runtime import Harmonizer, HarmonyError
-bundle, backend = sys.argv[1:3]
-composite = np.random.default_rng(0).integers(0, 256, (1500, 1400, 3), dtype=np.uint8)  # large enough for our own pool
-mask = np.zeros((1500, 1400), np.uint8)
-mask[300:900, 300:900] = 255
-
-def opened():
-    return Harmonizer.open(bundle, backend=backend, threads=2, cache="")
-
 def child(work):
     pid = os.fork()
     if pid:
@@ -37,13 +25,8 @@ def forking(request, static_bundle, tmp_path):
     pytest.importorskip(request.param)
 
     def run(code):
-        script = tmp_path / "forking.py"
-        script.write_text(BEFORE + textwrap.dedent(code))
-        done = subprocess.run(
-            [sys.executable, str(script), str(static_bundle), request.param],
-            capture_output=True,
-            text=True,
-            timeout=600,
+        done = run_program(
+            tmp_path / "forking.py", BEFORE + textwrap.dedent(code), static_bundle, request.param, timeout=600
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout.split("\n")[:-1]
