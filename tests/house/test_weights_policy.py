@@ -27,11 +27,15 @@ def commit(repository: Path, name: str, content: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path):
+    """A history with two versions of a weights file before 0.9.0 began."""
     folder = tmp_path / "repository"
     folder.mkdir()
     policy.git(folder, "init", "--quiet")
-    commit(folder, "weights/a.safetensors", "before the policy, 1")
-    return folder, commit(folder, "weights/a.safetensors", "before the policy, 2")
+    commit(folder, "pyproject.toml", 'version = "0.8.0"\n')
+    commit(folder, "weights/a.safetensors", "0.8.0, 1")
+    commit(folder, "weights/a.safetensors", "0.8.0, 2")
+    commit(folder, "pyproject.toml", 'version = "0.9.0"\n')
+    return folder
 
 
 def test_this_history_keeps_the_policy():
@@ -41,39 +45,51 @@ def test_this_history_keeps_the_policy():
 
 
 def test_one_new_version_is_fine_and_two_are_not(repository):
-    folder, before = repository
-    commit(folder, "weights/a.safetensors", "one")
-    assert not policy.offences(folder, before)
-    commit(folder, "weights/a.safetensors", "two")
-    assert "a.safetensors has 2 new versions" in policy.offences(folder, before)[0]
+    commit(repository, "weights/a.safetensors", "one")
+    assert not policy.offences(repository)
+    commit(repository, "weights/a.safetensors", "two")
+    assert "a.safetensors has 2 new versions" in policy.offences(repository)[0]
 
 
-def test_a_release_tag_begins_a_new_range(repository):
-    folder, before = repository
-    commit(folder, "weights/a.safetensors", "one")
-    policy.git(folder, "tag", "v0.9.0")
-    commit(folder, "weights/a.safetensors", "two")
-    policy.git(folder, "tag", "not-a-release")
-    assert policy.base(folder, before) == ["v0.9.0"]
-    assert not policy.offences(folder, before)
-    commit(folder, "weights/a.safetensors", "three")
-    assert policy.offences(folder, before)
+def test_the_next_version_begins_a_new_range(repository):
+    commit(repository, "weights/a.safetensors", "one")
+    commit(repository, "pyproject.toml", 'version = "1.0.0"\n')
+    commit(repository, "weights/a.safetensors", "two")
+    commit(repository, "pyproject.toml", 'version = "1.0.0"\nname = "a"\n')
+    assert not policy.offences(repository)
+    commit(repository, "weights/a.safetensors", "three")
+    assert policy.offences(repository)
+
+
+def test_weights_that_come_with_the_version_are_its_own(repository):
+    (repository / "pyproject.toml").write_text('version = "1.0.0"\n')
+    policy.git(repository, "add", "pyproject.toml")
+    commit(repository, "weights/a.safetensors", "one")
+    commit(repository, "weights/a.safetensors", "two")
+    assert policy.offences(repository)
+
+
+def test_a_clone_without_tags_counts_the_same(repository, tmp_path):
+    policy.git(repository, "tag", "v0.8.0", "HEAD~1")
+    commit(repository, "weights/a.safetensors", "one")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--no-tags", str(repository), str(clone)], check=True)
+    assert policy.base(clone) == policy.base(repository)
+    assert not policy.offences(clone)
 
 
 def test_weights_that_were_committed_and_removed_again_count(repository):
-    folder, before = repository
-    commit(folder, "runs/first/weights.safetensors", "of a run")
-    policy.git(folder, "rm", "--quiet", "runs/first/weights.safetensors")
-    policy.git(folder, *IDENTITY, "commit", "--quiet", "--message", "remove")
-    assert "outside weights/" in policy.offences(folder, before)[0]
+    commit(repository, "runs/first/weights.safetensors", "of a run")
+    policy.git(repository, "rm", "--quiet", "runs/first/weights.safetensors")
+    policy.git(repository, *IDENTITY, "commit", "--quiet", "--message", "remove")
+    assert "outside weights/" in policy.offences(repository)[0]
 
 
 def test_a_shallow_clone_counts_what_it_holds(repository, tmp_path):
-    folder, _ = repository
-    commit(folder, "weights/a.safetensors", "one")
-    commit(folder, "weights/a.safetensors", "two")
-    for depth, expected in ((1, 0), (2, 0), (3, 1)):
+    commit(repository, "weights/a.safetensors", "one")
+    commit(repository, "weights/a.safetensors", "two")
+    for depth, expected in ((1, 0), (2, 0), (3, 1), (4, 1)):
         clone = tmp_path / f"depth-{depth}"
-        command = ["git", "clone", "--quiet", "--depth", str(depth), f"file://{folder}", str(clone)]
+        command = ["git", "clone", "--quiet", "--depth", str(depth), f"file://{repository}", str(clone)]
         subprocess.run(command, check=True, capture_output=True)
-        assert len(policy.offences(clone, "0" * 40)) == expected, depth
+        assert len(policy.offences(clone)) == expected, depth
