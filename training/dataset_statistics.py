@@ -20,6 +20,7 @@ from harmonyrt.common.errors import require
 from harmonyrt.common.files import written_whole
 from harmonyrt.common.program import run_program
 from harmonyrt.evaluation import metrics
+from harmonyrt.runtime.images.mask_files import read_mask_file
 from harmonyrt.training.loading import PairedDataset
 from harmonyrt.training.pictures import find_pictures
 
@@ -69,7 +70,7 @@ def statistics(root: Path, split: str | None = None) -> dict:
     brightness = np.zeros(256)
     sums, squares = np.zeros(3), np.zeros(3)
     for real, mask in pairs(root, split):
-        photo, area = _read(real, "RGB"), _read(mask, "L")
+        photo, area = _photo(real), _mask(mask)
         ratios.append(metrics.foreground_ratio(area))
         luma = np.round(photo @ np.array(LUMA)).astype(np.int64)
         brightness += np.bincount(luma.ravel(), minlength=256) / luma.size
@@ -106,15 +107,22 @@ def statistics(root: Path, split: str | None = None) -> dict:
     }
 
 
-def _read(path: Path, mode: str) -> np.ndarray:
+def _photo(path: Path) -> np.ndarray:
+    """By Pillow, which decodes a JPEG straight to a smaller size; how it is turned does not matter here."""
     try:
         with Image.open(path) as file:
-            file.draft(mode, (LARGEST_SIDE, LARGEST_SIDE))
-            picture = file.convert(mode)
+            file.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))
+            photo = file.convert("RGB")
     except OSError as error:
         raise HarmonyError(f"{path} cannot be read as a picture ({error}); remove it or replace it") from None
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    return np.asarray(picture)
+    photo.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    return np.asarray(photo)
+
+
+def _mask(path: Path) -> np.ndarray:
+    mask = Image.fromarray(read_mask_file(path).values)
+    mask.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    return np.asarray(mask)
 
 
 def draw(found: dict, path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.training.files import read_mask_of, read_photo
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.5, 0.4, 0.06, 0.05
 POSTERIZE_BITS, SHARPNESS, CHANCE = 6, 4.0, 0.5
@@ -95,17 +96,12 @@ class MatteFolder:
         }
 
     def __call__(self, path: Path, photo: np.ndarray) -> np.ndarray:
-        """The matte at the photo's size; of an image with transparency, its alpha."""
+        """The matte at the (upright) photo's size; of an image with transparency, its alpha."""
         file = self.files.get(path.stem)
         if file is None:
             raise HarmonyError(f"{self.folder} has no matte {path.stem}.png for {path}; add it, or remove the photo")
-        try:
-            with Image.open(file) as image:
-                matte = image.getchannel("A") if image.mode in ("RGBA", "LA") else image.convert("L")
-                matte = matte.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-        except OSError as error:
-            raise HarmonyError(f"{file} cannot be read as a matte ({error}); write it again") from None
-        return np.asarray(matte)
+        matte = read_mask_of(file, read_photo(path), path)
+        return np.asarray(matte.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR))
 
 
 def mask_source(text: str) -> MaskSource:

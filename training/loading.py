@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.training.composites import Batch, Composer
+from harmonyrt.training.files import read_pair
 from harmonyrt.training.pictures import Album, find_pictures
 from harmonyrt.training.plan import CompositePlan
 
@@ -133,16 +134,10 @@ class PairedDataset:
 
     def sample(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(S,S,3), (S,S), (S,S,3) uint8; the mask is binary, as published."""
-        modes = ("RGB", "L", "RGB")
-        pictures = []
-        for path, mode in zip(self.paths(index), modes, strict=True):
-            try:
-                with Image.open(path) as file:
-                    picture = file.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
-            except OSError as error:
-                raise HarmonyError(f"{path} cannot be read as a picture ({error}); restore it") from None
-            pictures.append(np.asarray(picture))
-        composite, mask, real = pictures
+        composite, mask, real = (
+            np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+            for picture in read_pair(*self.paths(index))
+        )
         return composite, (mask > 127).astype(np.uint8) * 255, real
 
     def batch(self, size: int, count: int, seed: list[int], indices: Sequence[int] | None = None) -> Tensors:

@@ -18,6 +18,7 @@ from typing import Literal
 from PIL import Image
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.training.files import Photo, read_mask_of, read_photo
 from harmonyrt.training.outlines import Outline, read_outlines, shipped_outlines
 
 Split = Literal["train", "val", "test"]
@@ -165,18 +166,21 @@ class Album:
         return len(self.pictures)
 
     @functools.cache  # noqa: B019 - an album lives as long as its run
+    def _photo(self, index: int) -> Photo:
+        return read_photo(self.pictures[index].image)
+
+    @functools.cache  # noqa: B019
     def _versions(self, index: int, which: int | None) -> tuple[Image.Image, Image.Image]:
         """Mask `which` of a picture, or (None) the picture itself, at full and half size."""
-        picture = self.pictures[index]
-        source = picture.image if which is None else picture.masks[which]
-        if isinstance(source, Outline):
-            full = source.mask(self.size(index))
+        picture, photo = self.pictures[index], self._photo(index)
+        if which is None:
+            full = photo.image
         else:
-            try:
-                with Image.open(source) as file:
-                    full = file.convert("RGB" if which is None else "L")
-            except OSError as error:
-                raise HarmonyError(f"{source} cannot be read as a picture ({error}); remove it or replace it") from None
+            source = picture.masks[which]
+            if isinstance(source, Outline):
+                full = source.mask(photo.size)
+            else:
+                full = read_mask_of(source, photo, picture.image)
         return full, full.reduce(2)
 
     def load(self) -> None:
@@ -190,8 +194,8 @@ class Album:
         return len(self.pictures[index].masks)
 
     def size(self, index: int) -> tuple[int, int]:
-        """(width, height) as stored."""
-        return self._versions(index, None)[0].size
+        """(width, height) of the upright picture."""
+        return self._photo(index).size
 
     def crop(
         self, index: int, box: tuple[float, float, float, float], size: int, mask: bool = False, which: int = 0

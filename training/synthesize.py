@@ -17,6 +17,7 @@ from harmonyrt.common import HarmonyError, WorkFailed
 from harmonyrt.common.files import make_folder
 from harmonyrt.training import ffhqh
 from harmonyrt.training.composites import Composer
+from harmonyrt.training.files import read_mask_of, read_photo
 from harmonyrt.training.pictures import Album, Picture, find_pictures
 from harmonyrt.training.plan import TEST_PLAN, CompositePlan
 from harmonyrt.training.regions import merged_region, superpixels
@@ -186,20 +187,15 @@ def _short_names(pictures: list[Picture]) -> list[str]:
 
 def _load(picture: Picture, rng: np.random.Generator, source: ffhqh.MaskSource | None) -> tuple[np.ndarray, np.ndarray]:
     """(H,W,3) and (H,W) uint8; the mask may be soft."""
-    try:
-        with Image.open(picture.image) as file:
-            photo = file.convert("RGB")
-        if source is not None:
-            pixels = np.asarray(photo)
-            return pixels, ffhqh.checked_matte(source(picture.image, pixels), pixels, picture.image)
-        if picture.mask is None:
-            mask = merged_region(superpixels(photo), rng).resize(photo.size, Image.Resampling.BICUBIC)
-        else:
-            with Image.open(picture.mask) as file:
-                mask = file.convert("L").resize(photo.size)
-    except OSError as error:
-        raise HarmonyError(f"{picture.image} or its mask cannot be read ({error}); remove it or replace it") from None
-    return np.asarray(photo), np.asarray(mask)
+    photo = read_photo(picture.image)
+    pixels = np.asarray(photo.image)
+    if source is not None:
+        return pixels, ffhqh.checked_matte(source(picture.image, pixels), pixels, picture.image)
+    if picture.mask is None:
+        mask = merged_region(superpixels(photo.image), rng).resize(photo.size, Image.Resampling.BICUBIC)
+    else:
+        mask = read_mask_of(picture.mask, photo, picture.image).resize(photo.size)
+    return pixels, np.asarray(mask)
 
 
 def _write_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -76,7 +77,19 @@ def alpha_as_mask(picture: PictureFile, name: str) -> tuple[PictureFile, MaskFil
     )
 
 
-def matched_mask(mask: MaskFile, picture: PictureFile, mask_name: str, picture_name: str) -> MaskFile:
+class Upright(Protocol):
+    """A picture that was turned upright, as :class:`harmonyrt.runtime.images.pictures.PictureFile` is."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+
+    @property
+    def orientation(self) -> int:
+        """EXIF's, 1 to 8, which has been applied."""
+
+
+def matched_mask(mask: MaskFile, picture: Upright, mask_name: str, picture_name: str) -> MaskFile:
     """The mask turned as its photo is, where only one of the two says by EXIF that it is to be turned.
 
     Both were read upright by their own EXIF. A mask made from a photo's stored pixels has no orientation, and one whose
@@ -85,7 +98,7 @@ def matched_mask(mask: MaskFile, picture: PictureFile, mask_name: str, picture_n
     """
     if mask.orientation == picture.orientation or (mask.orientation > 1 and picture.orientation > 1):
         return mask
-    size, other = mask.values.shape[::-1], picture.rgb.shape[1::-1]
+    size, other = mask.values.shape[::-1], picture.size
     if mask.orientation == 1:
         turn, orientation = turned, picture.orientation
         says, lacks, was = picture_name, mask_name, "turned like it"

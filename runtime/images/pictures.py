@@ -60,6 +60,11 @@ class PictureFile:
     orientation: int = 1
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.rgb.shape[1], self.rgb.shape[0]
+
+    @property
     def bits(self) -> int:
         """Bits per channel, 8 or 16."""
         return self.native.dtype.itemsize * 8

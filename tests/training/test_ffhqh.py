@@ -139,7 +139,7 @@ def test_photos_without_masks_are_named(portraits, tmp_path):
     with pytest.raises(HarmonyError, match=r"8 photos have no masks.*--mattes"):
         synthesize(SynthesisConfig(data, tmp_path / "out", 1, preset="ffhqh"))
     (mattes / "thing_03.png").write_bytes(b"no picture")
-    with pytest.raises(HarmonyError, match=r"thing_03.png cannot be read as a matte"):
+    with pytest.raises(HarmonyError, match=r"thing_03.png is not a picture of a known format"):
         synthesize(SynthesisConfig(data, tmp_path / "out", 1, preset="ffhqh", mattes=str(mattes)))
 
 

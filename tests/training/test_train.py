@@ -297,7 +297,7 @@ def test_a_picture_that_cannot_be_read_is_one_sentence(pairs, tmp_path, workers)
     shutil.copytree(pairs / "HOne", root)
     for path in (root / "composite_images").iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(HarmonyError, match="cannot be read as a picture") as raised:
+    with pytest.raises(HarmonyError, match="is not a picture of a known format") as raised:
         next(batches(PairedDataset(root), 32, 2, 0, 0, workers))
     assert "\n" not in str(raised.value)
 

@@ -27,6 +27,7 @@ from harmonyrt.training.diffharmony.objectives import imagenet_normalised
 from harmonyrt.training.diffharmony.pairs import Pairs, picture_of
 from harmonyrt.training.diffharmony.stage_one import harmonized
 from harmonyrt.training.diffharmony.stages import load_classifier
+from harmonyrt.training.files import read_mask_of, read_photo
 from harmonyrt.training.loading import PairedDataset
 
 QUALITY = 95
@@ -119,16 +120,21 @@ class _Maker:
     def write(self, stem: str, mask_file: Path, real_file: Path) -> None:
         """The files of one real picture and mask; its composites come last, so that a picture is whole or missing."""
         config = self.config
-        real, mask = _opened(real_file, "RGB"), _opened(mask_file, "L")
+        photo = read_photo(real_file)
+        real, mask = photo.image, read_mask_of(mask_file, photo, real_file)
         mask = mask.resize(real.size, Image.Resampling.NEAREST) if mask.size != real.size else mask
         candidates = [self._candidate(real, mask, stem, number) for number in range(config.count)]
         chosen, scores = list(range(config.count)), None
         if self.judge is not None:
             scores = [self._composite_probability(candidate) for candidate in candidates]
             chosen = [int(np.argmax(scores))]
-        for source, folder in ((mask_file, "masks"), (real_file, "real_images")):
-            with written_whole(config.out / folder / source.name) as scratch:
-                shutil.copyfile(source, scratch)
+        with written_whole(config.out / "masks" / f"{mask_file.stem}.png") as scratch:
+            mask.save(scratch)
+        with written_whole(config.out / "real_images" / real_file.name) as scratch:
+            if photo.orientation == 1:
+                shutil.copyfile(real_file, scratch)
+            else:  # upright, as its composites and its mask are
+                real.save(scratch, quality=QUALITY, subsampling=0)
         for number in chosen:
             with written_whole(config.out / "composite_images" / f"{stem}_{number + 1}.jpg") as scratch:
                 candidates[number].save(scratch, quality=QUALITY, subsampling=0)
@@ -156,11 +162,3 @@ class _Maker:
     def _composite_probability(self, candidate: Image.Image) -> float:
         picture: Tensor = picture_of(candidate, 224).to(self.config.device)
         return float(self.judge(imagenet_normalised(picture)).logits.softmax(1)[0, COMPOSITE_CLASS])
-
-
-def _opened(path: Path, mode: str) -> Image.Image:
-    try:
-        with Image.open(path) as file:
-            return file.convert(mode)
-    except OSError as error:
-        raise HarmonyError(f"{path} cannot be read as a picture ({error}); restore it") from None

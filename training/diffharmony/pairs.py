@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from harmonyrt.common import HarmonyError
+from harmonyrt.training.files import read_pair
 from harmonyrt.training.loading import PairedDataset, Synthesis
 from harmonyrt.training.plan import CompositePlan
 
@@ -41,9 +42,9 @@ class Pairs:
         """Composite (S,S,3), mask (S,S,1), real (S,S,3), float32.
 
         Raises:
-            HarmonyError: a file that is missing or no picture.
+            HarmonyError: a file that is missing, no picture, or of another shape than the others.
         """
-        composite, mask, real = self.files.paths(index)
+        composite, mask, real = read_pair(*self.files.paths(index))
         return _picture(composite, size), _mask(mask, size), _picture(real, size)
 
     def batch(self, size: int, count: int, seed: list[int], indices: Sequence[int] | None = None) -> Tensors:
@@ -117,22 +118,12 @@ def picture_of(picture: Image.Image, size: int) -> Tensor:
     return torch.from_numpy(np.asarray(resized, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
 
 
-def _picture(path: Path, size: int) -> np.ndarray:
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except OSError as error:
-        raise HarmonyError(f"{path} cannot be read as a picture ({error}); restore it") from None
-    return np.asarray(picture, np.float32) / 127.5 - 1
+def _picture(picture: Image.Image, size: int) -> np.ndarray:
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.float32) / 127.5 - 1
 
 
-def _mask(path: Path, size: int) -> np.ndarray:
-    try:
-        with Image.open(path) as file:
-            mask = file.convert("L").convert("1").resize((size, size), Image.Resampling.NEAREST)
-    except OSError as error:
-        raise HarmonyError(f"{path} cannot be read as a mask ({error}); restore it") from None
-    return np.asarray(mask, np.float32)[..., None]
+def _mask(mask: Image.Image, size: int) -> np.ndarray:
+    return np.asarray(mask.convert("1").resize((size, size), Image.Resampling.NEAREST), np.float32)[..., None]
 
 
 def _tensors(rows: list[tuple[np.ndarray, ...]]) -> Tensors:
