@@ -21,6 +21,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import utf8_name
 from harmonyrt.models.meaning import CARRIER
 
+_PICKLE, _ZIP = b"\x80", b"PK"  # how files begin that torch.save wrote, the old way and the new
 _DEPTH = 5  # of wrappers around a state dict
 _HEAD = 512
 _LARGEST_HEADER = 100_000_000  # bytes, of safetensors
@@ -59,7 +60,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise HarmonyError(f"{path} cannot be read ({error.strerror}); make it readable") from None
     if (instead := _what_instead(head)) is not None:
         raise HarmonyError(f"{path} holds no weights: {instead}")
-    contents, metadata = _read_safetensors(path) if _is_safetensors(head) else (_read_pickle(path), {})
+    contents, metadata = _read_safetensors(path) if _is_safetensors(head) else (_read_pickle(path, head), {})
     tensors = dict(_flattened(contents, ""))
     if not tensors:
         what = "it is empty" if not contents else f"its entry {next(iter(contents))!r} is not a tensor"
@@ -99,12 +100,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise HarmonyError(f"{path} cannot be read as safetensors ({error}); download it again") from None
 
 
-def _read_pickle(path: Path) -> Mapping[Any, Any]:
+def _read_pickle(path: Path, head: bytes) -> Mapping[Any, Any]:
     try:
         with open(path, "rb") as file:  # by a path, PyTorch would go by its suffix
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types for damaged files
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+        pickled = head.startswith((_PICKLE, _ZIP))
+        if pickled and ("weights_only" in str(error).lower() or "Unsupported" in str(error)):
             reason = "it holds objects other than tensors, which are not opened because they could run code"
         else:
             reason = "it is damaged, cut short or of another format"

@@ -55,7 +55,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         about += "; a component that fails its gate in fp16 is built in bf16, then fp32, and the build says so"
     add("--precisions", nargs="+", default=["fp32"], metavar="PRECISION", help=about)
     add("--targets", nargs="+", default=["onnx"], metavar="TARGET", help="onnx, openvino, tensorrt, tensorrt-rtx")
-    add("--output", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
+    add("--output", "-o", default="engines", metavar="FOLDER", help="receives one folder per bundle (default: engines)")
     add("--compute-capabilities", nargs="+", default=[], metavar="X.Y", help="TensorRT: GPUs to build for")
     about = "TensorRT: plans without weights, which an ONNX file next to them has"
     add("--strip-weights", action="store_true", help=about)

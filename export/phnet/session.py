@@ -36,6 +36,12 @@ WORKING_SIDE = 256
 """Side that pictures are fitted to for an engine of any size: where the networks were trained."""
 
 
+HALF_A_LEVEL = 0.5 / 255
+UNLIKE = 0.5
+"""Correlation of foregrounds before and after. Trained networks have 0.93 and more; untrained ones, and a residual
+network that is read as one that predicts a picture, about 0."""
+
+
 class PHNetSession:
     """Makes each graph when it is first wanted, and keeps those of one size at a time.
 
@@ -64,7 +70,7 @@ class PHNetSession:
             torch.set_num_threads(threads)
         report(f"loading {checkpoint.name}", None)
         self._opened: OpenedPHNet = open_phnet(checkpoint, Meaning(**(meaning or {})))
-        self.network, self.threads, self.report = self._opened.network, threads, report
+        self.network, self.threads, self.report, self._name = self._opened.network, threads, report, checkpoint.name
         for note in self._opened.notes:
             warnings.warn(note, HarmonyWarning, stacklevel=2)
         self._made: dict[tuple, Any] = {}  # by what it is, beginning with the size
@@ -145,7 +151,14 @@ class PHNetSession:
 
     def references(self, size: Size) -> list[Reference]:
         """Composites of this size and what the module makes of them."""
-        return self._once((size, "references"), lambda: references(self.network, size))
+        return self._once((size, "references"), lambda: self._referred(size))
+
+    def _referred(self, size: Size) -> list[Reference]:
+        found = references(self.network, size)
+        doubt = doubtful(found)
+        if doubt is not None:
+            warnings.warn(f"{self._name} {doubt}", HarmonyWarning, stacklevel=2)
+        return found
 
     def components(self, recipe: PHNetRecipe) -> Iterator[Component]:
         """The network, with what was made for other sizes forgotten."""
@@ -206,6 +219,32 @@ def references(network: Any, size: Size) -> list[Reference]:
             feeds = {"image": composite.image, "mask": composite.mask}
             found.append(Reference(composite.name, feeds, {"output": output}, composite.extreme))
     return found
+
+
+def doubtful(found: Sequence[Reference]) -> str | None:
+    """What is wrong with a network that passes its gate and harmonizes nothing; None where it does something.
+
+    An engine is proved equal to its module, whatever that does: weights that are empty, or read with another meaning
+    than they were trained with, pass every gate.
+    """
+    import numpy as np
+
+    largest, likeness = 0.0, []
+    for reference in found:
+        if not reference.extreme:
+            under_mask = np.broadcast_to(reference.feeds["mask"] > 0.5, reference.feeds["image"].shape)
+            before, after = reference.feeds["image"][under_mask], reference.outputs["output"][under_mask]
+            largest = max(largest, float(np.abs(after - before).max()))
+            likeness.append(np.corrcoef(before, after)[0, 1] if after.std() > 0 else 0.0)
+    if largest < HALF_A_LEVEL:
+        return f"leaves all {len(likeness)} composites of the gate as they are: its weights look empty"
+    if np.mean(likeness) < UNLIKE:
+        return (
+            "turns the gate's composites into something else (correlation with the foreground before"
+            f" {np.mean(likeness):.2f}, and 0.9 or more for a trained network): it is not trained, or its file means"
+            " something else (--network-output)"
+        )
+    return None
 
 
 def simulated(model: ir.Model) -> ir.Model:
