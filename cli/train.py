@@ -30,6 +30,7 @@ class Optimizer(str, Enum):
 
     adamw = "adamw"
     lion = "lion"
+    muon = "muon"
 
 
 class Loss(str, Enum):

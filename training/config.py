@@ -144,7 +144,7 @@ class TrainConfig:
             raise HarmonyError("a run's length must be positive; give more steps, minutes or epochs")
         if self.patch_shrinkage is not None and not 0 <= self.patch_shrinkage <= 1:
             raise HarmonyError(f"patch_shrinkage is a share from 0 to 1, not {self.patch_shrinkage}; give another")
-        for name, known in (("loss", (*LOSSES, "scene")), ("optimizer", ("adamw", "lion"))):
+        for name, known in (("loss", (*LOSSES, "scene")), ("optimizer", ("adamw", "lion", "muon"))):
             if getattr(self, name) not in known:
                 raise HarmonyError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
         if self.compiled and not self.device.startswith("cpu"):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from harmonyrt.models import PHNet, PHNetConfig
-from harmonyrt.training.optimizers import Lion, build_optimizer
+from harmonyrt.training.optimizers import Lion, Muon, build_optimizer, orthogonal
 
 
 def test_lion_follows_its_definition():
@@ -22,7 +22,42 @@ def test_lion_follows_its_definition():
     assert torch.allclose(parameter, weights)
 
 
-@pytest.mark.parametrize("name", ["adamw", "lion"])
+@pytest.mark.parametrize("shape", [(24, 200), (200, 24), (32, 64)])
+def test_a_matrix_becomes_orthogonal(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) * torch.logspace(0, -2, shape[1])  # singular values over two orders of magnitude
+    left, values, right = torch.linalg.svd(orthogonal(1e-4 * matrix), full_matrices=False)
+    assert 0.6 < values.min() <= values.max() < 1.3
+    left_before, _, right_before = torch.linalg.svd(matrix, full_matrices=False)
+    assert torch.linalg.vector_norm(left @ right - left_before @ right_before) < 0.1 * min(shape) ** 0.5
+
+
+def test_orthogonal_is_finite_for_what_has_no_direction():
+    assert torch.isfinite(orthogonal(torch.zeros(8, 30))).all()
+    assert torch.isfinite(orthogonal(torch.ones(8, 30))).all()
+
+
+def test_muon_takes_the_rest_as_adam():
+    parameter, twin = (nn.Parameter(torch.tensor([1.0, -2.0, 3.0])) for _ in range(2))
+    muon, adam = (
+        Muon([parameter], lr=0.1, weight_decay=0.5),
+        torch.optim.AdamW([twin], 0.1, (0.9, 0.99), weight_decay=0.5),
+    )
+    for gradient in (torch.tensor([1.0, -0.5, 0.0]), torch.tensor([-0.02, 0.3, -1.0])):
+        for one, optimizer in ((parameter, muon), (twin, adam)):
+            one.grad = gradient.clone()
+            optimizer.step()
+    assert torch.allclose(parameter, twin)
+
+
+def test_muons_updates_are_as_long_as_adams():
+    parameter = nn.Parameter(torch.zeros(64, 64, 3, 3))
+    parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    Muon([parameter], lr=1e-3).step()
+    assert 0.8 < parameter.square().mean().sqrt() / (1e-3 * 0.2) < 1.2
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "muon"])
 def test_every_optimizer_fits_a_small_network(name):
     torch.manual_seed(0)
     network = PHNet(PHNetConfig(enc_sizes=(3, 8, 8, 8, 8, 16, 16), grid_count=(2, 2, 1), output="residual"))
