@@ -119,7 +119,7 @@ def _of_bundle(
 ) -> list[Case]:
     from harmonyrt.benchmarks.cases import Case
     from harmonyrt.runtime.bundle import open_bundle
-    from harmonyrt.runtime.select import BACKENDS
+    from harmonyrt.runtime.choices import BACKENDS
 
     manifest = open_bundle(path).manifest
     if len(backends) > 1:  # of several backends, each bundle is timed with those that it has an engine for

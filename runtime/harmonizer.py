@@ -90,8 +90,9 @@ class Harmonizer:
 
         Args:
             path: folder that `harmonyrt build` wrote.
-            backend: ``"auto"`` (see :mod:`harmonyrt.runtime.select` for the order; `info` says what was chosen and what
-                was skipped, and why), or ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, which then runs or raises.
+            backend: ``"auto"`` (see :mod:`harmonyrt.runtime.choices` for the order; `info` says what was chosen and
+                what was skipped, and why), or ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, which then runs or
+                raises.
             threads: CPU threads; None for all cores that the process may use.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; None for any.
             sessions: how many calls from several threads the engine may work on at once. They share its weights; each

@@ -24,10 +24,11 @@ from harmonyrt.common.programs import module_command
 from harmonyrt.export.rewrites import FASTER, KERNELS, plain
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.choices import OPENS
 from harmonyrt.runtime.compiled_cache import NONE
 from harmonyrt.runtime.machine import cores, machine_name
 from harmonyrt.runtime.manifest import Manifest, Measurement
-from harmonyrt.runtime.select import OPENS, open_best
+from harmonyrt.runtime.select import open_best
 
 WORTH = 1.1
 """A candidate replaces a plainer one when it is at least this many times faster."""

@@ -12,10 +12,11 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.errors import Cancelled
 from harmonyrt.runtime.backends import Session, SessionOptions
 from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.choices import FASTEST, check_precision
 from harmonyrt.runtime.diffusion.buffers import BufferPool, open_buffers
 from harmonyrt.runtime.diffusion.noise import NoiseStream
 from harmonyrt.runtime.diffusion.schedule import Program, SamplingSchedule
-from harmonyrt.runtime.select import FASTEST, Selected, check_precision, open_best
+from harmonyrt.runtime.select import Selected, open_best
 
 Progress = Callable[[str, int, int], bool | None]
 """Called before each part of a run with its name (``"encode"``, ``"step"``, ``"decode"``, ``"refine"``), how many parts

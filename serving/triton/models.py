@@ -15,8 +15,8 @@ import numpy as np
 
 from harmonyrt.common import HarmonyError
 from harmonyrt.runtime.bundle import Bundle
+from harmonyrt.runtime.choices import FASTEST
 from harmonyrt.runtime.manifest import EngineSpec, Manifest, TensorSpec
-from harmonyrt.runtime.select import FASTEST
 from harmonyrt.serving.triton.text import Word
 
 VERSION = "1"

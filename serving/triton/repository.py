@@ -12,8 +12,8 @@ from pathlib import Path
 from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder
 from harmonyrt.runtime.bundle import Bundle, open_bundle
+from harmonyrt.runtime.choices import BACKENDS, check_precision
 from harmonyrt.runtime.manifest import FILE_NAME
-from harmonyrt.runtime.select import BACKENDS, check_precision
 from harmonyrt.serving.triton.models import (
     BUNDLE,
     TARGETS,

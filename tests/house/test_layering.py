@@ -41,7 +41,7 @@ INNER_ROOMS = {
     "runtime": {
         "images": GROUND_OF_RUNTIME,  # files, colours and masks know no engine,
         "backends": GROUND_OF_RUNTIME,  # and engines know no picture
-        "diffusion": {*GROUND_OF_RUNTIME, "backends", "bundle", "select"},
+        "diffusion": {*GROUND_OF_RUNTIME, "backends", "bundle", "choices", "select"},
         "kernels": {*GROUND_OF_RUNTIME, "backends", "colour_maps"},
         **dict.fromkeys(sorted(GROUND_OF_RUNTIME), GROUND_OF_RUNTIME),
     },

@@ -195,8 +195,8 @@ def several(static_bundle, altered):
 
 @pytest.mark.parametrize(("int8", "first"), [(4.0, "int8"), (30.0, "fp32")])
 def test_auto_takes_the_precision_that_was_measured_faster(openvino, several, monkeypatch, int8, first):
-    monkeypatch.setattr("harmonyrt.runtime.select.measured_once", lambda cache: speed({**NO_AMX, "int8": int8}))
-    monkeypatch.setattr("harmonyrt.runtime.select.may_have_gpu", lambda: False)
+    monkeypatch.setattr("harmonyrt.runtime.choices.measured_once", lambda cache: speed({**NO_AMX, "int8": int8}))
+    monkeypatch.setattr("harmonyrt.runtime.choices.may_have_gpu", lambda: False)
     info = Harmonizer.open(several, precision="fastest").info
     assert info.precision == first
     assert f"int8 {int8 / 10:.2f}" in info.why
@@ -212,7 +212,7 @@ def test_auto_says_that_the_only_engine_is_slower_than_fp32(openvino, static_bun
     def change(manifest):
         manifest["engines"] = [{**e, "precision": "int8"} for e in manifest["engines"] if e["target"] == "openvino"]
 
-    monkeypatch.setattr("harmonyrt.runtime.select.measured_once", lambda cache: speed({**NO_AMX, "int8": 13.3}))
+    monkeypatch.setattr("harmonyrt.runtime.choices.measured_once", lambda cache: speed({**NO_AMX, "int8": 13.3}))
     with caplog.at_level(logging.WARNING, "harmonyrt.runtime"):
         info = Harmonizer.open(altered(static_bundle, change), device="cpu").info
     assert "int8 takes 1.33 times the time of fp32" in info.why
@@ -241,8 +241,8 @@ def test_of_an_engine_with_and_one_without_kernels_the_one_that_was_measured_fas
         manifest["engines"] = [{**engine, "precision": "int8", "needs": needs} for needs in ({}, {"native": "1"})]
 
     found = speed({"fp32": 9.0, "int8": int8, "int8 native": 1.5})
-    monkeypatch.setattr("harmonyrt.runtime.select.measured_once", lambda cache: found)
-    monkeypatch.setattr("harmonyrt.runtime.select.kept", lambda cache: found)
+    monkeypatch.setattr("harmonyrt.runtime.choices.measured_once", lambda cache: found)
+    monkeypatch.setattr("harmonyrt.runtime.choices.kept", lambda cache: found)
     monkeypatch.setattr(native, "why_not", lambda *about: None)
     monkeypatch.setattr("harmonyrt.runtime.backends.openvino.add_native_kernels", lambda *about: None)
     info = Harmonizer.open(altered(static_bundle, change), device="cpu", backend=backend).info

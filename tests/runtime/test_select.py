@@ -7,7 +7,8 @@ import pytest
 
 from fakes.altered import measured
 from harmonyrt.runtime import Harmonizer, HarmonyError
-from harmonyrt.runtime.select import BACKENDS, backend_module
+from harmonyrt.runtime.choices import BACKENDS
+from harmonyrt.runtime.select import backend_module
 
 
 def without(monkeypatch, *names):

@@ -12,10 +12,10 @@ from fakes.altered import altered_copy, measured
 from harmonyrt.runtime import Harmonizer, HarmonyError
 from harmonyrt.runtime.backends import SessionOptions
 from harmonyrt.runtime.bundle import open_bundle
+from harmonyrt.runtime.choices import choices_for, wanted_engines
 from harmonyrt.runtime.cpu_speed import CpuSpeed
 from harmonyrt.runtime.machine import machine_name
 from harmonyrt.runtime.manifest import Manifest, Measurement
-from harmonyrt.runtime.select import choices_for, wanted_engines
 
 TIMES = {"fp32": 10.0, "bf16": 5.0, "fp16": 6.0, "int8": 2.0}
 
@@ -37,8 +37,8 @@ def opened(static_bundle, tmp_path, monkeypatch):
 
     def opened(precisions, precision=None, times=TIMES, more=(), **options):
         speed = None if times is None else CpuSpeed("a CPU", "2026.4", times, 10.0)
-        monkeypatch.setattr("harmonyrt.runtime.select.measured_once", lambda cache: speed)
-        monkeypatch.setattr("harmonyrt.runtime.select.may_have_gpu", lambda: False)
+        monkeypatch.setattr("harmonyrt.runtime.choices.measured_once", lambda cache: speed)
+        monkeypatch.setattr("harmonyrt.runtime.choices.may_have_gpu", lambda: False)
         bundle = altered_copy(static_bundle, Path(tempfile.mkdtemp(dir=tmp_path)), onnx_in(precisions, more))
         with Harmonizer.open(bundle, precision=precision, target="onnx", **options) as harmonizer:
             return harmonizer.info
