@@ -24,20 +24,30 @@ LOCK = ".lock"
 def claimed(folder: Path) -> Iterator[Path]:
     """Make a run's folder and keep other programs from training in it meanwhile.
 
-    The lock is the process's own: a worker that outlives a killed run by seconds does not keep the next one out.
+    The lock is the process's own: a worker that outlives a killed run by seconds does not keep the next one out. A new
+    folder into which nothing was written, since the run was refused, is removed again.
 
     Raises:
         HarmonyError: another program trains in it, or it cannot be made or written.
     """
+    is_new = not folder.exists()
     make_folder(folder)
     path = folder / LOCK
     handle = _lock(path) if fcntl is not None else None
     try:
         yield folder
     finally:
+        left = [entry for entry in folder.iterdir() if entry != path] if folder.is_dir() else []
+        is_empty = is_new and all(entry.is_file() and entry.stat().st_size == 0 for entry in left)
+        if is_empty:
+            for entry in left:
+                entry.unlink()
         if handle is not None:
             path.unlink(missing_ok=True)
             os.close(handle)
+        if is_empty:
+            with contextlib.suppress(OSError):  # another run has taken it meanwhile
+                folder.rmdir()
 
 
 def _lock(path: Path) -> int | None:

@@ -39,10 +39,21 @@ def test_a_folder_that_another_program_trains_in_is_refused_until_it_ends(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_refused_run_leaves_no_new_folder(tmp_path):
+    with claimed(tmp_path / "new") as folder:
+        (folder / "log.jsonl").touch()
+    assert not folder.exists()
+    empty = tmp_path / "was there"
+    empty.mkdir()
+    with claimed(empty):
+        pass
+    assert empty.is_dir(), "a folder of the caller's stays"
+
+
 def test_a_folder_is_made_and_left_without_the_lock(tmp_path):
     with claimed(tmp_path / "runs" / "new") as folder:
-        assert folder.is_dir()
-    assert list(folder.iterdir()) == []
+        (folder / "checkpoint.pt").write_bytes(b"weights")
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
     (tmp_path / "file").touch()
     with pytest.raises(HarmonyError, match="choose another output"), claimed(tmp_path / "file"):
         pass
