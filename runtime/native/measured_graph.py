@@ -1,4 +1,4 @@
-"""Convolutions by the native kernels as a graph that OpenVINO reads, for :mod:`harmonyrt.runtime.cpu_speed`.
+"""Convolutions by the native kernels as a graph that OpenVINO reads, for :mod:`harmonyrt.runtime.cpu_probe`.
 
 It is OpenVINO's own file format (IR 11), written out: OpenVINO's functions for graphs know no operator of another
 library, and what a build uses for that is not there where engines run. The twin is in runtime/cpp/src/backends.

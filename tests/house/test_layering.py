@@ -33,8 +33,8 @@ MAY_IMPORT = {
 }
 PARTS_FOR_TRAINING = {"evaluation": "harmonyrt.evaluation.metrics", "runtime": "harmonyrt.runtime.images"}
 GROUND_OF_RUNTIME = {
-    *("caller", "compiled_cache", "cpu_speed", "forks", "machine", "manifest", "native", "native_calls"),
-    *("openvino_core", "pools", "resample"),
+    *("caller", "compiled_cache", "cpu_probe", "cpu_speed", "forks", "machine", "manifest", "native"),
+    *("native_calls", "openvino_core", "pools", "resample"),
 }
 # Rooms inside rooms: what each may import of the room that it is in. Modules of the ground floor import no inner room.
 INNER_ROOMS = {

@@ -23,7 +23,7 @@
 namespace hrt::backends {
 namespace {
 
-// Names and numbers as in runtime/cpu_speed.py, which says why.
+// Names and numbers as in runtime/cpu_probe.py and runtime/cpu_speed.py, which say why.
 namespace op = ov::opset13;
 using Clock = std::chrono::steady_clock;
 using Value = ov::Output<ov::Node>;

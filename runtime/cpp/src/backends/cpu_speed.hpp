@@ -1,4 +1,5 @@
-// What OpenVINO makes of this CPU: the measurement of runtime/cpu_speed.py, in the same entry of the same cache.
+// What OpenVINO makes of this CPU: the measurement of runtime/cpu_probe.py, in the cache entry of
+// runtime/cpu_speed.py.
 #pragma once
 
 #include <openvino/openvino.hpp>
