@@ -1,9 +1,9 @@
 // Which engine comes first: the cases of tests/vectors/select.json, to which tests/runtime/test_several_precisions.py
 // holds Python; and what is read of the measured CPU.
+#include "choices.hpp"
 #include "cpu_speed.hpp"
 #include "json.hpp"
 #include "machine.hpp"
-#include "select.hpp"
 
 #include <doctest/doctest.h>
 
