@@ -29,15 +29,15 @@ def front_page(runs: Sequence[Run], elsewhere: Sequence[Sequence[Run]], opening:
 
 
 def readme(runs: Sequence[Run]) -> str:
-    """The table of the shipped weights' size at the smaller sizes, on the first machine."""
-    return speed([run for run in runs if "10m" in run.name], sizes=SIZES[:2])
+    """The table of the shipped weights' size at the smaller sizes, on the first machine, without slower twins."""
+    return speed([run for run in runs if "10m" in run.name], sizes=SIZES[:2], without=("onnxruntime",))
 
 
-def speed(runs: Sequence[Run], sizes: Sequence[int] = SIZES) -> str:
+def speed(runs: Sequence[Run], sizes: Sequence[int] = SIZES, without: tuple[str, ...] = ()) -> str:
     """Images per second of the default engines of one machine, and how many times faster than PyTorch eager."""
     rates = {key: m for key, m in frame_rates(runs).items() if key[1] == THREADS and key[2] in sizes}
     columns = sorted({(network, size) for network, _, size, _ in rates}, key=lambda c: (float(c[0].split()[1]), c[1]))
-    names = dict.fromkeys(name for *_, name in rates if not name.endswith(LEFT_OUT))
+    names = dict.fromkeys(name for *_, name in rates if not (name.endswith(LEFT_OUT) or name.startswith(without)))
     lines = [f"### {short_machine_line(runs[0]).partition(';')[0]}, {THREADS} threads", ""]
     heads = (f"{network.removeprefix('PHNet ')}, {size} px" for network, size in columns)
     lines.append("| engine | " + " | ".join(heads) + " |")

@@ -42,9 +42,12 @@ Key = tuple[str, int, int, str]
 
 
 def frame_rates(runs: Sequence[Run]) -> dict[Key, Measured]:
-    """Engines and PyTorch by network, threads, size and name; of duplicates, the first."""
+    """Engines and PyTorch by network, threads, size and name; of duplicates, that of the run with the most engines.
+
+    Rates of one run belong together: machines differ from day to day.
+    """
     found: dict[Key, Measured] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: -len(run.measured)):
         for m in run.measured:
             case = m.case
             square = case.height == case.width and case.batch == 1
