@@ -197,7 +197,8 @@ def test_what_weights_do_not_say_is_told_and_recorded(command, tiny_engines, tin
 def test_an_option_says_what_weights_mean(build, tiny_checkpoint, tmp_path):
     line = ("phnet", "--checkpoint", tiny_checkpoint, "--sizes", "64", "--output", tmp_path)
     code, _, complained = build(*line, "--network-output", "sigmoid")
-    assert (code, "warning" in complained) == (0, False)
+    assert (code, "does not say" in complained) == (0, False)
+    assert "turns the gate's composites into something else" in complained, "these weights are not trained"
     sigmoid = open_bundle(tmp_path / "phnet-64-fp32").manifest
     assert "assumed" not in sigmoid.model.config
     code, said, _ = build(*line, "--network-output", "residual", "--patch-shrinkage", "0.02", "--dry-run")
