@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from harmonyrt.common import HarmonyError
-from harmonyrt.training.files import read_mask_of, read_photo
+from harmonyrt.training.files import Photo, read_mask_of
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.5, 0.4, 0.06, 0.05
 POSTERIZE_BITS, SHARPNESS, CHANCE = 6, 4.0, 0.5
@@ -25,8 +25,8 @@ SPLIT = {"train": 60_000, "val": 5_000, "test": 5_000}
 """Of 70,000 portraits."""
 MATTE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
-MaskSource = Callable[[Path, np.ndarray], np.ndarray]
-"""A matting step: the photo's path and its pixels (H,W,3) uint8 -> alpha (H,W), uint8, or float in [0, 1]."""
+MaskSource = Callable[[Path, Photo], np.ndarray]
+"""Where a photo's matte comes from: the photo's path and the photo -> alpha (H,W), uint8, or float in [0, 1]."""
 
 
 def augmented(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -95,17 +95,16 @@ class MatteFolder:
             path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in MATTE_SUFFIXES
         }
 
-    def __call__(self, path: Path, photo: np.ndarray) -> np.ndarray:
-        """The matte at the (upright) photo's size; of an image with transparency, its alpha."""
+    def __call__(self, path: Path, photo: Photo) -> np.ndarray:
+        """The matte at the photo's size; of an image with transparency, its alpha."""
         file = self.files.get(path.stem)
         if file is None:
             raise HarmonyError(f"{self.folder} has no matte {path.stem}.png for {path}; add it, or remove the photo")
-        matte = read_mask_of(file, read_photo(path), path)
-        return np.asarray(matte.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR))
+        return np.asarray(read_mask_of(file, photo, path).resize(photo.size, Image.Resampling.BILINEAR))
 
 
 def mask_source(text: str) -> MaskSource:
-    """A folder of mattes, or ``module:function``, which is imported and called with each photo.
+    """A folder of mattes, or ``module:function``, which is imported and called with each photo's path and pixels.
 
     Raises:
         HarmonyError: it is neither.
@@ -122,7 +121,7 @@ def mask_source(text: str) -> MaskSource:
         ) from None
     if not callable(found):
         raise HarmonyError(f"the mask source {text} is not a function; give module:function")
-    return found
+    return lambda path, photo: found(path, np.asarray(photo.image))
 
 
 def checked_matte(matte: np.ndarray, photo: np.ndarray, path: Path) -> np.ndarray:

@@ -190,7 +190,7 @@ def _load(picture: Picture, rng: np.random.Generator, source: ffhqh.MaskSource |
     photo = read_photo(picture.image)
     pixels = np.asarray(photo.image)
     if source is not None:
-        return pixels, ffhqh.checked_matte(source(picture.image, pixels), pixels, picture.image)
+        return pixels, ffhqh.checked_matte(source(picture.image, photo), pixels, picture.image)
     if picture.mask is None:
         mask = merged_region(superpixels(photo.image), rng).resize(photo.size, Image.Resampling.BICUBIC)
     else:

@@ -101,14 +101,23 @@ struct Batch {
     }
 };
 
+// Of a pair whose picture is `data` in this format.
 inline std::vector<std::uint8_t> harmonized(hrt_session *session, const Pair &pair,
+                                            const std::vector<std::uint8_t> &data, std::int32_t format,
                                             const hrt_harmonize_options *options = nullptr) {
-    const hrt_picture picture = pair.picture();
+    hrt_picture picture = pair.picture();
+    picture.data = data.data();
+    picture.format = format;
     const hrt_mask mask = pair.foreground();
-    std::vector<std::uint8_t> output(pair.rgb.size());
+    std::vector<std::uint8_t> output(data.size());
     const hrt_status status = hrt_harmonize_u8(session, &picture, &mask, output.data(), 0, options);
     REQUIRE_MESSAGE(status == HRT_OK, hrt_last_error());
     return output;
+}
+
+inline std::vector<std::uint8_t> harmonized(hrt_session *session, const Pair &pair,
+                                            const hrt_harmonize_options *options = nullptr) {
+    return harmonized(session, pair, pair.rgb, pair.picture().format, options);
 }
 
 inline bool last_error_has(const std::string &part) {

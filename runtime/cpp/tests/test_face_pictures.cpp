@@ -37,12 +37,7 @@ TEST_CASE("every pixel format gives the same colours, and alpha is kept") {
             for (std::size_t c = 0; c < 3; ++c) data[i * step + c] = pair.rgb[i * 3 + (swapped ? 2 - c : c)];
             if (step == 4) data[i * 4 + 3] = 255;
         }
-        hrt_picture picture = pair.picture();
-        picture.data = data.data();
-        picture.format = format;
-        const hrt_mask mask = pair.foreground();
-        std::vector<std::uint8_t> output(data.size());
-        REQUIRE(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
+        const auto output = harmonized(session.get(), pair, data, format);
         bool equal = true;
         for (std::size_t i = 0; i < pair.mask.size(); ++i) {
             for (std::size_t c = 0; c < 3; ++c)
@@ -65,12 +60,7 @@ TEST_CASE("colours that nobody sees change nothing that is seen, and keep their 
                 for (std::size_t c = 0; c < 3; ++c) data[i * 4 + c] = clear ? hidden : pair.rgb[i * 3 + c];
                 data[i * 4 + 3] = clear ? 0 : static_cast<std::uint8_t>(255 - i % 2);
             }
-            hrt_picture picture = pair.picture();
-            picture.data = data.data();
-            picture.format = HRT_RGBA8;
-            const hrt_mask mask = pair.foreground();
-            std::vector<std::uint8_t> output(data.size());
-            REQUIRE(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
+            const auto output = harmonized(session.get(), pair, data, HRT_RGBA8);
             bool kept = true, same = true, changed = false;
             if (first.empty()) first = output;
             for (std::size_t i = 0; i < data.size(); ++i) {
@@ -87,12 +77,7 @@ TEST_CASE("colours that nobody sees change nothing that is seen, and keep their 
         const auto notes_with = [&](bool foreground_shown, bool background_shown) {
             for (std::size_t i = 0; i < pair.mask.size(); ++i)
                 data[i * 4 + 3] = (pair.mask[i] > 0 ? foreground_shown : background_shown) ? 255 : 0;
-            hrt_picture picture = pair.picture();
-            picture.data = data.data();
-            picture.format = HRT_RGBA8;
-            const hrt_mask mask = pair.foreground();
-            std::vector<std::uint8_t> output(data.size());
-            REQUIRE(hrt_harmonize_u8(session.get(), &picture, &mask, output.data(), 0, nullptr) == HRT_OK);
+            const auto output = harmonized(session.get(), pair, data, HRT_RGBA8);
             REQUIRE(hrt_session_get_report(session.get(), &report) == HRT_OK);
             if (!foreground_shown) CHECK(output == data);
             return report.notes;
