@@ -126,6 +126,15 @@ class Triton:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
+    def logs(self, sentence: str, seconds: float = 30) -> bool:
+        """Whether the log has a sentence, waited for: a model's messages reach it from a thread, after the answer."""
+        end = time.monotonic() + seconds
+        while sentence not in self.log():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
     def stop(self) -> int:
         """End it; its exit code."""
         self._process.send_signal(signal.SIGTERM)
