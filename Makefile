@@ -15,6 +15,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 # Named, so that no other file is read for the few tests that run alone.
 ALONE = $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
+CPP_FILES = $(shell git ls-files '*.cpp' '*.hpp' '*.h')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
@@ -52,6 +53,7 @@ demo-video: $(SET_UP)
 test: $(SET_UP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
 	$(PYTEST) --strict-skips --without-fleet $(PARALLEL) -m "not alone and not browser and not triton"
 	$(PYTEST) --strict-skips --without-fleet -m "alone and not browser and not triton" $(ALONE)
 
@@ -123,6 +125,7 @@ native-wheel: $(SET_UP)
 lint: $(SET_UP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP_FILES)
 	$(BIN)/python tests/house/typecheck.py
 
 # Tables and plots of docs/benchmarks.md and benchmarks/results/README.md from the committed runs.

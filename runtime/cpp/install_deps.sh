@@ -1,10 +1,10 @@
 #!/bin/sh
 # What building and testing libharmonyrt needs from Debian or Ubuntu. With --hardness also what the fuzzers, valgrind
-# and the formatters need. Installs as root; else says what to run.
+# and clang-tidy need. Installs as root; else says what to run.
 set -e
 packages="cmake ninja-build g++ pkg-config nlohmann-json3-dev doctest-dev libpng-dev libjpeg-dev"
 if [ "$1" = "--hardness" ]; then
-    packages="$packages clang clang-format clang-tidy libclang-rt-dev valgrind"
+    packages="$packages clang clang-tidy libclang-rt-dev valgrind"
     # Older releases have the sanitizer libraries under their compiler's version only.
     apt-cache show libclang-rt-dev >/dev/null 2>&1 || packages=$(echo "$packages" | sed "s/libclang-rt-dev/libclang-rt-14-dev/")
 fi

@@ -56,9 +56,9 @@ struct Kernel {
 };
 
 #define PLAIN(name) \
-    { #name, body < name>, argument_sizes<name>, false }
+    { #name, body < name>, argument_sizes < name>, false }
 #define IN_STEP(name) \
-    { #name, body < name>, argument_sizes<name>, true }
+    { #name, body < name>, argument_sizes < name>, true }
 constexpr Kernel KERNELS[] = {
     PLAIN(begin),           PLAIN(resize_rows),
     PLAIN(resize_columns),  PLAIN(image_of_colours),
@@ -177,8 +177,8 @@ extern "C" int shim_launch(const char *name, const unsigned *grid, const unsigne
     return RAN;
 }
 
-// Bytes of each of a kernel's arguments, of which there are at most 16: a driver copies them when a kernel is launched. The
-// answer is how many there are, 0 where there is no such kernel.
+// Bytes of each of a kernel's arguments, of which there are at most 16: a driver copies them when a kernel is launched.
+// The answer is how many there are, 0 where there is no such kernel.
 extern "C" int shim_arguments(const char *name, unsigned *sizes) {
     const Kernel *kernel = std::find_if(std::begin(KERNELS), std::end(KERNELS),
                                         [&](const Kernel &one) { return std::strcmp(one.name, name) == 0; });

@@ -1,7 +1,8 @@
 // CPU time of the native convolution over the layers of PHNet on one thread, and the core's rate of multiply-adds.
 //
-//     layers [avx512|avx512_bf16|amx_bf16|avx2] [repeats] < FILE       lines of FILE: name kernel inputs outputs height width
-//     gated
+//     layers [avx512|avx512_bf16|amx_bf16|avx2] [repeats] < FILE
+//
+// Lines of FILE: name kernel inputs outputs height width gated
 
 #include <sys/mman.h>
 #include <time.h>

@@ -28,9 +28,9 @@
  * thread at a time: give each thread its own (sessions are cheap: buffers, no weights). A model may be freed before its
  * sessions; the last of them takes the weights along. Messages (hrt_last_error) are per thread.
  *
- * Forks. Open models after a fork: a forked child has none of the engine's threads, so every call with a model or session
- * of its parent is HRT_UNSUPPORTED there; freeing them is fine and gives nothing back. Leave such a child by _exit: the exit
- * handlers of the inference engines may wait for their threads.
+ * Forks. Open models after a fork: a forked child has none of the engine's threads, so every call with a model or
+ * session of its parent is HRT_UNSUPPORTED there; freeing them is fine and gives nothing back. Leave such a child by
+ * _exit: the exit handlers of the inference engines may wait for their threads.
  *
  * Errors. Every function that can fail returns an hrt_status; HRT_OK is 0. After any other value hrt_last_error() says
  * in one sentence what happened, what was given and what to do. No exception leaves the library, nothing is printed,
@@ -102,7 +102,12 @@ HRT_API int hrt_abi_version(void);
 /* One line: version, compiler, build type and where backend modules are looked for. Static storage. */
 HRT_API const char *hrt_build_info(void);
 
-typedef enum hrt_log_level { HRT_LOG_DEBUG = 0, HRT_LOG_INFO = 1, HRT_LOG_WARNING = 2, HRT_LOG_ERROR = 3 } hrt_log_level;
+typedef enum hrt_log_level {
+    HRT_LOG_DEBUG = 0,
+    HRT_LOG_INFO = 1,
+    HRT_LOG_WARNING = 2,
+    HRT_LOG_ERROR = 3
+} hrt_log_level;
 
 /* Called with single lines without a newline end. May come from any thread that uses the library, one at a time. */
 typedef void (*hrt_log_callback)(hrt_log_level level, const char *message, void *user);
@@ -123,12 +128,12 @@ typedef struct hrt_model_options {
     int32_t threads;           /* CPU threads of one run; 0: all cores that the process may use */
     int32_t streams;           /* runs that the engine prepares to do at once, one per busy session; 0: 1 */
     uint64_t max_pixels;       /* larger pictures are HRT_INVALID_ARGUMENT; 0: 200 million */
-    const char *target;        /* only engines of this target: "onnx", "openvino", "tensorrt", "tensorrt-rtx"; NULL: any */
-    int32_t pin_threads;       /* 1: tie CPU threads to cores, where the backend can; -1 or 0: do not */
-    int32_t reserved;          /* 0 */
-    const char *precision;     /* of bundles with several: "fp32", "fp16", "bf16", "int8", or "fastest" for any; NULL: any but
-                                  INT8, unless nothing else can run */
-    const char *provider;      /* of backend "onnxruntime" on a GPU: "cuda" (NULL too) or "tensorrt" */
+    const char *target;    /* only engines of this target: "onnx", "openvino", "tensorrt", "tensorrt-rtx"; NULL: any */
+    int32_t pin_threads;   /* 1: tie CPU threads to cores, where the backend can; -1 or 0: do not */
+    int32_t reserved;      /* 0 */
+    const char *precision; /* of bundles with several: "fp32", "fp16", "bf16", "int8", or "fastest" for any; NULL: any
+                              but INT8, unless nothing else can run */
+    const char *provider;  /* of backend "onnxruntime" on a GPU: "cuda" (NULL too) or "tensorrt" */
     const char *const *provider_options; /* more options of that provider: ONNX Runtime's names and values in turn */
     size_t provider_option_count;        /* how many pairs */
 } hrt_model_options;
@@ -136,24 +141,25 @@ typedef struct hrt_model_options {
 /* Opens a bundle: reads its manifest, chooses an engine, verifies its files' hashes, loads it.
  * `options` may be NULL. On failure *model is NULL. With backend "auto" the order is what `build --tune` measured on
  * this machine if the manifest says, else tensorrt, onnxruntime on cuda, openvino, onnxruntime on the CPU (device "cpu"
- * leaves out the first two, "cuda" the last two); hrt_model_notes() tells what was skipped and why. Any other name opens that backend or fails: nothing falls back silently. */
+ * leaves out the first two, "cuda" the last two); hrt_model_notes() tells what was skipped and why. Any other name
+ * opens that backend or fails: nothing falls back silently. */
 HRT_API hrt_status hrt_model_open(const char *bundle, const hrt_model_options *options, hrt_model **model);
 
 /* Frees it; NULL is fine. Sessions that are still open keep working. */
 HRT_API void hrt_model_free(hrt_model *model);
 
 typedef struct hrt_model_info {
-    size_t size;            /* sizeof(hrt_model_info), set by hrt_model_info_default() */
-    const char *name;       /* "phnet-256-fp32"; strings live as long as the model */
-    const char *family;     /* "phnet" or "diffharmony", whose other fields tell of its UNet */
-    const char *backend;    /* "openvino" */
-    const char *target;     /* "openvino", "onnx", "tensorrt", "tensorrt-rtx" */
-    const char *precision;  /* "fp32", "fp16", "bf16", "int8" */
-    const char *device;     /* as the backend names it */
-    const char *engine;     /* the engine's own version */
-    int32_t width;          /* of the engine (DiffHarmony: of its stage one); 0 where it takes any multiple of size_multiple */
-    int32_t height;         /* likewise */
-    int32_t batch;          /* pictures in one run of the engine; 0: any */
+    size_t size;           /* sizeof(hrt_model_info), set by hrt_model_info_default() */
+    const char *name;      /* "phnet-256-fp32"; strings live as long as the model */
+    const char *family;    /* "phnet" or "diffharmony", whose other fields tell of its UNet */
+    const char *backend;   /* "openvino" */
+    const char *target;    /* "openvino", "onnx", "tensorrt", "tensorrt-rtx" */
+    const char *precision; /* "fp32", "fp16", "bf16", "int8" */
+    const char *device;    /* as the backend names it */
+    const char *engine;    /* the engine's own version */
+    int32_t width;  /* of the engine (DiffHarmony: of its stage one); 0 where it takes any multiple of size_multiple */
+    int32_t height; /* likewise */
+    int32_t batch;  /* pictures in one run of the engine; 0: any */
     int32_t working_size;   /* side that pictures are fitted to where width and height are 0 */
     int32_t size_multiple;  /* sides of the engine's input are multiples of this */
     int32_t binary_mask;    /* 1: the network sees masks cut at one half */
@@ -183,20 +189,20 @@ HRT_API void hrt_session_free(hrt_session *session);
 
 typedef enum hrt_format { HRT_RGB8 = 0, HRT_BGR8 = 1, HRT_RGBA8 = 2, HRT_BGRA8 = 3 } hrt_format;
 
-/* A composite: 8 bits a channel, interleaved. Alpha is copied to the output; 255 is opaque, and colours count as much as
- * they are seen. Pixels of alpha 0 keep their bytes. Colours are not multiplied by alpha. */
+/* A composite: 8 bits a channel, interleaved. Alpha is copied to the output; 255 is opaque, and colours count as much
+ * as they are seen. Pixels of alpha 0 keep their bytes. Colours are not multiplied by alpha. */
 typedef struct hrt_picture {
     size_t size; /* set by hrt_picture_default() */
     const uint8_t *data;
     int32_t width;
     int32_t height;
-    size_t stride;     /* bytes from one row to the next; 0: rows follow each other directly */
-    int32_t format;    /* one of hrt_format; HRT_RGB8 by default */
+    size_t stride;  /* bytes from one row to the next; 0: rows follow each other directly */
+    int32_t format; /* one of hrt_format; HRT_RGB8 by default */
 } hrt_picture;
 
 /* A mask of the composite's size. A byte of `full` or more is foreground, 0 is background, what lies between is soft.
- * With `full` at 255, values that are plainly no levels are understood as docs/masks.md says, and hrt_report.notes tells:
- * labels (at most 16 values, none above 32; a 255 among them is their border), and video range (16 to 235). */
+ * With `full` at 255, values that are plainly no levels are understood as docs/masks.md says, and hrt_report.notes
+ * tells: labels (at most 16 values, none above 32; a 255 among them is their border), and video range (16 to 235). */
 typedef struct hrt_mask {
     size_t size; /* set by hrt_mask_default() */
     const uint8_t *data;
@@ -208,10 +214,10 @@ typedef struct hrt_mask {
     int64_t label; /* 1 to 255: this value is the foreground, everything else background; 0: none is chosen */
 } hrt_mask;
 
-/* Tells how many of a run's parts are done, from 0 to all of them; in a batch it starts again with each run. PHNet has one
- * part. DiffHarmony has: encoding, each step, decoding, and refining where the bundle has a refiner. Return 0 to go on,
- * anything else to stop: the call then returns HRT_CANCELLED, and the session can be used again at once. To stop a call
- * from another thread, return a flag of your own that this thread sets. */
+/* Tells how many of a run's parts are done, from 0 to all of them; in a batch it starts again with each run. PHNet has
+ * one part. DiffHarmony has: encoding, each step, decoding, and refining where the bundle has a refiner. Return 0 to go
+ * on, anything else to stop: the call then returns HRT_CANCELLED, and the session can be used again at once. To stop a
+ * call from another thread, return a flag of your own that this thread sets. */
 typedef int (*hrt_progress_callback)(int32_t done, int32_t parts, void *user);
 
 /* What of the foreground stays as it was, in linear light; docs/controls.md has the arithmetic. */
@@ -224,10 +230,10 @@ typedef struct hrt_harmonize_options {
     hrt_progress_callback progress;
     void *progress_user;
     uint64_t seed;
-    int32_t steps;   /* one of hrt_model_info.steps, else HRT_UNSUPPORTED; 0: the bundle's own number */
+    int32_t steps;    /* one of hrt_model_info.steps, else HRT_UNSUPPORTED; 0: the bundle's own number */
     int32_t reserved; /* 0 */
-    uint64_t sample; /* which variation of this seed */
-    double strength; /* how much of the change: 0 (the composite's bytes) to 1.5; 1 by default, the network's answer */
+    uint64_t sample;  /* which variation of this seed */
+    double strength;  /* how much of the change: 0 (the composite's bytes) to 1.5; 1 by default, the network's answer */
     const hrt_mask *match; /* the part of the background to match; the network sees no other. NULL: all of it */
     int32_t keep;          /* one of hrt_keep; HRT_KEEP_NOTHING by default */
 } hrt_harmonize_options;
@@ -236,8 +242,8 @@ typedef struct hrt_harmonize_options {
  *
  * `output` takes the composite's size and format, with rows `output_stride` bytes apart (0: directly after each other).
  * It may be the composite's own buffer with the same stride; any other overlap is HRT_INVALID_ARGUMENT. `options` may
- * be NULL. An empty mask gives the composite back. On top of the buffers, memory holds some rows and the engine's tensors,
- * and a copy of the mask where its `full` is not 255 or its `step` not 1. */
+ * be NULL. An empty mask gives the composite back. On top of the buffers, memory holds some rows and the engine's
+ * tensors, and a copy of the mask where its `full` is not 255 or its `step` not 1. */
 HRT_API hrt_status hrt_harmonize_u8(hrt_session *session, const hrt_picture *picture, const hrt_mask *mask,
                                     uint8_t *output, size_t output_stride, const hrt_harmonize_options *options);
 
@@ -257,16 +263,16 @@ HRT_API hrt_status hrt_run_f32(hrt_session *session, const float *image, const f
                                int32_t batch, int32_t height, int32_t width);
 
 enum {
-    HRT_NOTE_EMPTY_MASK = 1,         /* the composite came back unchanged */
-    HRT_NOTE_FULL_MASK = 2,          /* it covers the whole picture: the network has no background to learn from */
-    HRT_NOTE_INVERTED_MASK = 4,      /* it looks inverted */
-    HRT_NOTE_HIDDEN_FOREGROUND = 8,  /* the foreground is transparent everywhere: the composite came back unchanged */
-    HRT_NOTE_NO_BACKGROUND = 16,     /* no background is visible: a cut-out alone, and nothing to learn from */
-    HRT_NOTE_LABELS = 32,            /* it holds labels (or 0 and 1): all but 0 are taken as the foreground */
-    HRT_NOTE_VIDEO_RANGE = 64,       /* it goes from about 16 to about 235: that is stretched to 0 to 255 */
-    HRT_NOTE_NOT_WHITE = 128,        /* its highest value is far below white: the foreground changes by as much less */
-    HRT_NOTE_NOT_BLACK = 256,        /* its lowest value is above black: no pixel is left as it was */
-    HRT_NOTE_MIXED_MASK = 512        /* it holds 255 and nearly black values, which hardly change the picture: labels? */
+    HRT_NOTE_EMPTY_MASK = 1,        /* the composite came back unchanged */
+    HRT_NOTE_FULL_MASK = 2,         /* it covers the whole picture: the network has no background to learn from */
+    HRT_NOTE_INVERTED_MASK = 4,     /* it looks inverted */
+    HRT_NOTE_HIDDEN_FOREGROUND = 8, /* the foreground is transparent everywhere: the composite came back unchanged */
+    HRT_NOTE_NO_BACKGROUND = 16,    /* no background is visible: a cut-out alone, and nothing to learn from */
+    HRT_NOTE_LABELS = 32,           /* it holds labels (or 0 and 1): all but 0 are taken as the foreground */
+    HRT_NOTE_VIDEO_RANGE = 64,      /* it goes from about 16 to about 235: that is stretched to 0 to 255 */
+    HRT_NOTE_NOT_WHITE = 128,       /* its highest value is far below white: the foreground changes by as much less */
+    HRT_NOTE_NOT_BLACK = 256,       /* its lowest value is above black: no pixel is left as it was */
+    HRT_NOTE_MIXED_MASK = 512       /* it holds 255 and nearly black values, which hardly change the picture: labels? */
 };
 
 /* About the session's last hrt_harmonize_u8, or the last picture of a batch. */
@@ -292,11 +298,11 @@ HRT_API void hrt_mask_init(hrt_mask *mask, size_t size);
 HRT_API void hrt_harmonize_options_init(hrt_harmonize_options *options, size_t size);
 HRT_API void hrt_report_init(hrt_report *report, size_t size);
 
-#define HRT_DEFAULT_FUNCTION(type)                  \
-    static inline type type##_default(void) {       \
-        type value;                                 \
-        type##_init(&value, sizeof value);          \
-        return value;                               \
+#define HRT_DEFAULT_FUNCTION(type)            \
+    static inline type type##_default(void) { \
+        type value;                           \
+        type##_init(&value, sizeof value);    \
+        return value;                         \
     }
 HRT_DEFAULT_FUNCTION(hrt_model_options)
 HRT_DEFAULT_FUNCTION(hrt_model_info)

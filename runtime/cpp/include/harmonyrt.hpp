@@ -122,10 +122,10 @@ struct ModelOptions {
     int threads = 0;
     int streams = 0;
     std::uint64_t max_pixels = 0;
-    std::string target;              // empty: any
-    std::optional<bool> pin_threads; // none: no
-    std::string precision;           // empty: any but INT8; see hrt_model_options
-    std::string provider;            // of backend onnxruntime on a GPU: cuda (empty too) or tensorrt
+    std::string target;                         // empty: any
+    std::optional<bool> pin_threads;            // none: no
+    std::string precision;                      // empty: any but INT8; see hrt_model_options
+    std::string provider;                       // of backend onnxruntime on a GPU: cuda (empty too) or tensorrt
     std::vector<const char *> provider_options; // ONNX Runtime's names and values in turn; they outlive the opening
 
     hrt_model_options c() const noexcept {

@@ -1,7 +1,7 @@
 /* harmonyrt_device.h - pictures that lie in a GPU's memory, for C and C++ programs.
  *
- * hrt_harmonize_on_device() does on the GPU what hrt_harmonize_u8() does on the CPU: nothing of the picture goes through
- * the host. It is what Python's harmonize_on_device() does; docs/full_resolution.md, "On a GPU", has the rules.
+ * hrt_harmonize_on_device() does on the GPU what hrt_harmonize_u8() does on the CPU: nothing of the picture goes
+ * through the host. It is what Python's harmonize_on_device() does; docs/full_resolution.md, "On a GPU", has the rules.
  *
  *     hrt_device_picture picture = hrt_device_picture_default();
  *     picture.data = rgb_on_gpu;                // of cudaMalloc or cuMemAlloc
@@ -15,10 +15,10 @@
  *     options.stream = stream;                  // a cudaStream_t or CUstream
  *     hrt_status status = hrt_harmonize_on_device(session, &picture, &mask, &picture, &options);   // in place
  *
- * It needs a model whose engine runs on a GPU (backend "tensorrt", or "onnxruntime" with device "cuda"), NVIDIA's driver,
- * and NVRTC (libnvrtc.so.13 or .12), which compiles the kernels for the GPU at hand at first use: about a second, kept in
- * the cache. $HARMONYRT_CUDA and $HARMONYRT_NVRTC name the two libraries where the loader does not find them. Neither is
- * needed to build or to link this library.
+ * It needs a model whose engine runs on a GPU (backend "tensorrt", or "onnxruntime" with device "cuda"), NVIDIA's
+ * driver, and NVRTC (libnvrtc.so.13 or .12), which compiles the kernels for the GPU at hand at first use: about a
+ * second, kept in the cache. $HARMONYRT_CUDA and $HARMONYRT_NVRTC name the two libraries where the loader does not find
+ * them. Neither is needed to build or to link this library.
  *
  * Memory belongs to the primary context of the engine's GPU, as the CUDA runtime's does.
  */
@@ -88,8 +88,8 @@ typedef struct hrt_device_options {
     void *stream;                  /* CUstream or cudaStream_t that it is ordered on; NULL: the default one */
     const hrt_colour_space *space; /* for NV12 and P010; else NULL */
     double strength;               /* how much of the change: 0 to 1.5; 1 by default, the network's answer */
-    int32_t opaque; /* 1: a promise that a fourth channel hides nothing; it is kept as it is. Without it such pictures are
-                       HRT_INVALID_ARGUMENT: transparent ones belong to hrt_harmonize_u8 */
+    int32_t opaque; /* 1: a promise that a fourth channel hides nothing; it is kept as it is. Without it such pictures
+                       are HRT_INVALID_ARGUMENT: transparent ones belong to hrt_harmonize_u8 */
     int32_t wait;   /* 1 (the default): return when it is done; 0: at once */
 } hrt_device_options;
 
@@ -103,11 +103,11 @@ typedef struct hrt_device_options {
  * records everything, the engine included, as one CUDA graph, and later calls launch that: keep your buffers. A stream
  * that you are recording gets the work recorded into your graph, after one plain call with the same addresses.
  *
- * An answer of the network that is not finite leaves the composite and is HRT_ENGINE_FAILED: at once, or without waiting
- * at the session's next call. hrt_session_get_report() tells nothing of these calls.
+ * An answer of the network that is not finite leaves the composite and is HRT_ENGINE_FAILED: at once, or without
+ * waiting at the session's next call. hrt_session_get_report() tells nothing of these calls.
  *
- * HRT_UNSUPPORTED: an engine on the CPU, of a batch other than 1, or DiffHarmony. HRT_NO_BACKEND: no driver or NVRTC that
- * fits. Nothing falls back to the host: call hrt_harmonize_u8 for that. */
+ * HRT_UNSUPPORTED: an engine on the CPU, of a batch other than 1, or DiffHarmony. HRT_NO_BACKEND: no driver or NVRTC
+ * that fits. Nothing falls back to the host: call hrt_harmonize_u8 for that. */
 HRT_API hrt_status hrt_harmonize_on_device(hrt_session *session, const hrt_device_picture *picture,
                                            const hrt_device_mask *mask, const hrt_device_picture *output,
                                            const hrt_device_options *options);

@@ -47,18 +47,18 @@ typedef struct hrt_module_request {
     int32_t streams;                     /* at least 1 */
     int32_t pin_threads;                 /* 1: tie CPU threads to cores; -1 or 0: do not */
     const char *files_sha256;            /* of the engine's verified files in the manifest's order, a comma between */
-    const char *provider;        /* ONNX Runtime: "cuda" or "tensorrt"; NULL where none was asked for */
+    const char *provider;                /* ONNX Runtime: "cuda" or "tensorrt"; NULL where none was asked for */
     const char *const *provider_options; /* its options' names and values in turn */
     int32_t provider_option_count;       /* pairs */
-    const char *need_native; /* version of the native kernels that the graph names; NULL if none */
+    const char *need_native;             /* version of the native kernels that the graph names; NULL if none */
 } hrt_module_request;
 
 /* How an engine runs on tensors in a GPU's memory. */
 enum {
     HRT_MODULE_NOT_ON_DEVICE = 0, /* it does not */
-    HRT_MODULE_WAITS = 1,         /* it knows no streams: everything that it reads must be there, and it waits for the result */
-    HRT_MODULE_IN_ORDER = 2,      /* it puts its work on the stream */
-    HRT_MODULE_RECORDABLE = 3     /* and after a first run the stream may be one that is being recorded into a CUDA graph */
+    HRT_MODULE_WAITS = 1, /* it knows no streams: everything that it reads must be there, and it waits for the result */
+    HRT_MODULE_IN_ORDER = 2,  /* it puts its work on the stream */
+    HRT_MODULE_RECORDABLE = 3 /* and after a first run the stream may be one that is being recorded into a CUDA graph */
 };
 
 /* Functions that return int give 0 when they succeed, else they fill the message: one sentence with what to do. */

@@ -82,8 +82,9 @@ void Diffusion::run(const float *, const float *, float *, int, int, int) {
 }
 
 void Diffusion::harmonize_on_device(device::Picture, void *, bool) {
-    throw Error(HRT_UNSUPPORTED, "hrt_harmonize_on_device is for bundles of one network, not for diffharmony: use "
-                                 "hrt_harmonize_u8");
+    throw Error(HRT_UNSUPPORTED,
+                "hrt_harmonize_on_device is for bundles of one network, not for diffharmony: use "
+                "hrt_harmonize_u8");
 }
 
 void Diffusion::encode(const Fitted &inside) {

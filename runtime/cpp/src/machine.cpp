@@ -46,8 +46,8 @@ constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
 // The quota of one control group, in cores; "max" and -1 mean that there is none.
 double quota_of(const fs::path &group) {
-    for (const std::string &text : {text_of(group / "cpu.max"), text_of(group / "cpu.cfs_quota_us") + " " +
-                                                                    text_of(group / "cpu.cfs_period_us")}) {
+    for (const std::string &text : {text_of(group / "cpu.max"),
+                                    text_of(group / "cpu.cfs_quota_us") + " " + text_of(group / "cpu.cfs_period_us")}) {
         std::istringstream words(text);
         double quota = 0, period = 0;
         if (words >> quota >> period && quota > 0 && period > 0) return std::round(quota / period * 100) / 100;

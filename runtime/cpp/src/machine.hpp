@@ -6,8 +6,8 @@
 
 namespace hrt {
 
-// CPU cores that this process may use: its affinity, or its control groups' quota where that is less, a fraction counting
-// as a whole one.
+// CPU cores that this process may use: its affinity, or its control groups' quota where that is less, a fraction
+// counting as a whole one.
 int cores();
 
 // The least CPU quota of this process's control group and of those around it (versions 1 and 2), in cores; none without

@@ -1,4 +1,5 @@
-// manifest.json of a bundle, schema 1 (of one precision) or 2 (of several). The twin of runtime/manifest.py; docs/bundle.md describes the fields.
+// manifest.json of a bundle, schema 1 (of one precision) or 2 (of several). The twin of runtime/manifest.py;
+// docs/bundle.md describes the fields.
 #pragma once
 
 #include "json.hpp"

@@ -106,7 +106,9 @@ std::string Module::cpu_speed(const char *cache, bool measure) const {
 }
 
 Engine::Engine(const Module &module, const hrt_module_request &request)
-    : table_(module.table()), process_(getpid()), tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
+    : table_(module.table()),
+      process_(getpid()),
+      tensors_(static_cast<std::size_t>(request.input_count + request.output_count)) {
     Message message;
     check(table_.open(&request, &handle_, &message.c), message);
     note_ = message.text;

@@ -45,7 +45,8 @@ Counts counted(const hrt_mask &mask) {
 // The caller's mask where its values are levels already, pixels side by side; else a copy whose values are.
 Mask as_levels(const hrt_mask &given, std::vector<std::uint8_t> &storage, std::uint32_t &notes) {
     const Counts counts = counted(given);
-    const Levels levels = given.label != 0 ? levels_of_label(counts, static_cast<int>(given.label)) : levels_for(counts, given.full);
+    const Levels levels =
+        given.label != 0 ? levels_of_label(counts, static_cast<int>(given.label)) : levels_for(counts, given.full);
     notes = levels.notes;
     bool same = given.step == 1;
     for (std::size_t value = 0; value < counts.size(); ++value)

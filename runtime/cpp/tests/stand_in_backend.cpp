@@ -44,13 +44,17 @@ int gpu() {
 class Engine {
 public:
     static void why_not(const hrt_module_request &request) {
-        if (gpu() != HRT_MODULE_NOT_ON_DEVICE && request.device != nullptr && std::string(request.device).rfind("cuda", 0) == 0) return;
+        if (gpu() != HRT_MODULE_NOT_ON_DEVICE && request.device != nullptr &&
+            std::string(request.device).rfind("cuda", 0) == 0)
+            return;
         if (request.device != nullptr && std::string(request.device) != "cpu") {
             throw std::runtime_error("the stand-in runs on device cpu");
         }
     }
     explicit Engine(const hrt_module_request &request)
-        : device_(request.device == nullptr ? "cpu" : request.device), names_(hrt::backends::names_of(request)), inputs_(static_cast<std::size_t>(request.input_count)) {
+        : device_(request.device == nullptr ? "cpu" : request.device),
+          names_(hrt::backends::names_of(request)),
+          inputs_(static_cast<std::size_t>(request.input_count)) {
         if (asked_to("open")) throw std::runtime_error("the stand-in was asked to fail when it opens");
         if (asked_to("allocate")) throw std::bad_alloc();
         if (asked_to("allocate-by-words")) throw std::runtime_error("Exception during initialization: std::bad_alloc");

@@ -72,7 +72,8 @@ TEST_CASE("another schema is refused with both numbers") {
 TEST_CASE("measurements name a precision where there are several, and nowhere else") {
     const auto with = [](int schema, const json &precision) {
         return [schema, precision](json &m) {
-            json row = {{"backend", "openvino"}, {"target", "onnx"}, {"threads", 1}, {"milliseconds", 2.5}, {"machine", "a"}};
+            json row = {
+                {"backend", "openvino"}, {"target", "onnx"}, {"threads", 1}, {"milliseconds", 2.5}, {"machine", "a"}};
             if (!precision.is_null()) row["precision"] = precision;
             m["schema"] = schema;
             m["measurements"] = json::array({row});

@@ -1,6 +1,6 @@
 // Every kernel against a convolution in double precision: odd sizes, batches, channels that fill no block, gates. In
-// BF16 also to the last bit of what rounding tiles and weights once gives (rounded_reference.h). The kernel for AMX runs
-// with registers in C++ too (amx_emulation.h), on CPUs that have none.
+// BF16 also to the last bit of what rounding tiles and weights once gives (rounded_reference.h). The kernel for AMX
+// runs with registers in C++ too (amx_emulation.h), on CPUs that have none.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 

@@ -12,7 +12,7 @@
 //     class Session {
 //         explicit Session(Engine &);
 //         void run(const hrt_module_tensor *tensors);        // the request's inputs, then its outputs
-//         void run_on_device(const hrt_module_tensor *tensors, void *stream);  // with device_runs(), on the GPU's memory
+//         void run_on_device(const hrt_module_tensor *tensors, void *stream);  // GPU memory; with device_runs()
 //     };
 #pragma once
 
