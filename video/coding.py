@@ -26,6 +26,10 @@ _PRESETS = {"libx264", "libx264rgb", "libx265", "libsvtav1"}
 _PRORES_PROFILES = {"apco": "0", "apcs": "1", "apcn": "2", "apch": "3", "ap4h": "4", "ap4x": "5"}
 _ANY_TIMES_BUT = {"mpeg1video": 0, "mpeg2video": 0} | dict.fromkeys(("mpeg4", "msmpeg4", "msmpeg4v2", "h263p"), 65535)
 """Encoders that take no time stamps of any base: MPEG-1 and 2 count frames of a rate, and MPEG-4 has 16 bits for it."""
+_WHOLE_CHROMA = {"libx264", "libx265"}
+"""Encoders that refuse a size of which halved chroma would cover half a pixel too much."""
+_HEADER_REFUSES = {"mov": {"libvpx", "libvpx-vp9", "libsvtav1", "libaom-av1", "librav1e"}}
+"""What a container takes as a stream, and then will not write the header of: FFmpeg leaves VP9 and AV1 to MP4."""
 _FIELDS = {"libx264", "mpeg2video", "mpeg4", "prores_ks"}
 _ALPHA_NEEDS_OPTION = {"libvpx-vp9": {"auto-alt-ref": "0"}}
 
@@ -85,11 +89,16 @@ def choose(coding: Coding, info: VideoInfo, pix_fmt: str, container: Any) -> Cho
     formats = [f.name for f in codec.video_formats or ()]
     wanted = coding.pix_fmt or pix_fmt
     notes = []
+    size = ""
+    if encoder in _WHOLE_CHROMA:
+        fitting = [name for name in formats if _divides(name, info.width, info.height)]
+        size = f" of {info.width}x{info.height}" if wanted in formats and wanted not in fitting else ""
+        formats = fitting
     if formats and wanted not in formats:
         if coding.pix_fmt is not None:
-            raise HarmonyError(f"{encoder} does not take {wanted}; it takes {', '.join(formats)}")
+            raise HarmonyError(f"{encoder} does not take {wanted}{size}; it takes {', '.join(formats)}")
         wanted = _closest(formats, pix_fmt)
-        notes.append(f"{encoder} takes no {pix_fmt}: the frames are converted to {wanted}")
+        notes.append(f"{encoder} takes no {pix_fmt}{size}: the frames are converted to {wanted}")
     elif wanted != pix_fmt:
         notes.append(f"the frames are converted from {pix_fmt} to {wanted}, outside the mask too")
     options = dict(_ALPHA_NEEDS_OPTION.get(encoder, {})) if "a" in wanted and wanted.startswith("yuva") else {}
@@ -146,12 +155,21 @@ def _default(info: VideoInfo, pix_fmt: str, container: Any) -> str:
 
 def takes(form: str, encoder: str) -> bool:
     """Whether a container holds what an encoder makes. It is tried: of some, MPEG-TS for one, FFmpeg keeps no list."""
-    with library().open(io.BytesIO(), "w", format=form.split(",")[0]) as trial:
+    form = form.split(",")[0]
+    if encoder in _HEADER_REFUSES.get(form, ()):
+        return False
+    with library().open(io.BytesIO(), "w", format=form) as trial:
         try:
             trial.add_stream(encoder, rate=25)
         except ValueError:
             return False
     return True
+
+
+def _divides(pix_fmt: str, width: int, height: int) -> bool:
+    """Whether samples of chroma cover whole pixels of a frame of this size."""
+    parts = library().VideoFormat(pix_fmt, 64, 64).components[:2]
+    return width % (64 // parts[-1].width) == 0 and height % (64 // parts[-1].height) == 0
 
 
 def _closest(formats: list[str], pix_fmt: str) -> str:

@@ -259,3 +259,29 @@ def test_an_encoder_without_fields_says_so(tmp_path, harmonizer):
     options = VideoOptions(coding=Coding("libvpx-vp9"))
     report = harmonize_video(shot, spot(), tmp_path / "out.mkv", harmonizer, options)
     assert any("fields" in note and "libvpx-vp9" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("codec", [None, "libx265"])
+@pytest.mark.parametrize(("width", "height"), [(63, 48), (64, 47)])
+def test_a_size_that_halved_chroma_does_not_divide_gets_more_chroma(tmp_path, harmonizer, codec, width, height):
+    frames = (frame_of("yuv420p", values("yuv420p", width, height, i), width, height) for i in range(3))
+    shot, out, mask = make_clip(tmp_path / "shot.mkv", frames), tmp_path / "out.mov", spot(width, height)
+    report = harmonize_video(shot, mask, out, harmonizer, VideoOptions(coding=Coding(codec)))
+    assert any(f"takes no yuv420p of {width}x{height}" in note for note in report.notes)
+    written = frames_in(out)
+    chroma = "yuv444p" if width % 2 else "yuv422p"
+    assert [(f.width, f.height, f.format.name) for f in written] == [(width, height, chroma)] * 3
+    asked = VideoOptions(coding=Coding("libx264", pix_fmt="yuv420p"))
+    with pytest.raises(HarmonyError, match=rf"^libx264 does not take yuv420p of {width}x{height}; it takes .*yuv444p"):
+        harmonize_video(shot, mask, tmp_path / "refused.mov", harmonizer, asked)
+    assert not (tmp_path / "refused.mov").exists()
+
+
+def test_quicktime_gets_no_codec_that_only_mp4_has(tmp_path, harmonizer):
+    frames = (frame_of("yuv420p", values("yuv420p", seed=i)) for i in range(3))
+    shot = make_clip(tmp_path / "shot.webm", frames, "libvpx-vp9")
+    harmonize_video(shot, spot(), tmp_path / "out.mov", harmonizer)
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+    with pytest.raises(HarmonyError, match=r"^a mov file holds no libvpx-vp9"):
+        harmonize_video(shot, spot(), tmp_path / "no.mov", harmonizer, VideoOptions(coding=Coding("libvpx-vp9")))
