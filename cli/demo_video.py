@@ -17,7 +17,7 @@ from harmonyrt.common import HarmonyError
 from harmonyrt.common.files import make_folder
 from harmonyrt.common.program import run_program
 
-SIZE = 256
+SIZE = 128
 WIDTH, HEIGHT, RATE, FRAMES = 640, 360, 25, 75
 SHOWN = 6
 """Frames of the contact sheet."""

@@ -21,7 +21,7 @@ def polygraphy(
 ) -> None:
     """Write a bundle for NVIDIA's Polygraphy: its graphs, the gate's composites and golden outputs, and the commands.
 
-    harmonyrt polygraphy engines/phnet-256-fp16 -o phnet-256-fp16-polygraphy
+    harmonyrt polygraphy engines/phnet-128-fp16 -o phnet-128-fp16-polygraphy
 
     The folder needs nothing of HarmonyRT: copy it to the machine with the GPU. Its README.md has the commands.
     """

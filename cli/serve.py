@@ -56,7 +56,7 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP, with a page for people at /.
 
-    harmonyrt serve engines/phnet-256-fp32
+    harmonyrt serve engines/phnet-128-fp32
 
     curl -F composite=@composite.jpg -F mask=@mask.png http://127.0.0.1:8000/v1/harmonize -o harmonized.jpg
     """

@@ -66,7 +66,7 @@ def triton(
 ) -> None:
     """Write bundles as models of NVIDIA's Triton Inference Server.
 
-    harmonyrt triton engines/phnet-256-fp32 -o model_repository/
+    harmonyrt triton engines/phnet-128-fp32 -o model_repository/
 
     tritonserver --model-repository model_repository/
     """
