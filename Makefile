@@ -15,7 +15,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PARALLEL := --numprocesses $(JOBS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 # Named, so that no other file is read for the few tests that run alone.
 ALONE = $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
-CPP_FILES = $(shell git ls-files '*.cpp' '*.hpp' '*.h')
+CPP_FILES = $(shell find benchmarks runtime tests -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: demo demo-video serve test test-fast test-serve test-fleet test-interop test-tensorrt-api cpp native native-wheel lint bench bench-guard bench-peers wheel docs clean
