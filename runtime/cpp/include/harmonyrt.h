@@ -49,7 +49,7 @@
 #include <stdint.h>
 
 #define HRT_VERSION_MAJOR 0
-#define HRT_VERSION_MINOR 4
+#define HRT_VERSION_MINOR 5
 #define HRT_VERSION_PATCH 0
 #define HRT_ABI_VERSION 1
 
@@ -93,7 +93,7 @@ HRT_API const char *hrt_last_error(void);
 
 /* ---- the library itself ------------------------------------------------------------------------------------------ */
 
-/* "0.4.0": the library that runs, which may be newer than this header. */
+/* "0.5.0": the library that runs, which may be newer than this header. */
 HRT_API const char *hrt_version(void);
 
 /* The library's HRT_ABI_VERSION. A program works with libraries that have the number it was compiled with. */
