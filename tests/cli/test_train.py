@@ -122,12 +122,16 @@ def test_a_preset_is_run_from_its_file(data, asked, run, monkeypatch):
     done = run("train", data, "-o", "run", "--preset", "shipped", "--threads", 1)
     assert done.code == 0, done.err
     assert done.out == "done\n"
-    assert len(asked.configs) == 8
+    assert len(asked.configs) == 10
     assert all(config.threads == 1 for config in asked.configs)
-    assert [config.seed for config in asked.configs] == [77, 301, 701, 1301, 1501, 1502, 1701, 1901]
-    mean_shares = ([0.5, 0.5], [0.25, 0.25, 0.5], [0.125, 0.125, 0.25, 0.5], [0.0625, 0.0625, 0.125, 0.25, 0.5])
+    assert [config.seed for config in asked.configs] == [77, 301, 701, 1301, 1501, 1502, 1701, 1901, 55, 66]
+    mean_shares = (
+        *([0.5, 0.5], [0.25, 0.25, 0.5], [0.125, 0.125, 0.25, 0.5], [0.0625, 0.0625, 0.125, 0.25, 0.5]),
+        *([0.333333, 0.666667], [0.333333, 0.666667]),
+    )
+    from_means = [*asked.configs[3:7], *asked.configs[8:]]
     assert [(target, shares) for _, target, shares in means] == [
-        (config.init, shares) for config, shares in zip(asked.configs[3:7], mean_shares, strict=True)
+        (config.init, shares) for config, shares in zip(from_means, mean_shares, strict=True)
     ]
     assert asked.configs[7].init == asked.configs[6].out / "weights.safetensors"
     assert finished
