@@ -94,7 +94,7 @@ def page(address: str) -> None:
         press(driver, "#go")
         wait_for(lambda: shown(driver, "#download"))
         moments.append(shot(driver))
-        save(beside(moments), "page_phone")
+        save(side_by_side(moments), "page_phone")
     finally:
         driver.quit()
 
@@ -144,7 +144,7 @@ def row(parts: list[Image.Image] | tuple[Image.Image, ...], width: int) -> Image
     return whole
 
 
-def beside(parts: list[Image.Image]) -> Image.Image:
+def side_by_side(parts: list[Image.Image]) -> Image.Image:
     """Screens of one size with a border around each."""
     width, height = parts[0].size
     whole = Image.new("RGB", (len(parts) * (width + GAP) + GAP, height + 2 * GAP), GROUND)
