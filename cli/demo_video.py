@@ -40,9 +40,7 @@ def _demo() -> int:
         if code:
             return code
     shot, mask = folder / "shot.mp4", folder / "mask.mp4"
-    pictures = list(pan())
-    write_clip(shot, (picture for picture, _ in pictures), "yuv420p")
-    write_clip(mask, (levels for _, levels in pictures), "gray")
+    write_shot(shot, mask)
     common = ["video", str(shot), "--mask", str(mask), "--bundle", str(bundle)]
     for name, options in (("harmonized.mp4", []), ("side_by_side.mp4", ["--preview"])):
         code = harmonyrt([*common, "-o", str(folder / name), *options])
@@ -53,6 +51,13 @@ def _demo() -> int:
     print(f"Composite and harmonized side by side: {folder / 'side_by_side.mp4'}")
     print(f"Six moments, the composite above the harmonized frame: {folder / 'contact_sheet.jpg'}")
     return 0
+
+
+def write_shot(shot: Path, mask: Path) -> None:
+    """Write the clip of the pan, and that of its masks."""
+    pictures = list(pan())
+    write_clip(shot, (picture for picture, _ in pictures), "yuv420p")
+    write_clip(mask, (levels for _, levels in pictures), "gray")
 
 
 def pan() -> Iterator[tuple[np.ndarray, np.ndarray]]:

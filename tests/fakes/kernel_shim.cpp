@@ -55,10 +55,11 @@ struct Kernel {
     bool synchronizes;
 };
 
-#define PLAIN(name) \
-    { #name, body < name>, argument_sizes < name>, false }
-#define IN_STEP(name) \
-    { #name, body < name>, argument_sizes < name>, true }
+// Of the macros, clang-format takes the brackets for comparisons.
+// clang-format off
+#define PLAIN(name) { #name, body<name>, argument_sizes<name>, false }
+#define IN_STEP(name) { #name, body<name>, argument_sizes<name>, true }
+// clang-format on
 constexpr Kernel KERNELS[] = {
     PLAIN(begin),           PLAIN(resize_rows),
     PLAIN(resize_columns),  PLAIN(image_of_colours),
